@@ -1,0 +1,109 @@
+//! A channel's log with who reads it and who waits, behind the channel's own lock.
+
+use super::{
+    lock,
+    log::{Entry, Log},
+    waiters::Waiters,
+};
+use crate::channel::Channel;
+use std::{
+    sync::{Mutex, MutexGuard},
+    task::Waker,
+};
+
+#[derive(Debug)]
+pub(crate) struct ChannelLog {
+    name: Channel,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) log: Log,
+    pub(super) waiters: Waiters,
+    /// Readers of this channel, whether they have a seat or not.
+    pub(super) subscribers: usize,
+    pub(super) delivered: u64,
+    /// The end of the log when all readers were last seen waiting.
+    settled: u64,
+}
+
+impl ChannelLog {
+    pub(super) fn new(name: Channel, log: Log) -> Self {
+        let inner = Inner {
+            log,
+            waiters: Waiters::default(),
+            subscribers: 0,
+            delivered: 0,
+            settled: 0,
+        };
+        Self {
+            name,
+            inner: Mutex::new(inner),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &Channel {
+        &self.name
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+
+    pub(super) fn subscribers(&self) -> usize {
+        self.lock().subscribers
+    }
+
+    /// Readers that are woken and have not read all since.
+    pub(super) fn awake(&self) -> usize {
+        self.lock().waiters.awake()
+    }
+
+    pub(super) fn settled(&self) {
+        let mut inner = self.lock();
+        inner.settled = inner.log.end();
+    }
+
+    /// Wakes all who wait.
+    pub(super) fn wake(&self) {
+        let mut woken = self.lock().waiters.take();
+        if woken.wake() {
+            self.lock().waiters.reuse(woken);
+        }
+    }
+
+    /// Takes a seat for a waiter who has no reader of its own.
+    pub(crate) fn join(&self) -> usize {
+        self.lock().waiters.join()
+    }
+
+    /// Gives a seat back.
+    pub(crate) fn give_up(&self, seat: usize) {
+        self.lock().waiters.leave(seat);
+    }
+
+    /// Waits in `seat` for the next entry.
+    pub(crate) fn wait(&self, seat: usize, waker: &Waker) {
+        self.lock().sit_down(seat, waker);
+    }
+}
+
+impl Inner {
+    /// Appends, and tells whether readers that are awake have fallen behind by a part of `capacity`.
+    pub(super) fn push(&mut self, entry: Entry, capacity: usize) -> bool {
+        if self.waiters.awake() == 0 {
+            self.settled = self.log.end();
+        }
+        self.log.push(entry);
+        let behind = self.log.end() - self.settled;
+        self.waiters.len() > 0 && behind >= (capacity as u64 / 4).max(1)
+    }
+
+    pub(super) fn sit_down(&mut self, seat: usize, waker: &Waker) {
+        self.waiters.wait(seat, waker);
+        if self.waiters.awake() == 0 {
+            self.log.settle();
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! The hub: one log per channel, and readers with a cursor in each of theirs.
+//!
+//! 1. One lock, [`Order`], orders every publish of a hub. The sequence number it gives is a total
+//!    order, so one number is a valid position for a reader of many channels.
+//! 2. An append never waits for a reader. It takes the order lock, then the channel's, and wakes
+//!    when both are free again. Readers take only the locks of their channels.
+//! 3. `head` is the last sequence that is in its log for sure. A reader of several channels takes
+//!    nothing beyond it, and so never sees a later event before an earlier one.
+//! 4. Memory is bounded by entries a channel, age, and bytes in all (oldest first, across
+//!    channels). A channel goes with its last reader, or with its last entry when history is kept.
+//!
+//! Entries are opaque bytes here.
+
+mod channel_log;
+mod log;
+mod order;
+mod reader;
+mod retired;
+mod waiters;
+
+pub(crate) use channel_log::ChannelLog;
+pub(crate) use reader::{Batch, Gap, Read, Reader};
+
+use crate::channel::{Channel, Channels};
+use bytes::Bytes;
+use log::Entry;
+use order::Order;
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::*},
+    },
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// What a hub keeps, and how much it allows.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Whether entries outlive the readers of their channel.
+    pub(crate) history: bool,
+    /// Entries a channel.
+    pub(crate) events: usize,
+    pub(crate) max_age: Duration,
+    /// Bytes of all channels together.
+    pub(crate) bytes: usize,
+    pub(crate) max_subscriptions: usize,
+    pub(crate) max_subscriptions_per_channel: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct Hub {
+    config: Config,
+    /// Tells the positions of this hub from those of one before a restart.
+    epoch: u64,
+    order: Mutex<Order>,
+    head: AtomicU64,
+    closed: AtomicBool,
+    counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    lagged: AtomicU64,
+    replayed: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// Where a new reader begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// With the next entry.
+    Live,
+    /// With what follows this sequence.
+    After(u64),
+    /// With the next entry, and with the word that its position means nothing here.
+    Unknown,
+}
+
+/// Why there is no reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Closed,
+    /// So many subscriptions are allowed in all.
+    Subscriptions(usize),
+    /// So many subscriptions are allowed on this channel.
+    OnChannel(Channel, usize),
+}
+
+/// What an append did.
+#[derive(Debug)]
+pub(crate) struct Appended {
+    pub(crate) sequence: u64,
+    pub(crate) subscribers: usize,
+    /// The channel, if its readers should get a chance to run before the next append.
+    pub(crate) crowded: Option<Arc<ChannelLog>>,
+}
+
+/// Counts of a hub since its start, and what it holds now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    /// Channels with readers.
+    pub(crate) channels: usize,
+    pub(crate) subscriptions: usize,
+    pub(crate) bytes: usize,
+    pub(crate) published: u64,
+    pub(crate) delivered: u64,
+    pub(crate) lagged: u64,
+    pub(crate) replayed: u64,
+    pub(crate) refused: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing of a user's runs under a lock, and every change is whole before anything can panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Hub {
+    pub(crate) fn new(config: Config) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            epoch: fastrand::u64(..1 << 48),
+            order: Mutex::default(),
+            head: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            counters: Counters::default(),
+        })
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The sequence of the last publish.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.head.load(Acquire)
+    }
+
+    /// Whether entries outlive the readers of their channel.
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.config.history
+    }
+
+    /// Appends what `seal` makes of the sequence number, and wakes the channel's readers.
+    ///
+    /// `seal` runs under the order lock: what it does, it does in the order of all publishes.
+    pub(crate) fn append(&self, channel: &Channel, seal: impl FnOnce(u64) -> Bytes) -> Appended {
+        let now = Instant::now();
+        let mut order = lock(&self.order);
+        order.expire(now, &self.config);
+        let sequence = order.next_sequence();
+        let bytes = seal(sequence);
+        let log = match self.config.history {
+            true => Some(order.open(channel)),
+            false => order.get(channel),
+        };
+        let Some(log) = log else {
+            self.head.store(sequence, Release);
+            return Appended {
+                sequence,
+                subscribers: 0,
+                crowded: None,
+            };
+        };
+        let entry = Entry {
+            sequence,
+            at: now,
+            bytes,
+        };
+        let appended = order.append(&log, entry, &self.config);
+        // Before the readers are woken: who sits down beyond the head relies on it.
+        self.head.store(sequence, Release);
+        drop(order);
+        log.wake();
+        appended
+    }
+
+    /// A reader of `channels`, of which each is open from now on.
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        channels: &Channels,
+        start: Start,
+    ) -> Result<Reader, Refused> {
+        let mut order = lock(&self.order);
+        order.expire(Instant::now(), &self.config);
+        self.admit(&order, channels).inspect_err(|_| {
+            self.counters.refused.fetch_add(1, Relaxed);
+        })?;
+        let logs = channels.iter().map(|channel| order.open(channel));
+        let logs: Vec<_> = logs.collect();
+        order.subscriptions += 1;
+        Ok(Reader::new(self.clone(), logs, start, order.sequence()))
+    }
+
+    fn admit(&self, order: &Order, channels: &Channels) -> Result<(), Refused> {
+        if self.is_closed() {
+            return Err(Refused::Closed);
+        }
+        if order.subscriptions >= self.config.max_subscriptions {
+            return Err(Refused::Subscriptions(self.config.max_subscriptions));
+        }
+        let limit = self.config.max_subscriptions_per_channel;
+        let full = |channel: &&Channel| order.subscribers(channel) >= limit;
+        match channels.iter().find(full) {
+            Some(full) => Err(Refused::OnChannel(full.clone(), limit)),
+            None => Ok(()),
+        }
+    }
+
+    /// A reader has gone, and its subscriptions with it.
+    fn leave(&self, logs: impl Iterator<Item = (Arc<ChannelLog>, Option<usize>)>) {
+        let mut order = lock(&self.order);
+        order.subscriptions -= 1;
+        for (log, seat) in logs {
+            order.leave(&log, seat, &self.config);
+        }
+    }
+
+    /// Ends every reader once it has read what is ready, and refuses new ones.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, SeqCst);
+        let logs = lock(&self.order).logs();
+        for log in logs {
+            log.wake();
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst)
+    }
+
+    /// Lets the readers of a crowded channel run, as long as that helps.
+    ///
+    /// A loop of appends would otherwise overrun the ring before readers on the same thread get a
+    /// turn. A reader that does not read holds nobody up.
+    pub(crate) async fn settle(log: &ChannelLog) {
+        const PATIENCE: u32 = 64;
+        let (mut fewest, mut idle) = (usize::MAX, 0);
+        while idle < PATIENCE {
+            tokio::task::yield_now().await;
+            match log.awake() {
+                0 => break,
+                awake if awake < fewest => (fewest, idle) = (awake, 0),
+                _ => idle += 1,
+            }
+        }
+        log.settled();
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let mut order = lock(&self.order);
+        order.expire(Instant::now(), &self.config);
+        Counts {
+            lagged: self.counters.lagged.load(Relaxed),
+            replayed: self.counters.replayed.load(Relaxed),
+            refused: self.counters.refused.load(Relaxed),
+            ..order.counts()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

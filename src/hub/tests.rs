@@ -1,0 +1,423 @@
+use super::*;
+use std::{
+    sync::atomic::AtomicUsize,
+    task::{Wake, Waker},
+};
+
+const LIMIT: usize = 1 << 16;
+
+fn config() -> Config {
+    Config {
+        history: true,
+        events: 4,
+        max_age: Duration::from_secs(60),
+        bytes: 1 << 20,
+        max_subscriptions: 100,
+        max_subscriptions_per_channel: 100,
+    }
+}
+
+fn hub(change: impl FnOnce(&mut Config)) -> Arc<Hub> {
+    let mut config = config();
+    change(&mut config);
+    Hub::new(config)
+}
+
+fn live() -> Arc<Hub> {
+    hub(|config| config.history = false)
+}
+
+fn channels(names: &[&str]) -> Channels {
+    Channels::collect(names, 100).unwrap()
+}
+
+fn reader(hub: &Arc<Hub>, names: &[&str], start: Start) -> Reader {
+    hub.subscribe(&channels(names), start).unwrap()
+}
+
+fn publish(hub: &Hub, channel: &str, text: &'static str) -> Appended {
+    let channel = Channel::new(channel).unwrap();
+    hub.append(&channel, |_| Bytes::from_static(text.as_bytes()))
+}
+
+/// Everything that is ready, as text: gaps as `[channels missed @position]`.
+fn all(reader: &mut Reader) -> String {
+    let mut text = String::new();
+    loop {
+        match reader.read(LIMIT) {
+            Read::Batch(batch) => text += std::str::from_utf8(&batch.bytes).unwrap(),
+            Read::Gap(Gap { channels, missed }) => {
+                let names: Vec<_> = channels.iter().map(|channel| channel.as_str()).collect();
+                let (names, position) = (names.join(","), reader.position());
+                let missed = missed.map_or("?".to_owned(), |missed| missed.to_string());
+                text += &format!("[{names} {missed} @{position}]");
+            }
+            Read::Empty => return text,
+            Read::End => return text + "END",
+        }
+    }
+}
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+impl Count {
+    fn take(&self) -> usize {
+        self.0.swap(0, Relaxed)
+    }
+}
+
+fn waker() -> (Arc<Count>, Waker) {
+    let count = Arc::<Count>::default();
+    (count.clone(), Waker::from(count))
+}
+
+#[test]
+fn a_reader_gets_what_is_published_on_its_channel_from_then_on() {
+    let hub = live();
+    publish(&hub, "a", "0");
+    let mut reader = reader(&hub, &["a"], Start::Live);
+    publish(&hub, "a", "1");
+    publish(&hub, "b", "2");
+    publish(&hub, "a", "3");
+    assert_eq!(all(&mut reader), "13");
+    assert_eq!(all(&mut reader), "");
+}
+
+#[test]
+fn several_channels_are_one_order() {
+    let hub = live();
+    let mut reader = reader(&hub, &["a", "b", "c"], Start::Live);
+    for (channel, text) in [("b", "1"), ("a", "2"), ("b", "3"), ("c", "4"), ("a", "5")] {
+        publish(&hub, channel, text);
+    }
+    assert_eq!(all(&mut reader), "12345");
+    assert_eq!(reader.position(), 5);
+}
+
+#[test]
+fn a_limit_of_nothing_hands_out_single_entries() {
+    let hub = live();
+    let (mut one, mut two) = (
+        reader(&hub, &["a"], Start::Live),
+        reader(&hub, &["b", "a"], Start::Live),
+    );
+    publish(&hub, "a", "1");
+    publish(&hub, "b", "2");
+    publish(&hub, "a", "3");
+    let single = |reader: &mut Reader| match reader.read(0) {
+        Read::Batch(Batch { bytes, channel }) => {
+            format!(
+                "{}{}",
+                reader.channel(channel),
+                String::from_utf8_lossy(&bytes)
+            )
+        }
+        other => format!("{other:?}"),
+    };
+    let two: Vec<_> = (0..4).map(|_| single(&mut two)).collect();
+    assert_eq!(two, ["a1", "b2", "a3", "Empty"]);
+    let one: Vec<_> = (0..3).map(|_| single(&mut one)).collect();
+    assert_eq!(one, ["a1", "a3", "Empty"]);
+}
+
+#[test]
+fn a_reader_resumes_after_its_position() {
+    let hub = hub(|_| ());
+    for (channel, text) in [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4")] {
+        publish(&hub, channel, text);
+    }
+    let after = |sequence, names: &[&str]| all(&mut reader(&hub, names, Start::After(sequence)));
+    assert_eq!(after(0, &["a", "b"]), "123");
+    assert_eq!(after(1, &["a", "b"]), "23");
+    assert_eq!(after(1, &["a"]), "3");
+    assert_eq!(after(3, &["a", "b"]), "");
+    assert_eq!(after(4, &["a", "b", "c"]), "");
+    assert_eq!(hub.counts().replayed, 6);
+}
+
+#[test]
+fn a_position_that_means_nothing_here_is_told() {
+    let hub = hub(|_| ());
+    publish(&hub, "a", "1");
+    let unknown = |start| all(&mut reader(&hub, &["a", "b"], start));
+    assert_eq!(unknown(Start::Unknown), "[a,b ? @1]");
+    assert_eq!(unknown(Start::After(2)), "[a,b ? @1]", "from the future");
+}
+
+#[test]
+fn an_evicted_position_is_told_for_the_channels_that_lost_something() {
+    let hub = hub(|config| config.events = 2);
+    for (channel, text) in [("a", "1"), ("b", "2"), ("a", "3"), ("a", "4"), ("b", "5")] {
+        publish(&hub, channel, text);
+    }
+    let after = |sequence, names: &[&str]| all(&mut reader(&hub, names, Start::After(sequence)));
+    assert_eq!(after(0, &["a"]), "[a ? @5]");
+    assert_eq!(after(1, &["a"]), "34");
+    // What `b` replays comes after the reset, so a break between them must not lose it.
+    assert_eq!(after(0, &["a", "b"]), "[a ? @0]25");
+}
+
+#[test]
+fn a_reader_that_falls_out_of_the_ring_is_told_and_goes_on() {
+    let hub = live();
+    let mut reader = reader(&hub, &["a"], Start::Live);
+    for text in ["1", "2", "3", "4", "5", "6"] {
+        publish(&hub, "a", text);
+    }
+    assert_eq!(all(&mut reader), "[a 2 @2]3456");
+    assert_eq!(hub.counts().lagged, 2);
+    assert_eq!(hub.counts().delivered, 4);
+}
+
+#[test]
+fn a_gap_in_one_of_many_channels_never_skips_what_others_still_have() {
+    let hub = live();
+    let mut reader = reader(&hub, &["a", "b"], Start::Live);
+    publish(&hub, "a", "1");
+    publish(&hub, "b", "2");
+    for text in ["3", "4", "5", "6", "7"] {
+        publish(&hub, "a", text);
+    }
+    // Sequences 1 and 3 of `a` are gone; 2 of `b` is still to come, so the position is before it.
+    assert_eq!(all(&mut reader), "[a 2 @1]24567");
+}
+
+#[test]
+fn publishing_on_one_channel_wakes_nobody_else() {
+    let hub = live();
+    let ((a, a_waker), (b, b_waker)) = (waker(), waker());
+    let mut readers = (
+        reader(&hub, &["a"], Start::Live),
+        reader(&hub, &["b"], Start::Live),
+    );
+    assert!(readers.0.wait(&a_waker) && readers.1.wait(&b_waker));
+    publish(&hub, "a", "1");
+    assert_eq!((a.take(), b.take()), (1, 0));
+    assert!(!readers.0.wait(&a_waker), "there is something to read");
+    assert_eq!(all(&mut readers.0), "1");
+    assert!(readers.0.wait(&a_waker));
+}
+
+#[test]
+fn a_reader_of_many_channels_leaves_no_wakers_to_pile_up() {
+    let hub = live();
+    let (_, waker) = waker();
+    let mut reader = reader(&hub, &["busy", "idle"], Start::Live);
+    for _ in 0..100 {
+        assert!(reader.wait(&waker));
+        publish(&hub, "busy", "1");
+        assert_eq!(all(&mut reader), "1");
+    }
+    let idle = lock(&hub.order)
+        .get(&Channel::new("idle").unwrap())
+        .unwrap();
+    assert_eq!((idle.awake(), idle.subscribers()), (0, 1));
+}
+
+#[test]
+fn closing_ends_readers_after_what_is_ready_and_refuses_new_ones() {
+    let hub = live();
+    let (count, waker) = waker();
+    let mut reader = reader(&hub, &["a"], Start::Live);
+    assert!(reader.wait(&waker));
+    publish(&hub, "a", "1");
+    hub.close();
+    assert_eq!(count.take(), 1);
+    assert_eq!(all(&mut reader), "1END");
+    assert!(!reader.wait(&waker));
+    let refused = hub.subscribe(&channels(&["a"]), Start::Live).unwrap_err();
+    assert_eq!(refused, Refused::Closed);
+}
+
+#[test]
+fn closing_wakes_who_waits() {
+    let hub = live();
+    let (count, waker) = waker();
+    let mut reader = reader(&hub, &["a", "b"], Start::Live);
+    assert!(reader.wait(&waker));
+    hub.close();
+    assert!(count.take() > 0);
+    assert_eq!(all(&mut reader), "END");
+}
+
+#[test]
+fn subscriptions_are_limited_in_all_and_on_each_channel() {
+    let hub = hub(|config| {
+        config.max_subscriptions = 3;
+        config.max_subscriptions_per_channel = 2;
+    });
+    let _two = [
+        reader(&hub, &["a"], Start::Live),
+        reader(&hub, &["a", "b"], Start::Live),
+    ];
+    let refused = |names: &[&str]| hub.subscribe(&channels(names), Start::Live).unwrap_err();
+    assert_eq!(
+        refused(&["b", "a"]),
+        Refused::OnChannel(Channel::new("a").unwrap(), 2)
+    );
+    let three = reader(&hub, &["b"], Start::Live);
+    assert_eq!(refused(&["c"]), Refused::Subscriptions(3));
+    drop(three);
+    reader(&hub, &["c"], Start::Live);
+    assert_eq!(hub.counts().refused, 2);
+}
+
+#[test]
+fn a_channel_that_is_only_named_leaves_nothing_behind() {
+    for hub in [live(), hub(|_| ())] {
+        drop(reader(&hub, &["a", "b"], Start::Live));
+        let _ = reader(&hub, &["a"], Start::Unknown);
+        let counts = hub.counts();
+        assert_eq!(
+            (counts.channels, counts.subscriptions, counts.bytes),
+            (0, 0, 0)
+        );
+    }
+}
+
+#[test]
+fn without_history_a_channel_goes_with_its_last_reader() {
+    let hub = live();
+    let one = reader(&hub, &["a"], Start::Live);
+    let two = reader(&hub, &["a"], Start::Live);
+    publish(&hub, "a", "1");
+    drop(one);
+    assert_eq!((hub.counts().channels, hub.counts().bytes), (1, 1));
+    drop(two);
+    assert_eq!((hub.counts().channels, hub.counts().bytes), (0, 0));
+    publish(&hub, "a", "nobody");
+    assert_eq!((hub.counts().channels, hub.counts().published), (0, 2));
+    assert!(lock(&hub.order).is_consistent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_goes_with_its_age_and_the_channel_with_it() {
+    let hub = hub(|_| ());
+    publish(&hub, "a", "1");
+    tokio::time::advance(Duration::from_secs(40)).await;
+    publish(&hub, "a", "2");
+    publish(&hub, "b", "3");
+    assert_eq!(hub.counts().channels, 0, "nobody reads");
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert_eq!(all(&mut reader(&hub, &["a"], Start::After(1))), "2");
+    assert_eq!(all(&mut reader(&hub, &["a"], Start::After(0))), "[a ? @3]");
+    tokio::time::advance(Duration::from_secs(30)).await;
+    assert!(lock(&hub.order).logs().is_empty());
+    assert_eq!(hub.counts().bytes, 0);
+    assert_eq!(all(&mut reader(&hub, &["a"], Start::After(1))), "[a ? @3]");
+    assert_eq!(
+        all(&mut reader(&hub, &["a"], Start::After(2))),
+        "",
+        "nothing followed it"
+    );
+    assert!(lock(&hub.order).is_consistent());
+}
+
+#[test]
+fn bytes_are_bounded_over_all_channels_and_the_oldest_go_first() {
+    let hub = hub(|config| config.bytes = 6);
+    for (channel, text) in [("a", "11"), ("b", "22"), ("a", "33"), ("c", "44")] {
+        publish(&hub, channel, text);
+    }
+    let after = |name| all(&mut reader(&hub, &[name], Start::After(0)));
+    assert_eq!(
+        [after("a"), after("b"), after("c")],
+        ["[a ? @4]", "22", "44"]
+    );
+    assert_eq!(hub.counts().bytes, 6);
+    publish(&hub, "c", "too long by itself");
+    assert_eq!(
+        lock(&hub.order).logs().len(),
+        1,
+        "only the newest entry is left"
+    );
+    assert_eq!(
+        all(&mut reader(&hub, &["c"], Start::After(4))),
+        "too long by itself"
+    );
+    assert!(lock(&hub.order).is_consistent());
+}
+
+#[test]
+fn a_burst_that_nobody_could_read_asks_for_a_pause() {
+    let hub = hub(|config| config.events = 8);
+    let crowded = |hub: &Hub| publish(hub, "a", "1").crowded.is_some();
+    assert!(!(0..8).any(|_| crowded(&hub)), "nobody listens");
+    let (_, waker) = waker();
+    let mut reader = reader(&hub, &["a"], Start::Live);
+    assert!(reader.wait(&waker));
+    assert_eq!([crowded(&hub), crowded(&hub)], [false, true]);
+    assert_eq!(all(&mut reader), "11");
+    assert!(reader.wait(&waker));
+    assert_eq!([crowded(&hub), crowded(&hub)], [false, true]);
+}
+
+#[tokio::test]
+async fn a_tight_loop_loses_nothing_on_readers_that_read() {
+    let hub = live();
+    let mut reader = reader(&hub, &["a"], Start::Live);
+    let reading = tokio::spawn(async move {
+        let mut text = String::new();
+        while text.len() < 1000 {
+            text += &all(&mut reader);
+            std::future::poll_fn(|cx| match reader.wait(cx.waker()) {
+                true if text.len() < 1000 => std::task::Poll::Pending,
+                _ => std::task::Poll::Ready(()),
+            })
+            .await;
+        }
+        text
+    });
+    tokio::task::yield_now().await;
+    for _ in 0..1000 {
+        if let Some(log) = publish(&hub, "a", "x").crowded {
+            Hub::settle(&log).await;
+        }
+    }
+    assert_eq!(reading.await.unwrap(), "x".repeat(1000));
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_holds_nobody_up() {
+    let hub = live();
+    let _stalled = reader(&hub, &["a"], Start::Live);
+    let (_, waker) = waker();
+    let mut stalled = reader(&hub, &["a"], Start::Live);
+    assert!(stalled.wait(&waker));
+    for _ in 0..100 {
+        if let Some(log) = publish(&hub, "a", "x").crowded {
+            Hub::settle(&log).await;
+        }
+    }
+    assert_eq!(all(&mut stalled), "[a 96 @96]xxxx");
+}
+
+#[test]
+fn many_threads_make_one_order() {
+    const EACH: usize = 2000;
+    let hub = hub(|config| config.events = 4 * EACH);
+    let mut reader = reader(&hub, &["a", "b", "c", "d"], Start::Live);
+    let publishing: Vec<_> = ["a", "b", "c", "d"]
+        .map(|name| {
+            let (hub, channel) = (hub.clone(), Channel::new(name).unwrap());
+            std::thread::spawn(move || {
+                for _ in 0..EACH {
+                    let seal = |sequence: u64| Bytes::from(format!("{sequence}\n"));
+                    hub.append(&channel, seal);
+                }
+            })
+        })
+        .into();
+    let mut text = String::new();
+    while publishing.iter().any(|thread| !thread.is_finished()) {
+        text += &all(&mut reader);
+    }
+    text += &all(&mut reader);
+    let sequences: Vec<usize> = text.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(sequences, (1..=4 * EACH).collect::<Vec<_>>());
+}

@@ -1,0 +1,183 @@
+//! Who waits for a channel's next entry.
+//!
+//! A reader takes a seat once and sits down to wait with its waker whenever it has read all. An
+//! append takes every waker at once: readers that are awake already cost it nothing.
+
+use slab::Slab;
+use std::{mem, task::Waker};
+
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    seats: Slab<Seat>,
+    waiting: Vec<(usize, Waker)>,
+    /// Goes up whenever all wakers are taken, so that no seat needs to be touched then.
+    round: u64,
+}
+
+/// Where in `waiting` this seat's waker is, if it sat down in this round.
+#[derive(Debug)]
+struct Seat {
+    round: u64,
+    place: usize,
+}
+
+/// The wakers that an append has taken, to be woken without a lock.
+#[derive(Debug, Default)]
+#[must_use]
+pub(crate) struct Woken(Vec<(usize, Waker)>);
+
+impl Waiters {
+    pub(crate) fn join(&mut self) -> usize {
+        self.seats.insert(Seat {
+            round: self.round.wrapping_sub(1),
+            place: 0,
+        })
+    }
+
+    pub(crate) fn leave(&mut self, seat: usize) {
+        let Seat { round, place } = self.seats.remove(seat);
+        if round != self.round {
+            return;
+        }
+        self.waiting.swap_remove(place);
+        if let Some((moved, _)) = self.waiting.get(place) {
+            self.seats[*moved].place = place;
+        }
+        if self.waiting.is_empty() {
+            self.waiting = Vec::new();
+        }
+    }
+
+    /// Keeps `waker` for the next entry, instead of the one this seat gave before.
+    pub(crate) fn wait(&mut self, seat: usize, waker: &Waker) {
+        let Seat { round, place } = &mut self.seats[seat];
+        if *round == self.round {
+            self.waiting[*place].1.clone_from(waker);
+        } else {
+            (*round, *place) = (self.round, self.waiting.len());
+            self.waiting.push((seat, waker.clone()));
+        }
+    }
+
+    /// All wakers, to be woken when no lock is held.
+    pub(crate) fn take(&mut self) -> Woken {
+        self.round += 1;
+        Woken(mem::take(&mut self.waiting))
+    }
+
+    /// Takes back an emptied list, so that the next round of waiters need not grow a new one.
+    pub(crate) fn reuse(&mut self, woken: Woken) {
+        if self.waiting.capacity() == 0 && !self.seats.is_empty() {
+            self.waiting = woken.0;
+        }
+    }
+
+    /// How many seats are taken by readers that are awake.
+    pub(crate) fn awake(&self) -> usize {
+        self.seats.len() - self.waiting.len()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.seats.len()
+    }
+}
+
+impl Woken {
+    /// Wakes all. True if the emptied list is worth taking back.
+    pub(crate) fn wake(&mut self) -> bool {
+        self.0.drain(..).for_each(|(_, waker)| waker.wake());
+        self.0.capacity() >= 64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::Relaxed},
+        },
+        task::Wake,
+    };
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+    impl Count {
+        fn take(&self) -> usize {
+            self.0.swap(0, Relaxed)
+        }
+    }
+
+    fn waker() -> (Arc<Count>, Waker) {
+        let count = Arc::<Count>::default();
+        (count.clone(), Waker::from(count))
+    }
+
+    #[test]
+    fn a_waiter_is_woken_once_until_it_waits_again() {
+        let (mut waiters, (count, waker)) = (Waiters::default(), waker());
+        let seat = waiters.join();
+        assert_eq!(waiters.awake(), 1);
+        waiters.wait(seat, &waker);
+        waiters.wait(seat, &waker);
+        assert_eq!(waiters.awake(), 0);
+        waiters.take().wake();
+        waiters.take().wake();
+        assert_eq!((count.take(), waiters.awake()), (1, 1));
+        waiters.wait(seat, &waker);
+        waiters.take().wake();
+        assert_eq!(count.take(), 1);
+    }
+
+    #[test]
+    fn the_last_waker_of_a_seat_counts() {
+        let mut waiters = Waiters::default();
+        let ((old, old_waker), (new, new_waker)) = (waker(), waker());
+        let seat = waiters.join();
+        waiters.wait(seat, &old_waker);
+        waiters.wait(seat, &new_waker);
+        waiters.take().wake();
+        assert_eq!((old.take(), new.take()), (0, 1));
+    }
+
+    #[test]
+    fn who_leaves_is_not_woken_and_leaves_nothing_behind() {
+        let mut waiters = Waiters::default();
+        let who: Vec<_> = (0..5).map(|_| (waiters.join(), waker())).collect();
+        for (seat, (_, waker)) in &who {
+            waiters.wait(*seat, waker);
+        }
+        for gone in [0, 4, 2] {
+            waiters.leave(who[gone].0);
+        }
+        let (late, late_waker) = waker();
+        let seat = waiters.join();
+        waiters.wait(seat, &late_waker);
+        waiters.take().wake();
+        let woken: Vec<_> = who.iter().map(|(_, (count, _))| count.take()).collect();
+        assert_eq!((woken, late.take()), (vec![0, 1, 0, 1, 0], 1));
+        for left in [who[1].0, who[3].0, seat] {
+            waiters.leave(left);
+        }
+        assert_eq!((waiters.len(), waiters.waiting.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn a_new_reader_in_an_old_seat_is_not_taken_for_its_former_owner() {
+        let (mut waiters, (count, waker)) = (Waiters::default(), waker());
+        let seat = waiters.join();
+        waiters.wait(seat, &waker);
+        waiters.leave(seat);
+        let again = waiters.join();
+        assert_eq!((again, waiters.awake()), (seat, 1));
+        waiters.leave(again);
+        waiters.take().wake();
+        assert_eq!(count.take(), 0);
+    }
+}
