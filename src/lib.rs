@@ -3,6 +3,8 @@
 mod channel;
 mod error;
 mod excerpt;
+mod sse;
 
 pub use channel::{Channel, InvalidChannel};
 pub use error::{Error, ErrorKind};
+pub use sse::{Event, EventBuilder, InvalidEvent, InvalidLastEventId, LastEventId, ReceivedEvent};
