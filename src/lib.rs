@@ -2,6 +2,10 @@
 
 mod channel;
 mod error;
+mod excerpt;
 mod hub;
+mod sse;
 
+pub use channel::{Channel, InvalidChannel};
 pub use error::{Error, ErrorKind};
+pub use sse::{Event, EventBuilder, InvalidEvent, InvalidLastEventId, LastEventId, ReceivedEvent};

@@ -1,0 +1,121 @@
+//! The channels of one subscription.
+
+use std::{collections::HashSet, ops::Deref, slice};
+
+use super::{Channel, InvalidChannel, trim};
+use crate::{Error, ErrorKind};
+
+/// The channels of one subscription: at least one, unique, in the order they were first named.
+#[derive(Clone, Debug)]
+pub(crate) struct Channels(Vec<Channel>);
+
+impl Channels {
+    /// Collects names, without those that are empty after trimming and without duplicates.
+    ///
+    /// Holds at most `limit` names, however many there are.
+    pub(crate) fn collect<I>(names: I, limit: usize) -> Result<Self, ChannelsError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let mut channels = Vec::new();
+        let mut seen = HashSet::new();
+        for name in names {
+            let name = trim(name.as_ref());
+            if name.is_empty() || seen.contains(name) {
+                continue;
+            }
+            if channels.len() == limit {
+                return Err(ChannelsError::TooMany { limit });
+            }
+            let channel = Channel::new(name)?;
+            seen.insert(channel.clone());
+            channels.push(channel);
+        }
+        match channels.is_empty() {
+            true => Err(ChannelsError::None),
+            false => Ok(Self(channels)),
+        }
+    }
+}
+
+impl Deref for Channels {
+    type Target = [Channel];
+
+    fn deref(&self) -> &[Channel] {
+        &self.0
+    }
+}
+
+impl<'a> IntoIterator for &'a Channels {
+    type Item = &'a Channel;
+    type IntoIter = slice::Iter<'a, Channel>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+/// Why names are not [`Channels`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ChannelsError {
+    #[error("No specified channels.")]
+    None,
+    #[error(transparent)]
+    Invalid(#[from] InvalidChannel),
+    #[error("more than {limit} channels")]
+    TooMany { limit: usize },
+}
+
+impl From<ChannelsError> for Error {
+    fn from(error: ChannelsError) -> Self {
+        match error {
+            ChannelsError::Invalid(error) => error.into(),
+            ChannelsError::None => Self::transparent(ErrorKind::InvalidChannel, error),
+            ChannelsError::TooMany { .. } => Self::transparent(ErrorKind::LimitReached, error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(channels: &Channels) -> Vec<&str> {
+        channels.into_iter().map(Channel::as_str).collect()
+    }
+
+    #[test]
+    fn empty_and_repeated_names_are_dropped_and_order_is_kept() {
+        let channels = Channels::collect(["b", " ", "a", "", "b ", "\u{feff}a"], 2).unwrap();
+        assert_eq!(names(&channels), ["b", "a"]);
+        assert_eq!(channels.len(), 2);
+    }
+
+    #[test]
+    fn no_name_is_no_channel() {
+        for names in [&[][..], &[""], &[" ", "\u{feff}"]] {
+            let error = Channels::collect(names, 9).unwrap_err();
+            assert_eq!(error.to_string(), "No specified channels.");
+            assert_eq!(Error::from(error).kind(), ErrorKind::InvalidChannel);
+        }
+    }
+
+    #[test]
+    fn one_invalid_name_refuses_all() {
+        let refusal = Channel::new("b;").unwrap_err().to_string();
+        let error = Channels::collect(["a", "b;"], 9).unwrap_err();
+        assert_eq!(error.to_string(), refusal);
+        assert_eq!(Error::from(error).to_string(), refusal);
+    }
+
+    #[test]
+    fn more_than_the_limit_is_refused_without_reading_on() {
+        let mut read = 0;
+        let endless = (0..).map(|n| n.to_string()).inspect(|_| read += 1);
+        let error = Channels::collect(endless, 3).unwrap_err();
+        assert_eq!(error, ChannelsError::TooMany { limit: 3 });
+        assert_eq!(error.to_string(), "more than 3 channels");
+        assert_eq!(read, 4);
+        assert_eq!(Error::from(error).kind(), ErrorKind::LimitReached);
+    }
+}

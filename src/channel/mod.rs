@@ -1,0 +1,234 @@
+//! Names of channels: one rule for publishing and subscribing, in both deliveries.
+
+mod channels;
+mod template;
+
+use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
+
+use crate::{Error, ErrorKind, excerpt::excerpt};
+
+pub(crate) use channels::{Channels, ChannelsError};
+pub(crate) use template::ChannelTemplate;
+
+/// The longest name in bytes.
+const MAX_LEN: usize = 255;
+
+/// The name of a channel.
+///
+/// White space around a name is not part of it (Unicode white space and U+FEFF). What remains is 1 to
+/// 255 bytes of UTF-8 without control characters, `,` and `;`, since GRIP has no way to quote these.
+/// A clone shares the text.
+///
+/// # Examples
+///
+/// ```
+/// use axum_eventstream::Channel;
+///
+/// let channel = Channel::new(" room-1 ")?;
+/// assert_eq!(channel.as_str(), "room-1");
+/// assert!(Channel::new("a, secret").is_err());
+/// # Ok::<(), axum_eventstream::InvalidChannel>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Channel(Arc<str>);
+
+impl Channel {
+    /// Trims and checks a name.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidChannel`] when the trimmed name is empty, longer than 255 bytes, or has a control
+    /// character, `,` or `;` in it.
+    pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidChannel> {
+        let name = trim(name.as_ref());
+        match broken_rule(name) {
+            None => Ok(Self(name.into())),
+            Some(rule) => Err(InvalidChannel {
+                name: excerpt(name),
+                rule,
+            }),
+        }
+    }
+
+    /// The name, trimmed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// JavaScript's `trim`, so that both implementations mean the same channel.
+fn trim(name: &str) -> &str {
+    name.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
+fn broken_rule(name: &str) -> Option<Rule> {
+    match name.len() {
+        0 => Some(Rule::Empty),
+        1..=MAX_LEN => name
+            .chars()
+            .find(|&c| c.is_control() || matches!(c, ',' | ';'))
+            .map(Rule::Character),
+        len => Some(Rule::TooLong(len)),
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl AsRef<str> for Channel {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Borrow<str> for Channel {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl FromStr for Channel {
+    type Err = InvalidChannel;
+
+    fn from_str(name: &str) -> Result<Self, InvalidChannel> {
+        Self::new(name)
+    }
+}
+
+impl TryFrom<&str> for Channel {
+    type Error = InvalidChannel;
+
+    fn try_from(name: &str) -> Result<Self, InvalidChannel> {
+        Self::new(name)
+    }
+}
+
+impl TryFrom<String> for Channel {
+    type Error = InvalidChannel;
+
+    fn try_from(name: String) -> Result<Self, InvalidChannel> {
+        Self::new(name)
+    }
+}
+
+/// Why a name is not a [`Channel`]; the message shows the start of the name and the rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid channel name {name}: {rule}")]
+pub struct InvalidChannel {
+    name: Box<str>,
+    rule: Rule,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Rule {
+    #[error("it is empty")]
+    Empty,
+    #[error("it has {0} bytes, at most {MAX_LEN} are allowed")]
+    TooLong(usize),
+    #[error("{0:?} is not allowed")]
+    Character(char),
+}
+
+impl From<InvalidChannel> for Error {
+    fn from(error: InvalidChannel) -> Self {
+        Self::transparent(ErrorKind::InvalidChannel, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn refusal(name: &str) -> String {
+        Channel::new(name).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn names_are_trimmed_and_taken() {
+        let longest = "é".repeat(127) + "x";
+        let cases = [
+            ("test", "test"),
+            (" a b\t", "a b"),
+            ("\u{feff}\u{a0}\u{2028}a\u{3000}\u{feff}\r\n", "a"),
+            ("日本/{x}:<y>\"='", "日本/{x}:<y>\"='"),
+            (&longest, &longest),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(Channel::new(name).unwrap().as_str(), expected);
+            assert_eq!(name.parse::<Channel>().unwrap().as_ref(), expected);
+            assert_eq!(Channel::try_from(name).unwrap().to_string(), expected);
+            assert_eq!(
+                Channel::try_from(name.to_owned()).unwrap().as_str(),
+                expected
+            );
+        }
+    }
+
+    #[test]
+    fn invalid_names_are_refused_with_name_and_rule() {
+        let cases = [
+            ("", r#"invalid channel name "": it is empty"#),
+            (" \u{feff}\n", r#"invalid channel name "": it is empty"#),
+            (
+                "a, secret",
+                r#"invalid channel name "a, secret": ',' is not allowed"#,
+            ),
+            ("a;b", r#"invalid channel name "a;b": ';' is not allowed"#),
+            (
+                "a\r\nb",
+                r#"invalid channel name "a\r\nb": '\r' is not allowed"#,
+            ),
+            (
+                "a\0b",
+                r#"invalid channel name "a\0b": '\0' is not allowed"#,
+            ),
+            (
+                "\u{7f}",
+                r#"invalid channel name "\u{7f}": '\u{7f}' is not allowed"#,
+            ),
+            (
+                "a\u{9c}b",
+                r#"invalid channel name "a\u{9c}b": '\u{9c}' is not allowed"#,
+            ),
+        ];
+        for (name, message) in cases {
+            assert_eq!(refusal(name), message);
+        }
+    }
+
+    #[test]
+    fn the_length_limit_counts_bytes_after_trimming() {
+        assert!(Channel::new(format!("  {}  ", "x".repeat(255))).is_ok());
+        let shown = "é".repeat(64);
+        assert_eq!(
+            refusal(&"é".repeat(128)),
+            format!("invalid channel name \"{shown}\"…: it has 256 bytes, at most 255 are allowed")
+        );
+    }
+
+    #[test]
+    fn a_channel_is_found_by_its_name() {
+        let channels = HashSet::from([Channel::new("a").unwrap()]);
+        assert!(channels.contains("a"));
+        assert_eq!(format!("{channels:?}"), r#"{"a"}"#);
+    }
+
+    #[test]
+    fn an_invalid_channel_is_an_error_of_that_kind() {
+        let error = Error::from(Channel::new("a,b").unwrap_err());
+        assert_eq!(error.kind(), ErrorKind::InvalidChannel);
+        assert_eq!(error.to_string(), refusal("a,b"));
+    }
+}

@@ -1,0 +1,224 @@
+//! Does a request accept an event stream?
+
+use http::{HeaderMap, header::ACCEPT};
+
+const MEDIA_TYPE: &[u8] = b"text/event-stream";
+
+/// Whether the `Accept` headers admit `text/event-stream`, by
+/// [RFC 9110, 12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1).
+///
+/// 1. No header, or none with an item in it, admits everything.
+/// 2. `text/event-stream` counts before `text/*`, and that before `*/*`. Among equals, one with a weight
+///    above 0 admits.
+/// 3. A range with parameters before `q` is another media type. What follows `q` says nothing.
+/// 4. A weight is the number that its text starts with, as npm's `negotiator` reads it (`q=1.5` admits);
+///    without one (`q=`, `q=x`), it is 0.
+/// 5. An item that is no media range is ignored, but it is an item.
+pub(crate) fn admits_event_stream(headers: &HeaderMap) -> bool {
+    let mut items = headers
+        .get_all(ACCEPT)
+        .into_iter()
+        .flat_map(|value| split_unquoted(value.as_bytes(), b','))
+        .filter(|item| !item.is_empty())
+        .peekable();
+    if items.peek().is_none() {
+        return true;
+    }
+    let best = items.filter_map(matching).max();
+    best.is_some_and(|(_, admitted)| admitted)
+}
+
+/// How well the media range matches, and whether its weight is above 0.
+fn matching(item: &[u8]) -> Option<(Specificity, bool)> {
+    let mut parts = split_unquoted(item, b';');
+    let specificity = Specificity::of(parts.next()?)?;
+    match parts.find(|part| !part.is_empty()) {
+        None => Some((specificity, true)),
+        Some(parameter) => Some((specificity, is_positive(weight(parameter)?))),
+    }
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Specificity {
+    Any,
+    Text,
+    EventStream,
+}
+
+impl Specificity {
+    fn of(range: &[u8]) -> Option<Self> {
+        match range {
+            b"*/*" => Some(Self::Any),
+            _ if range.eq_ignore_ascii_case(b"text/*") => Some(Self::Text),
+            _ if range.eq_ignore_ascii_case(MEDIA_TYPE) => Some(Self::EventStream),
+            _ => None,
+        }
+    }
+}
+
+/// The value of a `q` parameter, without quotes.
+fn weight(parameter: &[u8]) -> Option<&[u8]> {
+    let mut parts = parameter.splitn(2, |&byte| byte == b'=');
+    let name = parts.next()?.trim_ascii();
+    let value = parts.next().unwrap_or_default().trim_ascii();
+    let unquoted = value
+        .strip_prefix(b"\"")
+        .and_then(|value| value.strip_suffix(b"\""));
+    name.eq_ignore_ascii_case(b"q")
+        .then_some(unquoted.unwrap_or(value))
+}
+
+/// Whether the number that the text starts with is above 0.
+fn is_positive(weight: &[u8]) -> bool {
+    let mut in_fraction = false;
+    weight
+        .strip_prefix(b"+")
+        .unwrap_or(weight)
+        .iter()
+        .take_while(|&&byte| match byte {
+            b'.' => !std::mem::replace(&mut in_fraction, true),
+            _ => byte.is_ascii_digit(),
+        })
+        .any(|byte| matches!(byte, b'1'..=b'9'))
+}
+
+/// The parts between separators that are not in a quoted string, trimmed.
+fn split_unquoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |&byte| {
+        if escaped {
+            escaped = false;
+            return false;
+        }
+        escaped = quoted && byte == b'\\';
+        quoted ^= byte == b'"';
+        byte == separator && !quoted
+    })
+    .map(<[u8]>::trim_ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn admits(lines: &[&str]) -> bool {
+        let headers = lines
+            .iter()
+            .map(|line| (ACCEPT, HeaderValue::from_bytes(line.as_bytes()).unwrap()))
+            .collect();
+        admits_event_stream(&headers)
+    }
+
+    #[test]
+    fn these_admit() {
+        let cases: [&[&str]; 49] = [
+            &[],
+            &[""],
+            &["", " "],
+            &[" , ,"],
+            &["text/event-stream"],
+            &["Text/Event-Stream"],
+            &["  text/event-stream  "],
+            &["text/*"],
+            &["TEXT/*"],
+            &["*/*"],
+            &["text/html, text/event-stream"],
+            &["text/html,,text/event-stream,"],
+            &["text/html", "text/event-stream"],
+            &["", "text/event-stream"],
+            &["text/html, */*;q=0.1"],
+            &["text/html;level=1, text/*;q=0.001"],
+            &["text/event-stream;"],
+            &["text/event-stream; ;q=1"],
+            &["text/event-stream;q=1"],
+            &["text/event-stream;Q=0.5"],
+            &["text/event-stream ; q = 0.5"],
+            &["text/event-stream\t;\tq=0.5"],
+            &["text/event-stream;q=0.001"],
+            &["text/event-stream;q=1.000"],
+            &["text/event-stream;q=.5"],
+            &["text/event-stream;q=1."],
+            &["text/event-stream;q=+1"],
+            &["text/event-stream;q=1.5"],
+            &["text/event-stream;q=10"],
+            &["text/event-stream;q=0.5x"],
+            &["text/event-stream;q=\"0.5\""],
+            &["text/event-stream;q=0.5;charset=utf-8"],
+            &["text/event-stream;q=0.5;q=0"],
+            &["text/event-stream, */*;q=0"],
+            &["*/*;q=0, text/event-stream"],
+            &["text/*;q=0, text/event-stream;q=0.1"],
+            &["*/*;q=0, text/*"],
+            &["text/event-stream;q=0, text/event-stream"],
+            &["text/event-stream;q=0.1, text/event-stream;q=0"],
+            &["*/*;q=0", "*/*;q=0.1"],
+            &["text/event-stream;charset=utf-8;q=0, */*"],
+            &["text/event-stream;charset=utf-8, */*"],
+            &["text/html;a=\"x,text/event-stream;q=0\", */*;q=0.2"],
+            &["text/html;a=\"\\\"\", text/event-stream"],
+            &["text/html;a=\"\\\\\", text/event-stream"],
+            &["\u{e9}, text/event-stream"],
+            &["garbage, */*"],
+            &["garbage\\, */*"],
+            &["text/html;a=\", text/event-stream", "*/*"],
+        ];
+        for lines in cases {
+            assert!(admits(lines), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn these_do_not_admit() {
+        let cases: [&[&str]; 44] = [
+            &["text/html"],
+            &["text/html, application/json"],
+            &["", "text/html"],
+            &["text/event-streams"],
+            &["text/event-strea"],
+            &["text/event-stream/x"],
+            &["text /event-stream"],
+            &["text/ event-stream"],
+            &["text/event-stream x"],
+            &["xtext/event-stream"],
+            &["*/event-stream"],
+            &["application/*"],
+            &["*"],
+            &["garbage"],
+            &["\u{e9}"],
+            &["text/\u{e9}, \u{1f600};q=1"],
+            &[";"],
+            &[";q=1"],
+            &["\""],
+            &["\"text/event-stream\""],
+            &["text/event-stream;q=0"],
+            &["text/event-stream;q=0.000"],
+            &["text/event-stream;q=0e9"],
+            &["text/event-stream;q=0.0.5"],
+            &["text/event-stream;q=-1"],
+            &["text/event-stream;q=-0"],
+            &["text/event-stream;q="],
+            &["text/event-stream;q"],
+            &["text/event-stream;q=x"],
+            &["text/event-stream;q=x1"],
+            &["text/event-stream;q=\"\""],
+            &["text/event-stream;q=\""],
+            &["text/event-stream;q=0;q=1"],
+            &["text/event-stream;q=0, */*"],
+            &["*/*, text/event-stream;q=0"],
+            &["text/*, text/event-stream;q=0"],
+            &["text/*;q=0, */*;q=1"],
+            &["*/*", "text/event-stream;q=0"],
+            &["text/event-stream;charset=utf-8"],
+            &["text/event-stream;charset=utf-8;q=1"],
+            &["text/event-stream;x"],
+            &["text/*;level=1"],
+            &["text/html;a=\"x, text/event-stream\""],
+            &["text/html;a=\"\\\", text/event-stream"],
+        ];
+        for lines in cases {
+            assert!(!admits(lines), "{lines:?}");
+        }
+    }
+}

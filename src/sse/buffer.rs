@@ -1,0 +1,100 @@
+//! Where events are encoded.
+
+use std::{
+    cell::Cell,
+    mem,
+    ops::{Deref, DerefMut},
+};
+
+use bytes::Bytes;
+
+/// Enough for an ordinary event.
+const ROOM: usize = 512;
+
+/// A larger buffer is not kept for the next event.
+const MAX_KEPT: usize = 4096;
+
+thread_local! {
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A buffer that its thread uses again, so that an event costs the one allocation of its final bytes.
+#[derive(Clone)]
+pub(super) struct Buffer(Vec<u8>);
+
+impl Buffer {
+    pub(super) fn with_room(room: usize) -> Self {
+        // No spare while it is in use, as by a value that builds events when it is serialised.
+        let mut bytes = SPARE.try_with(Cell::take).unwrap_or_default();
+        bytes.reserve(room.max(ROOM));
+        Self(bytes)
+    }
+
+    /// The bytes without slack.
+    pub(super) fn into_bytes(mut self) -> Bytes {
+        match self.capacity() {
+            0..=MAX_KEPT => Bytes::copy_from_slice(&self),
+            _ => mem::take(&mut self.0).into_boxed_slice().into(),
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if (ROOM..=MAX_KEPT).contains(&self.capacity()) {
+            self.clear();
+            let bytes = mem::take(&mut self.0);
+            // Fails when the thread ends; then the buffer goes too.
+            let _ = SPARE.try_with(|spare| spare.set(bytes));
+        }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(len: usize) -> Buffer {
+        let mut buffer = Buffer::with_room(len);
+        buffer.resize(len, b'x');
+        buffer
+    }
+
+    #[test]
+    fn a_dropped_buffer_is_used_again_and_empty() {
+        let first = filled(1000);
+        assert_eq!(first.into_bytes(), "x".repeat(1000));
+        let second = Buffer::with_room(0);
+        assert!(second.capacity() >= 1000);
+        assert!(second.is_empty());
+    }
+
+    #[test]
+    fn two_buffers_at_once_are_two() {
+        let (first, second) = (filled(1), filled(1));
+        assert_ne!(first.as_ptr(), second.as_ptr());
+    }
+
+    #[test]
+    fn a_large_buffer_becomes_the_bytes_and_is_not_kept() {
+        let large = filled(MAX_KEPT + 1);
+        let bytes = large.clone().into_bytes();
+        assert_eq!(bytes, "x".repeat(MAX_KEPT + 1));
+        drop(large);
+        assert!(Buffer::with_room(0).capacity() <= MAX_KEPT);
+    }
+}

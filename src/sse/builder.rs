@@ -1,0 +1,249 @@
+//! Events with more than a name and data.
+
+use std::{fmt, time::Duration};
+
+use serde::Serialize;
+
+use super::{
+    Event, InvalidEvent,
+    buffer::Buffer,
+    encode,
+    invalid_event::{check_id, check_name},
+};
+
+/// Builds an [`Event`]; made by [`Event::builder`].
+///
+/// Setters remember and [`build`](Self::build) checks. A setter called again replaces the value, except
+/// that [`comment`](Self::comment) adds to the comments.
+///
+/// # Examples
+///
+/// ```
+/// use axum_eventstream::Event;
+/// use std::time::Duration;
+///
+/// let event = Event::builder()
+///     .comment("hi")
+///     .event("message")
+///     .json_data(&[1, 2])?
+///     .id("7")
+///     .retry(Duration::from_secs(2))
+///     .build()?;
+/// assert_eq!(event.encode(), ":hi\nevent: message\ndata: [1,2]\nid: 7\nretry: 2000\n\n");
+/// # Ok::<(), axum_eventstream::InvalidEvent>(())
+/// ```
+#[derive(Clone, Default)]
+#[must_use]
+pub struct EventBuilder {
+    comments: Vec<u8>,
+    event: Option<String>,
+    data: Option<String>,
+    id: Option<String>,
+    retry: Option<u64>,
+}
+
+impl EventBuilder {
+    /// The name that listeners are registered for. Without one, browsers dispatch `message`.
+    pub fn event(mut self, name: impl Into<String>) -> Self {
+        self.event = Some(name.into());
+        self
+    }
+
+    /// The data, as text. An event with a name has data always, if need be empty: browsers dispatch
+    /// nothing without.
+    pub fn data(mut self, data: impl Into<String>) -> Self {
+        self.data = Some(data.into());
+        self
+    }
+
+    /// The data, as compact JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEvent`] when the value cannot be serialised.
+    pub fn json_data<T>(self, value: &T) -> Result<Self, InvalidEvent>
+    where
+        T: Serialize + ?Sized,
+    {
+        let json = serde_json::to_string(value).map_err(InvalidEvent::json)?;
+        Ok(self.data(json))
+    }
+
+    /// The id that a client sends as `Last-Event-ID` when it reconnects, at most 255 bytes. The empty id
+    /// makes the client forget its last one.
+    ///
+    /// It takes the place of the id that a stream with history assigns, and with it goes the guarantee
+    /// that a client which resumes from here misses nothing.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// How long a client waits before it reconnects, in whole milliseconds: a remainder is cut off, and
+    /// more than `u64::MAX` is that.
+    pub fn retry(mut self, after: Duration) -> Self {
+        self.retry = Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Text that clients ignore, written right after a `:`. Each line of it is a comment line.
+    pub fn comment(mut self, text: impl AsRef<str>) -> Self {
+        encode::comment_lines(&mut self.comments, text.as_ref());
+        self
+    }
+
+    /// Checks and encodes the event.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEvent`] when the name is empty, the id has more than 255 bytes, either has CR, LF or NUL
+    /// in it, or nothing at all was set.
+    pub fn build(self) -> Result<Event, InvalidEvent> {
+        self.check()?;
+        let mut lines = Buffer::with_room(self.comments.len());
+        lines.extend_from_slice(&self.comments);
+        if let Some(name) = &self.event {
+            encode::event_line(&mut lines, name);
+        }
+        if self.data.is_some() || self.event.is_some() {
+            encode::data_lines(&mut lines, self.data.as_deref().unwrap_or_default());
+        }
+        Ok(Event {
+            lines,
+            id: self.id.map(String::into_boxed_str),
+            retry: self.retry,
+        })
+    }
+
+    fn check(&self) -> Result<(), InvalidEvent> {
+        if let Some(name) = &self.event {
+            check_name(name)?;
+        }
+        if let Some(id) = &self.id {
+            check_id(id)?;
+        }
+        let nothing = self.comments.is_empty()
+            && self.event.is_none()
+            && self.data.is_none()
+            && self.id.is_none()
+            && self.retry.is_none();
+        match nothing {
+            true => Err(InvalidEvent::nothing()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Shows the length of the data only: data may be private.
+impl fmt::Debug for EventBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventBuilder")
+            .field("event", &self.event)
+            .field("id", &self.id)
+            .field("retry_ms", &self.retry)
+            .field("data_len", &self.data.as_ref().map(String::len))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> EventBuilder {
+        Event::builder()
+    }
+
+    fn refusal(builder: EventBuilder) -> String {
+        builder.build().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn lines_come_in_one_order_whatever_the_order_of_calls() {
+        let cases = [
+            (builder().data("a"), "data: a\n\n"),
+            (builder().event("x"), "event: x\ndata: \n\n"),
+            (builder().id(""), "id: \n\n"),
+            (builder().retry(Duration::from_micros(1999)), "retry: 1\n\n"),
+            (
+                builder().retry(Duration::MAX),
+                "retry: 18446744073709551615\n\n",
+            ),
+            (builder().comment(""), ":\n\n"),
+            (
+                builder().comment("hi").comment("a\rb\r\nc\nd"),
+                ":hi\n:a\n:b\n:c\n:d\n\n",
+            ),
+            (
+                builder().data("a").data("").event("x").event("y"),
+                "event: y\ndata: \n\n",
+            ),
+            (builder().json_data("a\n").unwrap(), "data: \"a\\n\"\n\n"),
+            (
+                builder()
+                    .retry(Duration::from_secs(1))
+                    .id("7")
+                    .data("a\nb")
+                    .event("x")
+                    .comment("c"),
+                ":c\nevent: x\ndata: a\ndata: b\nid: 7\nretry: 1000\n\n",
+            ),
+        ];
+        for (builder, bytes) in cases {
+            let event = builder.build().unwrap();
+            assert_eq!(event.encode(), bytes);
+            assert_eq!(event.encoded_len(), bytes.len());
+        }
+    }
+
+    #[test]
+    fn invalid_names_and_ids_are_refused() {
+        let long = "x".repeat(256);
+        let shown = "x".repeat(64);
+        let cases = [
+            (builder().event(""), r#"invalid event name "": it is empty"#),
+            (
+                builder().event("a\r"),
+                r#"invalid event name "a\r": '\r' is not allowed"#,
+            ),
+            (
+                builder().id("a\rb"),
+                r#"invalid event id "a\rb": '\r' is not allowed"#,
+            ),
+            (
+                builder().id("a\nb"),
+                r#"invalid event id "a\nb": '\n' is not allowed"#,
+            ),
+            (
+                builder().id("a\0b"),
+                r#"invalid event id "a\0b": '\0' is not allowed"#,
+            ),
+            (
+                builder().id(&*long),
+                &*format!(
+                    "invalid event id \"{shown}\"…: it has 256 bytes, at most 255 are allowed"
+                ),
+            ),
+            (
+                builder(),
+                "the event is empty: it has no name, data, id, retry or comment",
+            ),
+        ];
+        for (builder, message) in cases {
+            assert_eq!(refusal(builder), message);
+        }
+        assert!(builder().id(&long[1..]).build().is_ok());
+    }
+
+    #[test]
+    fn debug_shows_no_data() {
+        let debug = format!(
+            "{:?}",
+            builder().event("a").data("secret").comment("secret")
+        );
+        assert_eq!(
+            debug,
+            r#"EventBuilder { event: Some("a"), id: None, retry_ms: None, data_len: Some(6) }"#
+        );
+    }
+}

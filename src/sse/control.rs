@@ -1,0 +1,65 @@
+//! The events that a stream sends of itself.
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::{Event, LastEventId};
+use crate::Channel;
+
+const STREAM_OPEN: &[u8] = b"event: stream-open\ndata: \n\n";
+const KEEP_ALIVE: &[u8] = b"event: keep-alive\ndata: \n\n";
+
+/// The first event of a stream, with the position that it starts from.
+pub(crate) fn stream_open(id: Option<LastEventId>) -> Bytes {
+    match id {
+        Some(_) => Event::own("stream-open", "").seal(id),
+        None => Bytes::from_static(STREAM_OPEN),
+    }
+}
+
+/// What an idle stream sends.
+pub(crate) fn keep_alive() -> Bytes {
+    Bytes::from_static(KEEP_ALIVE)
+}
+
+/// Tells a client that it has missed events of these channels, and how many if that is known.
+pub(crate) fn stream_reset(
+    channels: &[Channel],
+    missed: Option<u64>,
+    id: Option<LastEventId>,
+) -> Bytes {
+    let channels: Vec<_> = channels.iter().map(Channel::as_str).collect();
+    let data = json!({"channels": channels, "missed": missed}).to_string();
+    Event::own("stream-reset", &data).seal(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: Option<LastEventId> = Some(LastEventId::new(0xab, 3));
+
+    #[test]
+    fn events_of_the_stream_itself_are_these_bytes() {
+        let channels = ["b", "a\"\u{e9}\\"].map(|name| Channel::new(name).unwrap());
+        let cases = [
+            (stream_open(None), "event: stream-open\ndata: \n\n"),
+            (
+                stream_open(ID),
+                "event: stream-open\ndata: \nid: 0000000000ab-3\n\n",
+            ),
+            (keep_alive(), "event: keep-alive\ndata: \n\n"),
+            (
+                stream_reset(&channels, Some(7), None),
+                "event: stream-reset\ndata: {\"channels\":[\"b\",\"a\\\"é\\\\\"],\"missed\":7}\n\n",
+            ),
+            (
+                stream_reset(&channels[..1], None, ID),
+                "event: stream-reset\ndata: {\"channels\":[\"b\"],\"missed\":null}\nid: 0000000000ab-3\n\n",
+            ),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(bytes, expected);
+        }
+    }
+}

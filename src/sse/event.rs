@@ -1,0 +1,225 @@
+//! An event to publish.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{
+    EventBuilder, InvalidEvent, LastEventId, buffer::Buffer, decode, encode, encode::Id,
+    invalid_event::check_name,
+};
+
+/// A server-sent event: a name, data, and where needed an id, a retry time and comments.
+///
+/// It is checked and encoded when it is built, so publishing it cannot fail because of it. Data may hold
+/// anything; LF, CR and CRLF are one line break each, and clients get LF. Names and ids must not contain
+/// CR, LF or NUL.
+///
+/// # Examples
+///
+/// ```
+/// use axum_eventstream::Event;
+///
+/// let event = Event::json("message", &[1, 2])?;
+/// assert_eq!(event.encode(), "event: message\ndata: [1,2]\n\n");
+///
+/// let event = Event::text("note", "two\nlines")?;
+/// assert_eq!(event.encode(), "event: note\ndata: two\ndata: lines\n\n");
+/// # Ok::<(), axum_eventstream::InvalidEvent>(())
+/// ```
+#[derive(Clone)]
+pub struct Event {
+    /// The encoded comment, `event` and `data` lines.
+    pub(super) lines: Buffer,
+    pub(super) id: Option<Box<str>>,
+    /// In milliseconds.
+    pub(super) retry: Option<u64>,
+}
+
+impl Event {
+    /// An event whose data is the value as compact JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEvent`] when the name is empty or has CR, LF or NUL in it, or the value cannot be
+    /// serialised.
+    pub fn json<T>(name: impl AsRef<str>, value: &T) -> Result<Self, InvalidEvent>
+    where
+        T: Serialize + ?Sized,
+    {
+        let name = name.as_ref();
+        check_name(name)?;
+        let mut event = Self::start(name, 0);
+        encode::json_lines(&mut event.lines, value).map_err(InvalidEvent::json)?;
+        Ok(event)
+    }
+
+    /// An event whose data is text.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEvent`] when the name is empty or has CR, LF or NUL in it.
+    pub fn text(name: impl AsRef<str>, data: impl AsRef<str>) -> Result<Self, InvalidEvent> {
+        let name = name.as_ref();
+        check_name(name)?;
+        Ok(Self::own(name, data.as_ref()))
+    }
+
+    /// An event with more than a name and data.
+    pub fn builder() -> EventBuilder {
+        EventBuilder::default()
+    }
+
+    /// An event whose name is known to be valid.
+    pub(super) fn own(name: &str, data: &str) -> Self {
+        let mut event = Self::start(name, data.len());
+        encode::data_lines(&mut event.lines, data);
+        event
+    }
+
+    fn start(name: &str, data_len: usize) -> Self {
+        let room = encode::OVERHEAD + name.len() + data_len + encode::END;
+        let mut lines = Buffer::with_room(room);
+        encode::event_line(&mut lines, name);
+        Self {
+            lines,
+            id: None,
+            retry: None,
+        }
+    }
+
+    /// The bytes that a client gets when the stream assigns no id.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut bytes = Vec::with_capacity(self.encoded_len());
+        bytes.extend_from_slice(&self.lines);
+        encode::end(&mut bytes, self.id.as_deref().map(Id::Own), self.retry);
+        bytes.into()
+    }
+
+    /// The bytes that clients get: with the event's own id or else the given one, and without slack.
+    pub(crate) fn seal(mut self, id: Option<LastEventId>) -> Bytes {
+        let own = self.id.as_deref().map(Id::Own);
+        encode::end(&mut self.lines, own.or(id.map(Id::Position)), self.retry);
+        self.lines.into_bytes()
+    }
+
+    /// Whether the event has an id of its own, also an empty one.
+    pub(crate) fn has_id(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// The length of [`encode`](Self::encode) in bytes.
+    pub(crate) fn encoded_len(&self) -> usize {
+        let id = self.id.as_ref().map_or(0, |id| "id: \n".len() + id.len());
+        let retry = self.retry.map_or(0, |milliseconds| {
+            "retry: \n".len() + itoa::Buffer::new().format(milliseconds).len()
+        });
+        self.lines.len() + id + retry + "\n".len()
+    }
+}
+
+/// Shows the length of the data only: data may be private.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("event", &decode::value(&self.lines, "event"))
+            .field("id", &self.id)
+            .field("retry_ms", &self.retry)
+            .field("data_len", &decode::data_len(&self.lines))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, error::Error as _, time::Duration};
+
+    use super::*;
+    use crate::{Error, ErrorKind};
+
+    fn text(name: &str, data: &str) -> Event {
+        Event::text(name, data).unwrap()
+    }
+
+    fn position() -> Option<LastEventId> {
+        Some(LastEventId::new(0xab, 12))
+    }
+
+    #[test]
+    fn an_event_is_its_name_its_data_and_a_blank_line() {
+        let cases = [
+            (text("test", "a"), "event: test\ndata: a\n\n"),
+            (text("test", ""), "event: test\ndata: \n\n"),
+            (
+                text(" a:b ", "x\r\ny"),
+                "event:  a:b \ndata: x\ndata: y\n\n",
+            ),
+            (
+                Event::json("é", "a\nb").unwrap(),
+                "event: é\ndata: \"a\\nb\"\n\n",
+            ),
+            (Event::json("n", &()).unwrap(), "event: n\ndata: null\n\n"),
+        ];
+        for (event, bytes) in cases {
+            assert_eq!(event.encode(), bytes);
+            assert_eq!(event.encoded_len(), bytes.len());
+            assert!(!event.has_id());
+            assert_eq!(event.seal(None), bytes);
+        }
+    }
+
+    #[test]
+    fn sealing_adds_the_position() {
+        let sealed = text("test", "a").seal(position());
+        assert_eq!(sealed, "event: test\ndata: a\nid: 0000000000ab-12\n\n");
+    }
+
+    #[test]
+    fn an_id_of_its_own_wins_over_the_position_and_retry_follows() {
+        let retry = Duration::from_millis(5);
+        let event = Event::builder().data("a").id("own").retry(retry);
+        let event = event.build().unwrap();
+        let bytes = "data: a\nid: own\nretry: 5\n\n";
+        assert!(event.has_id());
+        assert_eq!(event.encode(), bytes);
+        assert_eq!(event.encoded_len(), bytes.len());
+        assert_eq!(event.seal(position()), bytes);
+    }
+
+    #[test]
+    fn invalid_names_are_refused_with_name_and_rule() {
+        let cases = [
+            ("", r#"invalid event name "": it is empty"#),
+            ("a\nb", r#"invalid event name "a\nb": '\n' is not allowed"#),
+            ("a\rb", r#"invalid event name "a\rb": '\r' is not allowed"#),
+            ("a\0", r#"invalid event name "a\0": '\0' is not allowed"#),
+        ];
+        for (name, message) in cases {
+            let error = Event::text(name, "secret").unwrap_err();
+            assert_eq!(error.to_string(), message);
+            assert_eq!(Event::json(name, &1).unwrap_err().to_string(), message);
+            assert_eq!(Error::from(error).kind(), ErrorKind::InvalidEvent);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_json_is_an_error_with_its_cause() {
+        let error = Event::json("test", &BTreeMap::from([((1, 2), 3)])).unwrap_err();
+        let message = "the data of the event cannot be serialised as JSON";
+        assert_eq!(error.to_string(), message);
+        let cause = error.source().unwrap();
+        assert!(cause.is::<serde_json::Error>());
+        assert_eq!(cause.to_string(), "key must be a string");
+    }
+
+    #[test]
+    fn debug_shows_no_data() {
+        let event = Event::builder().event("a").data("secret\r\n").id("7");
+        assert_eq!(
+            format!("{:?}", event.build().unwrap()),
+            r#"Event { event: Some("a"), id: Some("7"), retry_ms: None, data_len: 7 }"#
+        );
+    }
+}

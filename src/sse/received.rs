@@ -1,0 +1,166 @@
+//! An event as a subscriber in this process gets it.
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+
+use super::decode;
+use crate::Channel;
+
+/// An event that a `Subscription` yields: the bytes that clients get, read when asked.
+///
+/// A clone shares the bytes.
+#[derive(Clone)]
+pub struct ReceivedEvent {
+    bytes: Bytes,
+    channel: Option<Channel>,
+}
+
+impl ReceivedEvent {
+    /// An event that [`Event`](super::Event) encoded.
+    pub(crate) fn new(channel: Option<Channel>, bytes: Bytes) -> Self {
+        Self { bytes, channel }
+    }
+
+    /// The channel that the event was published to; none for an event of the stream itself, such as
+    /// `stream-reset`.
+    #[must_use]
+    pub fn channel(&self) -> Option<&Channel> {
+        self.channel.as_ref()
+    }
+
+    /// The name of the event, `message` when it has none.
+    #[must_use]
+    pub fn event(&self) -> &str {
+        decode::value(&self.bytes, "event").unwrap_or("message")
+    }
+
+    /// The data, with LF for each line break.
+    #[must_use]
+    pub fn data(&self) -> Cow<'_, str> {
+        decode::data(&self.bytes)
+    }
+
+    /// The data, read as JSON.
+    ///
+    /// # Errors
+    ///
+    /// The error of `serde_json` when the data is not JSON or not of this type.
+    pub fn json<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        serde_json::from_str(&self.data())
+    }
+
+    /// The id, the event's own or the one that the stream assigned.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        decode::value(&self.bytes, "id")
+    }
+
+    /// How long a client is told to wait before it reconnects, in whole milliseconds.
+    #[must_use]
+    pub fn retry(&self) -> Option<Duration> {
+        let milliseconds = decode::value(&self.bytes, "retry")?.parse().ok()?;
+        Some(Duration::from_millis(milliseconds))
+    }
+
+    /// The bytes as they go to clients.
+    #[must_use]
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+/// Shows the length of the data only: data may be private.
+impl fmt::Debug for ReceivedEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceivedEvent")
+            .field("channel", &self.channel)
+            .field("event", &self.event())
+            .field("id", &self.id())
+            .field("retry", &self.retry())
+            .field("data_len", &decode::data_len(&self.bytes))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{option, prelude::*};
+
+    use super::*;
+    use crate::{Event, LastEventId};
+
+    fn received(bytes: &'static str) -> ReceivedEvent {
+        ReceivedEvent::new(None, Bytes::from_static(bytes.as_bytes()))
+    }
+
+    #[test]
+    fn an_event_without_a_name_is_a_message() {
+        let event = received("data: a\n\n");
+        assert_eq!(event.event(), "message");
+        assert_eq!(event.data(), "a");
+        assert_eq!(
+            (event.id(), event.retry(), event.channel()),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn an_event_of_comments_has_nothing_but_its_bytes() {
+        let event = received(":event: x\n:data: x\n\n");
+        assert_eq!((event.event(), &*event.data()), ("message", ""));
+        assert_eq!(event.as_bytes(), ":event: x\n:data: x\n\n");
+    }
+
+    #[test]
+    fn json_is_read_over_several_lines() {
+        let event = received("data: [1,\ndata: 2]\n\n");
+        assert_eq!(event.json::<Vec<u8>>().unwrap(), [1, 2]);
+        assert!(event.json::<String>().is_err());
+        assert!(received("id: 1\n\n").json::<()>().is_err());
+    }
+
+    #[test]
+    fn debug_shows_no_data() {
+        let sealed = Event::text("x", "secret")
+            .unwrap()
+            .seal(Some(LastEventId::new(1, 2)));
+        let event = ReceivedEvent::new(Some(Channel::new("test").unwrap()), sealed);
+        assert_eq!(
+            format!("{event:?}"),
+            "ReceivedEvent { channel: Some(\"test\"), event: \"x\", \
+             id: Some(\"000000000001-2\"), retry: None, data_len: 6 }"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_sealed_event_is_read_back(
+            comment in ".{0,9}",
+            name in option::of("[^\r\n\0]{1,9}"),
+            data in "[a: \r\né\"]{0,20}",
+            id in option::of("[^\r\n\0]{0,9}"),
+            retry in option::of(any::<u64>()),
+            assigned in option::of(any::<u64>()),
+        ) {
+            let assigned = assigned.map(|sequence| LastEventId::new(sequence, sequence));
+            let mut builder = Event::builder().comment(comment).data(&*data);
+            if let Some(name) = &name {
+                builder = builder.event(name);
+            }
+            if let Some(id) = &id {
+                builder = builder.id(id);
+            }
+            if let Some(retry) = retry {
+                builder = builder.retry(Duration::from_millis(retry));
+            }
+            let event = ReceivedEvent::new(None, builder.build().unwrap().seal(assigned));
+            let id = id.or(assigned.map(|id| id.to_string()));
+            prop_assert_eq!(event.event(), name.as_deref().unwrap_or("message"));
+            prop_assert_eq!(event.data(), data.replace("\r\n", "\n").replace('\r', "\n"));
+            prop_assert_eq!(event.id(), id.as_deref());
+            prop_assert_eq!(event.retry(), retry.map(Duration::from_millis));
+        }
+    }
+}
