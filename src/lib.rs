@@ -1,11 +1,39 @@
 //! Server-sent events on named channels for axum.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod builder;
 mod channel;
 mod error;
+mod event_stream;
 mod excerpt;
+mod extract;
+mod feed;
+#[cfg(feature = "grip")]
+pub mod grip;
+mod handler;
+mod history;
 mod hub;
+mod keep_alive;
+mod limits;
+mod publish;
+pub mod registry;
 mod sse;
+mod stats;
+mod subscription;
+mod trace;
 
+pub use builder::EventStreamBuilder;
 pub use channel::{Channel, InvalidChannel};
 pub use error::{Error, ErrorKind};
+pub use event_stream::{EventStream, Published};
+pub use handler::{
+    Delivery, IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest,
+};
+pub use history::History;
+pub use keep_alive::KeepAlive;
+pub use limits::Limits;
+pub use publish::{ChannelPublisher, ChannelSink};
 pub use sse::{Event, EventBuilder, InvalidEvent, InvalidLastEventId, LastEventId, ReceivedEvent};
+pub use stats::Stats;
+pub use subscription::Subscription;

@@ -78,19 +78,19 @@ pub(crate) enum Start {
 }
 
 /// Why there is no reader.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
+    #[error("the stream is closed")]
     Closed,
-    /// So many subscriptions are allowed in all.
+    #[error("there are {0} subscriptions already, which is the limit")]
     Subscriptions(usize),
-    /// So many subscriptions are allowed on this channel.
+    #[error("there are {1} subscriptions on the channel {0} already, which is the limit")]
     OnChannel(Channel, usize),
 }
 
 /// What an append did.
 #[derive(Debug)]
 pub(crate) struct Appended {
-    pub(crate) sequence: u64,
     pub(crate) subscribers: usize,
     /// The channel, if its readers should get a chance to run before the next append.
     pub(crate) crowded: Option<Arc<ChannelLog>>,
@@ -157,7 +157,6 @@ impl Hub {
         let Some(log) = log else {
             self.head.store(sequence, Release);
             return Appended {
-                sequence,
                 subscribers: 0,
                 crowded: None,
             };
@@ -190,6 +189,14 @@ impl Hub {
         let logs: Vec<_> = logs.collect();
         order.subscriptions += 1;
         Ok(Reader::new(self.clone(), logs, start, order.sequence()))
+    }
+
+    /// Whether a reader of `channels` would be admitted now.
+    pub(crate) fn admits(&self, channels: &Channels) -> Result<(), Refused> {
+        let admitted = self.admit(&lock(&self.order), channels);
+        admitted.inspect_err(|_| {
+            self.counters.refused.fetch_add(1, Relaxed);
+        })
     }
 
     fn admit(&self, order: &Order, channels: &Channels) -> Result<(), Refused> {

@@ -83,7 +83,6 @@ impl Order {
         }
         while self.bytes > config.bytes && self.evict_oldest_before(sequence) {}
         Appended {
-            sequence,
             subscribers,
             crowded: crowded.then(|| log.clone()),
         }

@@ -22,6 +22,13 @@ pub(crate) fn keep_alive() -> Bytes {
     Bytes::from_static(KEEP_ALIVE)
 }
 
+/// A comment, which clients do not see.
+pub(crate) fn comment(text: &str) -> Bytes {
+    let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+    let lines = lines.split('\n').map(|line| format!(":{line}\n"));
+    Bytes::from(lines.collect::<String>() + "\n")
+}
+
 /// Tells a client that it has missed events of these channels, and how many if that is known.
 pub(crate) fn stream_reset(
     channels: &[Channel],
@@ -49,6 +56,8 @@ mod tests {
                 "event: stream-open\ndata: \nid: 0000000000ab-3\n\n",
             ),
             (keep_alive(), "event: keep-alive\ndata: \n\n"),
+            (comment(""), ":\n\n"),
+            (comment("a\r\nb\rc\n"), ":a\n:b\n:c\n:\n\n"),
             (
                 stream_reset(&channels, Some(7), None),
                 "event: stream-reset\ndata: {\"channels\":[\"b\",\"a\\\"é\\\\\"],\"missed\":7}\n\n",

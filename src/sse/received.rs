@@ -42,6 +42,11 @@ impl ReceivedEvent {
         decode::data(&self.bytes)
     }
 
+    /// Whether there is data, be it empty: clients dispatch nothing without.
+    pub(crate) fn has_data(&self) -> bool {
+        decode::value(&self.bytes, "data").is_some()
+    }
+
     /// The data, read as JSON.
     ///
     /// # Errors

@@ -1,0 +1,386 @@
+//! `EventStream`: a cheap handle on the hub, the proxies and the settings.
+
+use crate::{
+    Channel, Error, ErrorKind, Event, KeepAlive, Limits, Stats, Subscription,
+    builder::EventStreamBuilder,
+    channel::Channels,
+    feed::Feed,
+    handler::{IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest},
+    hub::{ChannelLog, Hub, Refused},
+    publish::{ChannelPublisher, ChannelSink, InFlight, Proxies},
+    sse::LastEventId,
+};
+use axum::response::Response;
+use std::{fmt, future::Future, sync::Arc};
+
+/// Server-sent events on named channels.
+///
+/// Handlers subscribe clients to channels, any code publishes to a channel. A clone is a handle on the
+/// same stream and costs next to nothing.
+///
+/// # Examples
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use axum_eventstream::{Event, EventStream};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), axum_eventstream::Error> {
+/// let es = EventStream::new();
+/// let app: Router = Router::new().route("/events/{id}", get(es.handler("{id}")));
+/// es.publish_event("room-1", Event::json("message", &["hello"])?).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct EventStream {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) keep_alive: KeepAlive,
+    pub(crate) limits: Limits,
+    pub(crate) proxies: Proxies,
+}
+
+/// What became of a publish that has not failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// The id that the event was given, if there is history.
+    pub id: Option<LastEventId>,
+    /// How many subscriptions in this process the event is for.
+    pub subscribers: usize,
+}
+
+/// A publish of which the local part is done.
+#[must_use]
+pub(crate) struct Publishing {
+    published: Published,
+    crowded: Option<Arc<ChannelLog>>,
+    in_flight: InFlight,
+}
+
+impl EventStream {
+    /// A stream with the default settings and direct delivery only.
+    #[must_use]
+    pub fn new() -> Self {
+        let built = Self::builder().build();
+        built.expect("the defaults are valid")
+    }
+
+    /// A stream with the settings of the environment, and direct delivery only if there are none.
+    ///
+    /// `GRIP_URL` is the control URI of a proxy as in
+    /// [`GripConfig`](https://docs.rs/axum-eventstream/latest/axum_eventstream/grip/struct.GripConfig.html),
+    /// or several of them separated by white space. `GRIP_VERIFY_KEY` is the key that its signatures
+    /// are checked with, for those that do not have one in their URL.
+    ///
+    /// # Errors
+    ///
+    /// When a value is wrong; the message names the variable.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::builder().env(|name| std::env::var(name).ok())?.build()
+    }
+
+    /// Settings other than the defaults.
+    pub fn builder() -> EventStreamBuilder {
+        EventStreamBuilder::new()
+    }
+
+    pub(crate) fn from_inner(inner: Inner) -> Self {
+        let inner = Arc::new(inner);
+        Self { inner }
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    /// Whether both are handles on the same stream.
+    #[must_use]
+    pub fn same_stream(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// A handler for a route: it subscribes each client to the channels it names.
+    ///
+    /// The channels are given as
+    ///
+    /// - a name, or several in an array, a slice or a `Vec`. `{id}` and `<id>` stand for the route's
+    ///   parameter of that name (`[A-Za-z_][A-Za-z0-9_]*`), as often as needed, with any text around
+    ///   them. A parameter that the route does not have is an empty value;
+    /// - a function of the request's `&Parts` that returns a name or several, an `Option` of them, or a
+    ///   `Result` whose error is the response.
+    ///
+    /// For anything asynchronous, or to decide with extractors who may listen, see
+    /// [`respond`](Self::respond).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Router, http::{StatusCode, request::Parts}, routing::get};
+    /// use axum_eventstream::EventStream;
+    ///
+    /// let es = EventStream::new();
+    /// let app: Router = Router::new()
+    ///     .route("/events", get(es.handler("news")))
+    ///     .route("/events/{id}", get(es.handler("<id>")))
+    ///     .route("/rooms/{room}/{user}", get(es.handler(["room-{room}", "room-{room}.{user}"])))
+    ///     .route("/mine", get(es.handler(|parts: &Parts| {
+    ///         let user = parts.headers.get("x-user").and_then(|user| user.to_str().ok());
+    ///         user.map(|user| format!("user-{user}")).ok_or(StatusCode::UNAUTHORIZED)
+    ///     })));
+    /// ```
+    pub fn handler<M>(&self, channels: impl IntoResolver<M>) -> StreamHandler {
+        StreamHandler::new(self.clone(), channels.into_resolver())
+    }
+
+    /// The response that subscribes the client of `request` to `channels`: what a
+    /// [`handler`](Self::handler) does, called from a handler of one's own.
+    ///
+    /// Names are taken as they are: nothing stands for a route parameter here.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, which is a response too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{extract::Path, http::HeaderMap, response::{IntoResponse, Response}};
+    /// use axum_eventstream::{EventStream, Rejection, StreamRequest};
+    ///
+    /// async fn events(
+    ///     es: EventStream,
+    ///     Path(room): Path<String>,
+    ///     headers: HeaderMap,
+    ///     request: StreamRequest,
+    /// ) -> Result<Response, Rejection> {
+    ///     if !headers.contains_key("authorization") {
+    ///         return Ok(axum::http::StatusCode::UNAUTHORIZED.into_response());
+    ///     }
+    ///     es.respond(&request, [format!("room-{room}")]).await
+    /// }
+    /// ```
+    pub async fn respond(
+        &self,
+        request: &StreamRequest,
+        channels: impl IntoChannels,
+    ) -> Result<Response, Rejection> {
+        request.respond(self, channels)
+    }
+
+    /// Subscribes to `channels` in code that is not an HTTP handler.
+    ///
+    /// # Errors
+    ///
+    /// When there is no channel, a name is invalid, a limit is reached or the stream is closed.
+    pub fn subscribe<I>(&self, channels: I) -> Result<Subscription, Error>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        let limit = self.inner.limits.channels_per_subscription;
+        let channels = Channels::collect(channels, limit)?;
+        let feed = Feed::subscribe(&self.inner.hub, &channels, None)?;
+        Ok(Subscription::new(feed))
+    }
+
+    /// Publishes an event to all who listen to `channel`, in this process and behind every proxy.
+    ///
+    /// Subscribers in this process have the event first. The proxies are then told all at once, each
+    /// in the order of the publishes, and their answers awaited.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is delivered when the channel's name is invalid or the event too large. When a proxy
+    /// fails, subscribers in this process and behind the other proxies have the event; the
+    /// error names the endpoint and what happened.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing happens before the first poll. After it the event is delivered here and will be sent to
+    /// the proxies, even if the future is dropped; only their answers are lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{Error, Event, EventStream};
+    ///
+    /// async fn greet(es: &EventStream) -> Result<(), Error> {
+    ///     let published = es.publish_event("room-1", Event::json("message", &"hello")?).await?;
+    ///     println!("{} are listening here", published.subscribers);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub async fn publish_event(
+        &self,
+        channel: impl AsRef<str>,
+        event: Event,
+    ) -> Result<Published, Error> {
+        self.publish(&Channel::new(channel)?, event)?.finish().await
+    }
+
+    /// Does the local part of a publish, and puts it in the proxies' queues.
+    pub(crate) fn publish(&self, channel: &Channel, event: Event) -> Result<Publishing, Error> {
+        let Inner {
+            hub,
+            limits,
+            proxies,
+            ..
+        } = &*self.inner;
+        let (length, limit) = (event.encoded_len(), limits.event_bytes);
+        if length > limit {
+            let text = format!("the event has {length} bytes, the limit is {limit}");
+            return Err(Error::new(ErrorKind::LimitReached, text));
+        }
+        let (mut id, mut in_flight) = (None, InFlight::default());
+        let appended = hub.append(channel, |sequence| {
+            let position = || LastEventId::new(hub.epoch(), sequence);
+            id = hub.keeps_history().then(position);
+            let bytes = event.seal(id);
+            // Under the order lock, so that the proxies get events in the order of their ids.
+            in_flight = proxies.enqueue(channel, &bytes);
+            bytes
+        });
+        let subscribers = appended.subscribers;
+        Ok(Publishing {
+            published: Published { id, subscribers },
+            crowded: appended.crowded,
+            in_flight,
+        })
+    }
+
+    /// A handle that publishes to one channel.
+    ///
+    /// # Errors
+    ///
+    /// When the name is invalid.
+    pub fn channel_publisher(&self, channel: impl AsRef<str>) -> Result<ChannelPublisher, Error> {
+        Ok(ChannelPublisher::new(self.clone(), Channel::new(channel)?))
+    }
+
+    /// A sink that publishes to one channel, with backpressure: it takes an event when the one before
+    /// has been published, through every proxy if there are any.
+    ///
+    /// # Errors
+    ///
+    /// When the name is invalid.
+    pub fn channel_sink(&self, channel: impl AsRef<str>) -> Result<ChannelSink, Error> {
+        Ok(self.channel_publisher(channel)?.sink())
+    }
+
+    /// Ends every open stream once it has what was published until now. Later requests get 503 with
+    /// `Retry-After`. Publishing goes on to work, for clients that a proxy holds.
+    pub fn close(&self) {
+        self.inner.hub.close();
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inner.hub.is_closed()
+    }
+
+    /// Waits for `signal`, then [closes](Self::close) the stream: what
+    /// `axum::serve(..).with_graceful_shutdown` needs, which else waits for clients that never go.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use axum::{Router, routing::get};
+    /// use axum_eventstream::EventStream;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let es = EventStream::new();
+    /// let app = Router::new().route("/events", get(es.handler("news")));
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    /// let ctrl_c = async { tokio::signal::ctrl_c().await.expect("a signal handler") };
+    /// axum::serve(listener, app).with_graceful_shutdown(es.close_on(ctrl_c)).await
+    /// # }
+    /// ```
+    pub fn close_on<F: Future>(&self, signal: F) -> impl Future<Output = ()> + use<F> {
+        let event_stream = self.clone();
+        async move {
+            signal.await;
+            event_stream.close();
+        }
+    }
+
+    /// The position after the last publish, if there is history: a page that is rendered with it and
+    /// names it as `lastEventId` in the query of its stream misses nothing in between.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::EventStream;
+    ///
+    /// let es = EventStream::new();
+    /// let id = es.current_id().expect("there is history by default");
+    /// let script = format!("new EventSource('/events/room-1?lastEventId={id}')");
+    /// ```
+    #[must_use]
+    pub fn current_id(&self) -> Option<LastEventId> {
+        let hub = &self.inner.hub;
+        let id = || LastEventId::new(hub.epoch(), hub.sequence());
+        hub.keeps_history().then(id)
+    }
+
+    /// What the stream holds now and has counted since its start.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let counts = self.inner.hub.counts();
+        let stats = Stats {
+            subscriptions: counts.subscriptions,
+            channels: counts.channels,
+            history_bytes: counts.bytes,
+            published: counts.published,
+            delivered: counts.delivered,
+            lagged: counts.lagged,
+            replayed: counts.replayed,
+            refused: counts.refused,
+            ..Stats::default()
+        };
+        self.inner.proxies.count(stats)
+    }
+}
+
+impl Publishing {
+    /// Gives readers a chance to keep up, and waits for the proxies.
+    pub(crate) async fn finish(self) -> Result<Published, Error> {
+        match &self.crowded {
+            Some(log) => Hub::settle(log).await,
+            None => tokio::task::consume_budget().await,
+        }
+        self.in_flight.wait().await?;
+        Ok(self.published)
+    }
+}
+
+impl Default for EventStream {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Shows counts only: keys are never part of it.
+impl fmt::Debug for EventStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventStream")
+            .field("proxies", &self.inner.proxies)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        let kind = match refused {
+            Refused::Closed => ErrorKind::Closed,
+            _ => ErrorKind::LimitReached,
+        };
+        Self::new(kind, refused.to_string())
+    }
+}

@@ -1,0 +1,36 @@
+//! Direct delivery: axum's head for a stream, and our body.
+
+use super::body::EventBody;
+use crate::{KeepAlive, feed::Feed};
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response, Sse, sse::Event},
+};
+use http::{HeaderName, HeaderValue, header::CONTENT_LENGTH};
+use std::convert::Infallible;
+
+/// Tells nginx to pass events on as they come.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+pub(super) fn stream(feed: Feed, keep_alive: &KeepAlive) -> Response {
+    let body = EventBody::new(feed, keep_alive.clone());
+    with_body(Body::new(body))
+}
+
+/// The answer to HEAD: with a length, or Pushpin waits for a body.
+pub(super) fn head() -> Response {
+    let mut response = with_body(Body::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    response
+}
+
+/// The head of a stream. The events are not axum's: see `sse` for what those cannot do.
+pub(super) fn with_body(body: Body) -> Response {
+    let sse = Sse::new(tokio_stream::empty::<Result<Event, Infallible>>());
+    let mut response = sse.into_response();
+    *response.body_mut() = body;
+    let headers = response.headers_mut();
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    response
+}

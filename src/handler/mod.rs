@@ -1,0 +1,74 @@
+//! What a request gets: the handler, and the way of a request through it.
+//!
+//! `StreamHandler::call` negotiates ([`request`]), resolves the channels ([`resolve`]), and answers
+//! in one of the two deliveries ([`direct`], [`proxied`]) or with a refusal ([`rejection`]).
+
+mod body;
+mod direct;
+#[cfg(feature = "grip")]
+mod proxied;
+mod rejection;
+mod request;
+mod resolve;
+
+pub use rejection::Rejection;
+pub use request::{Delivery, StreamRequest};
+pub use resolve::{IntoChannels, IntoResolver};
+
+use crate::EventStream;
+use axum::{
+    extract::Request,
+    handler::Handler,
+    response::{IntoResponse, Response},
+};
+use http::request::Parts;
+use resolve::Resolver;
+use std::{future::Future, pin::Pin};
+
+/// A handler that answers each request with an event stream: what [`EventStream::handler`] returns.
+///
+/// It goes into any method router, with any router state.
+///
+/// # Examples
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use axum_eventstream::{EventStream, StreamHandler};
+///
+/// let handler: StreamHandler = EventStream::new().handler(["news", "weather"]);
+/// let app: Router = Router::new().route("/events", get(handler));
+/// ```
+#[derive(Clone, Debug)]
+pub struct StreamHandler {
+    event_stream: EventStream,
+    resolver: Resolver,
+}
+
+impl StreamHandler {
+    pub(crate) fn new(event_stream: EventStream, resolver: Resolver) -> Self {
+        Self {
+            event_stream,
+            resolver,
+        }
+    }
+
+    async fn respond(&self, parts: &mut Parts) -> Result<Response, Rejection> {
+        let mut request = StreamRequest::new(parts)?;
+        request.negotiate_fully(&self.event_stream)?;
+        if self.resolver.needs_parameters() {
+            request.read_parameters(parts).await?;
+        }
+        let channels = self.resolver.resolve(parts, &request)?;
+        request.respond(&self.event_stream, channels)
+    }
+}
+
+impl<S> Handler<(StreamHandler,), S> for StreamHandler {
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, request: Request, _state: S) -> Self::Future {
+        // The request's body is dropped here: a client's upload is none of a stream's business.
+        let (mut parts, _) = request.into_parts();
+        Box::pin(async move { self.respond(&mut parts).await.into_response() })
+    }
+}

@@ -1,0 +1,176 @@
+//! A request that asks for a stream, and what is checked about it.
+
+use super::{IntoChannels, Rejection, direct};
+use crate::{EventStream, channel::Channels, event_stream::Inner, feed::Feed, sse};
+use axum::{
+    extract::{FromRequestParts, RawPathParams},
+    response::Response,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, request::Parts};
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const GRIP_SIG: HeaderName = HeaderName::from_static("grip-sig");
+
+/// Who holds a client's stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Delivery {
+    /// This process writes the events.
+    Direct,
+    /// A GRIP proxy does. The response is instructions for it.
+    Proxied,
+}
+
+/// What [`EventStream::respond`] needs of a request: an extractor.
+///
+/// It refuses with 406 when `Accept` does not admit `text/event-stream`, with 403 when `Grip-Sig` is
+/// not valid, with 400 when `Last-Event-ID` is `error`. The last two need the [`EventStream`], so here
+/// it is the one that the extractor of that type finds; where there is none, `respond` checks them.
+///
+/// # Examples
+///
+/// ```
+/// use axum::response::Response;
+/// use axum_eventstream::{EventStream, Rejection, StreamRequest};
+///
+/// async fn events(es: EventStream, request: StreamRequest) -> Result<Response, Rejection> {
+///     let room = request.parameter("room").unwrap_or("lobby").to_owned();
+///     es.respond(&request, room).await
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct StreamRequest {
+    head: bool,
+    last_event_id: Option<String>,
+    grip_sig: Option<HeaderValue>,
+    parameters: Vec<(String, String)>,
+    /// What a stream has made of the signature: checking it again would give the same.
+    negotiated: Option<(EventStream, Delivery)>,
+}
+
+impl StreamRequest {
+    /// Reads what is needed, if `Accept` admits a stream at all.
+    pub(crate) fn new(parts: &Parts) -> Result<Self, Rejection> {
+        if !sse::admits_event_stream(&parts.headers) {
+            return Err(Rejection::NotAcceptable);
+        }
+        Ok(Self {
+            head: parts.method == Method::HEAD,
+            last_event_id: last_event_id(parts),
+            grip_sig: parts.headers.get(GRIP_SIG).cloned(),
+            parameters: Vec::new(),
+            negotiated: None,
+        })
+    }
+
+    pub(crate) async fn read_parameters(&mut self, parts: &mut Parts) -> Result<(), Rejection> {
+        let parameters = RawPathParams::from_request_parts(parts, &()).await;
+        let parameters = match &parameters {
+            Ok(parameters) => parameters,
+            Err(error) => return Err(Rejection::InvalidPath(error.body_text())),
+        };
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        self.parameters = parameters.iter().map(owned).collect();
+        Ok(())
+    }
+
+    /// A parameter of the route, percent-decoded.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let mut parameters = self.parameters.iter();
+        let found = parameters.find(|(parameter, _)| parameter == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The position the client wants to resume from: the header `Last-Event-ID`, else the query
+    /// parameter `lastEventId`.
+    #[must_use]
+    pub fn last_event_id(&self) -> Option<&str> {
+        self.last_event_id.as_deref()
+    }
+
+    /// Who will hold the stream, as `event_stream` sees it.
+    ///
+    /// # Errors
+    ///
+    /// When `Grip-Sig` is there and not valid.
+    pub fn delivery(&self, event_stream: &EventStream) -> Result<Delivery, Rejection> {
+        match &self.negotiated {
+            Some((by, delivery)) if by.same_stream(event_stream) => Ok(*delivery),
+            _ => {
+                let proxies = &event_stream.inner().proxies;
+                proxies.delivery(self.grip_sig.as_ref())
+            }
+        }
+    }
+
+    /// Checks what an extractor can, in the order of [`negotiate_fully`](Self::negotiate_fully).
+    pub(crate) fn negotiate(&mut self, event_stream: &EventStream) -> Result<(), Rejection> {
+        match self.negotiate_fully(event_stream) {
+            Err(Rejection::NotProxied) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Checks all that does not depend on channels.
+    pub(crate) fn negotiate_fully(&mut self, event_stream: &EventStream) -> Result<(), Rejection> {
+        let delivery = self.delivery(event_stream)?;
+        self.negotiated = Some((event_stream.clone(), delivery));
+        self.check(event_stream.inner(), delivery)
+    }
+
+    fn check(&self, inner: &Inner, delivery: Delivery) -> Result<(), Rejection> {
+        if delivery == Delivery::Direct && inner.proxies.are_required() {
+            return Err(Rejection::NotProxied);
+        }
+        if self.last_event_id() == Some("error") {
+            return Err(Rejection::InvalidLastEventId);
+        }
+        Ok(())
+    }
+
+    /// Answers with a stream on `channels`.
+    pub(crate) fn respond(
+        &self,
+        event_stream: &EventStream,
+        channels: impl IntoChannels,
+    ) -> Result<Response, Rejection> {
+        let inner = event_stream.inner();
+        let delivery = self.delivery(event_stream)?;
+        self.check(inner, delivery)?;
+        let channels = channels.into_channels()?;
+        let channels = Channels::collect(channels, inner.limits.channels_per_subscription)?;
+        match (self.head, delivery) {
+            (true, _) => {
+                inner.hub.admits(&channels)?;
+                Ok(direct::head())
+            }
+            (false, Delivery::Direct) => {
+                let feed = Feed::subscribe(&inner.hub, &channels, self.last_event_id())?;
+                Ok(direct::stream(feed.opened(), &inner.keep_alive))
+            }
+            #[cfg(feature = "grip")]
+            (false, Delivery::Proxied) => {
+                inner.hub.admits(&channels)?;
+                let Inner { proxies, keep_alive, .. } = inner;
+                Ok(super::proxied::hold(proxies, &channels, keep_alive))
+            }
+            #[cfg(not(feature = "grip"))]
+            (false, Delivery::Proxied) => Err(Rejection::NotProxied),
+        }
+    }
+}
+
+/// The header, of which the first counts, else the query.
+fn last_event_id(parts: &Parts) -> Option<String> {
+    let header = |headers: &HeaderMap| {
+        let value = headers.get(LAST_EVENT_ID)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    header(&parts.headers).or_else(|| {
+        let query = parts.uri.query()?.as_bytes();
+        let mut pairs = form_urlencoded::parse(query);
+        let found = pairs.find(|(name, _)| name == "lastEventId");
+        found.map(|(_, value)| value.into_owned())
+    })
+}

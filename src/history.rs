@@ -1,0 +1,99 @@
+//! What is kept for clients that come back.
+
+use crate::Error;
+use std::time::Duration;
+
+/// How many events are kept for clients that come back, and for how long.
+///
+/// With history each event carries an id, and a client that reconnects with the last id it has seen
+/// (browsers do so by themselves) gets what it missed. If that is no longer there, it is told by the
+/// event `stream-reset`.
+///
+/// The history is in this process's memory. Behind a proxy with several instances of the application
+/// it is off unless asked for, since they do not share it.
+///
+/// # Examples
+///
+/// ```
+/// use axum_eventstream::{EventStream, History};
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), axum_eventstream::Error> {
+/// let es = EventStream::builder()
+///     .history(History::memory().events(1000).max_age(Duration::from_secs(600)))
+///     .build()?;
+/// let plain = EventStream::builder().history(History::off()).build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    on: bool,
+    events: usize,
+    max_age: Duration,
+    bytes: usize,
+}
+
+impl History {
+    /// In memory: 256 events and 5 minutes a channel, 64 MiB in all.
+    #[must_use]
+    pub fn memory() -> Self {
+        Self {
+            on: true,
+            events: 256,
+            max_age: Duration::from_secs(300),
+            bytes: 64 << 20,
+        }
+    }
+
+    /// No ids and no replay: the bytes of events are exactly what was published.
+    ///
+    /// A ring of the same size remains for live delivery, as long as a channel has subscribers: a
+    /// subscriber that falls out of it is told by `stream-reset`.
+    #[must_use]
+    pub fn off() -> Self {
+        Self {
+            on: false,
+            ..Self::memory()
+        }
+    }
+
+    /// Sets how many events each channel keeps: 1 at least.
+    #[must_use]
+    pub fn events(mut self, events: usize) -> Self {
+        self.events = events;
+        self
+    }
+
+    /// Sets how long an event is kept: more than zero.
+    #[must_use]
+    pub fn max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = max_age;
+        self
+    }
+
+    /// Sets how many bytes all channels keep together: 1 at least. The oldest events go first.
+    #[must_use]
+    pub fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    pub(crate) fn parts(&self) -> (bool, usize, Duration, usize) {
+        (self.on, self.events, self.max_age, self.bytes)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let zero = [
+            ("events", self.events == 0),
+            ("max_age", self.max_age.is_zero()),
+            ("bytes", self.bytes == 0),
+        ];
+        match zero.iter().find(|(_, zero)| *zero) {
+            Some((name, _)) => Err(Error::config(format!(
+                "the history's `{name}` is 0; it must be more (use `History::off()` to keep none)"
+            ))),
+            None => Ok(()),
+        }
+    }
+}

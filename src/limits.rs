@@ -1,0 +1,97 @@
+//! How much is allowed.
+
+use crate::Error;
+
+/// How much an [`EventStream`](crate::EventStream) allows, so that no client and no caller can use up memory.
+///
+/// What is refused is counted in [`Stats::refused`](crate::Stats::refused).
+///
+/// | limit | default | beyond it |
+/// | --- | --- | --- |
+/// | subscriptions in all | 1,000,000 | 503 with `Retry-After` |
+/// | subscriptions per channel | 1,000,000 | 503 with `Retry-After` |
+/// | channels per subscription | 100 | 400 with the reason |
+/// | bytes per encoded event | 64 MiB | the publish fails, nothing is delivered |
+///
+/// # Examples
+///
+/// ```
+/// use axum_eventstream::{EventStream, Limits};
+///
+/// # fn main() -> Result<(), axum_eventstream::Error> {
+/// let es = EventStream::builder()
+///     .limits(Limits::new().subscriptions(50_000).channels_per_subscription(20))
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub(crate) subscriptions: usize,
+    pub(crate) subscriptions_per_channel: usize,
+    pub(crate) channels_per_subscription: usize,
+    pub(crate) event_bytes: usize,
+}
+
+impl Limits {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            subscriptions: 1_000_000,
+            subscriptions_per_channel: 1_000_000,
+            channels_per_subscription: 100,
+            event_bytes: 64 << 20,
+        }
+    }
+
+    /// Sets how many subscriptions are open at a time in all.
+    #[must_use]
+    pub fn subscriptions(mut self, limit: usize) -> Self {
+        self.subscriptions = limit;
+        self
+    }
+
+    /// Sets how many subscriptions are open at a time on one channel.
+    #[must_use]
+    pub fn subscriptions_per_channel(mut self, limit: usize) -> Self {
+        self.subscriptions_per_channel = limit;
+        self
+    }
+
+    /// Sets how many channels one subscription may have. Pushpin holds a client on 20 at the most
+    /// (`connection_subscription_max`) and drops the rest.
+    #[must_use]
+    pub fn channels_per_subscription(mut self, limit: usize) -> Self {
+        self.channels_per_subscription = limit;
+        self
+    }
+
+    /// Sets how many bytes an encoded event may have.
+    #[must_use]
+    pub fn event_bytes(mut self, limit: usize) -> Self {
+        self.event_bytes = limit;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let limits = [
+            ("subscriptions", self.subscriptions),
+            ("subscriptions_per_channel", self.subscriptions_per_channel),
+            ("channels_per_subscription", self.channels_per_subscription),
+            ("event_bytes", self.event_bytes),
+        ];
+        match limits.iter().find(|(_, limit)| *limit == 0) {
+            Some((name, _)) => Err(Error::config(format!(
+                "the limit `{name}` is 0; it must be 1 at least"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,13 @@
+//! Publishing beyond this process, and the handles that publish to one channel.
+
+mod channel;
+#[cfg(feature = "grip")]
+pub(crate) mod grip;
+#[cfg(feature = "grip")]
+mod proxies;
+#[cfg(not(feature = "grip"))]
+#[path = "no_proxies.rs"]
+mod proxies;
+
+pub use channel::{ChannelPublisher, ChannelSink};
+pub(crate) use proxies::{InFlight, Proxies, ProxiesBuilder};

@@ -1,0 +1,60 @@
+//! Without the feature `grip` there are no proxies.
+
+use crate::{Channel, Error, Rejection, Stats, builder::EventStreamBuilder, handler::Delivery};
+use bytes::Bytes;
+use http::HeaderValue;
+
+#[derive(Debug, Default)]
+pub(crate) struct ProxiesBuilder;
+
+#[derive(Debug)]
+pub(crate) struct Proxies;
+
+#[derive(Debug, Default)]
+pub(crate) struct InFlight;
+
+impl ProxiesBuilder {
+    pub(crate) fn build(self) -> Result<Proxies, Error> {
+        Ok(Proxies)
+    }
+}
+
+impl Proxies {
+    pub(crate) fn is_empty(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn are_required(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn delivery(&self, _grip_sig: Option<&HeaderValue>) -> Result<Delivery, Rejection> {
+        Ok(Delivery::Direct)
+    }
+
+    pub(crate) fn enqueue(&self, _channel: &Channel, _bytes: &Bytes) -> InFlight {
+        InFlight
+    }
+
+    pub(crate) fn count(&self, stats: Stats) -> Stats {
+        stats
+    }
+}
+
+impl InFlight {
+    pub(crate) async fn wait(self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+impl EventStreamBuilder {
+    /// Proxies cannot be set here, so asking for one is a mistake that must not go unnoticed.
+    pub(crate) fn env(self, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        match variable("GRIP_URL").filter(|url| !url.trim().is_empty()) {
+            Some(_) => Err(Error::config(
+                "GRIP_URL is set, but axum-eventstream was built without its feature `grip`",
+            )),
+            None => Ok(self),
+        }
+    }
+}

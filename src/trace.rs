@@ -1,0 +1,10 @@
+//! `tracing`, or nothing without that feature.
+
+macro_rules! event {
+    ($level:ident, $($argument:tt)+) => {{
+        #[cfg(feature = "tracing")]
+        tracing::$level!($($argument)+);
+    }};
+}
+
+pub(crate) use event;
