@@ -48,7 +48,7 @@ pub(crate) struct Inner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// The id that the event was given, if there is history.
+    /// The id that the event was given: none without history, or when it has one of its own.
     pub id: Option<LastEventId>,
     /// How many subscriptions in this process the event is for.
     pub subscribers: usize,
@@ -59,7 +59,7 @@ pub struct Published {
 pub(crate) struct Publishing {
     published: Published,
     crowded: Option<Arc<ChannelLog>>,
-    in_flight: InFlight,
+    in_flight: Option<InFlight>,
 }
 
 impl EventStream {
@@ -81,7 +81,9 @@ impl EventStream {
     ///
     /// When a value is wrong; the message names the variable.
     pub fn from_env() -> Result<Self, Error> {
-        Self::builder().env(|name| std::env::var(name).ok())?.build()
+        Self::builder()
+            .env(|name| std::env::var(name).ok())?
+            .build()
     }
 
     /// Settings other than the defaults.
@@ -235,13 +237,13 @@ impl EventStream {
             let text = format!("the event has {length} bytes, the limit is {limit}");
             return Err(Error::new(ErrorKind::LimitReached, text));
         }
-        let (mut id, mut in_flight) = (None, InFlight::default());
+        let assigns_id = hub.keeps_history() && !event.has_id();
+        let (mut id, mut in_flight) = (None, None);
         let appended = hub.append(channel, |sequence| {
-            let position = || LastEventId::new(hub.epoch(), sequence);
-            id = hub.keeps_history().then(position);
+            id = assigns_id.then(|| LastEventId::new(hub.epoch(), sequence));
             let bytes = event.seal(id);
             // Under the order lock, so that the proxies get events in the order of their ids.
-            in_flight = proxies.enqueue(channel, &bytes);
+            in_flight = Some(proxies.enqueue(channel, &bytes));
             bytes
         });
         let subscribers = appended.subscribers;
@@ -354,7 +356,9 @@ impl Publishing {
             Some(log) => Hub::settle(log).await,
             None => tokio::task::consume_budget().await,
         }
-        self.in_flight.wait().await?;
+        if let Some(in_flight) = self.in_flight {
+            in_flight.wait().await?;
+        }
         Ok(self.published)
     }
 }

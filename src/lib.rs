@@ -27,12 +27,12 @@ pub use builder::EventStreamBuilder;
 pub use channel::{Channel, InvalidChannel};
 pub use error::{Error, ErrorKind};
 pub use event_stream::{EventStream, Published};
-pub use handler::{
-    Delivery, IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest,
-};
+pub use handler::{Delivery, IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest};
 pub use history::History;
 pub use keep_alive::KeepAlive;
 pub use limits::Limits;
+#[cfg(feature = "grip")]
+pub use publish::IntoProxies;
 pub use publish::{ChannelPublisher, ChannelSink};
 pub use sse::{Event, EventBuilder, InvalidEvent, InvalidLastEventId, LastEventId, ReceivedEvent};
 pub use stats::Stats;

@@ -7,12 +7,12 @@ use crate::{
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
+use std::future::Future as _;
 use std::{
     convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use std::future::Future as _;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// What one frame may have: enough for a burst of small events, little enough to keep for a slow client.

@@ -74,9 +74,11 @@ impl Rejection {
             Self::InvalidChannel(error) => format!("{error}\n").into(),
             Self::TooManyChannels(limit) => format!("more than {limit} channels\n").into(),
             Self::InvalidPath(reason) | Self::Unavailable(reason) => format!("{reason}\n").into(),
-            Self::MissingEventStream => "no EventStream found: add `.layer(Extension(event_stream))` \
+            Self::MissingEventStream => {
+                "no EventStream found: add `.layer(Extension(event_stream))` \
                 to the router, or call `registry::get_or_init(registry::DEFAULT_NAME, ..)`\n"
-                .into(),
+                    .into()
+            }
             Self::Response(_) => "the handler's own response\n".into(),
         }
     }
@@ -84,7 +86,12 @@ impl Rejection {
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        trace::event!(debug, status = self.status().as_u16(), reason = self.body_text().trim_end(), "stream refused");
+        trace::event!(
+            debug,
+            status = self.status().as_u16(),
+            reason = self.body_text().trim_end(),
+            "stream refused"
+        );
         let mut response = match self {
             Self::Response(response) => return *response,
             _ => (self.status(), self.body_text()).into_response(),
@@ -124,6 +131,15 @@ impl From<ChannelsError> for Rejection {
 impl From<Refused> for Rejection {
     fn from(refused: Refused) -> Self {
         Self::Unavailable(refused.to_string())
+    }
+}
+
+/// Channels and prefix are checked long before, so this says that the crate is wrong.
+#[cfg(feature = "grip")]
+impl From<crate::grip::InvalidInstruct> for Rejection {
+    fn from(error: crate::grip::InvalidInstruct) -> Self {
+        let error = Error::transparent(ErrorKind::InvalidChannel, error);
+        Self::response(error.into_response())
     }
 }
 

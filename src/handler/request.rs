@@ -152,8 +152,12 @@ impl StreamRequest {
             #[cfg(feature = "grip")]
             (false, Delivery::Proxied) => {
                 inner.hub.admits(&channels)?;
-                let Inner { proxies, keep_alive, .. } = inner;
-                Ok(super::proxied::hold(proxies, &channels, keep_alive))
+                let Inner {
+                    proxies,
+                    keep_alive,
+                    ..
+                } = inner;
+                Ok(super::proxied::hold(proxies, &channels, keep_alive)?)
             }
             #[cfg(not(feature = "grip"))]
             (false, Delivery::Proxied) => Err(Rejection::NotProxied),

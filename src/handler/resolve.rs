@@ -170,7 +170,11 @@ impl Templates {
         let value = |name: &str| {
             let value = request.parameter(name);
             if value.is_none() && !self.warned.swap(true, Relaxed) {
-                trace::event!(warn, parameter = name, "the route has no such parameter: its value is empty");
+                trace::event!(
+                    warn,
+                    parameter = name,
+                    "the route has no such parameter: its value is empty"
+                );
             }
             value
         };

@@ -10,4 +10,6 @@ mod proxies;
 mod proxies;
 
 pub use channel::{ChannelPublisher, ChannelSink};
+#[cfg(feature = "grip")]
+pub use proxies::IntoProxies;
 pub(crate) use proxies::{InFlight, Proxies, ProxiesBuilder};

@@ -10,7 +10,7 @@ pub(crate) struct ProxiesBuilder;
 #[derive(Debug)]
 pub(crate) struct Proxies;
 
-#[derive(Debug, Default)]
+#[must_use]
 pub(crate) struct InFlight;
 
 impl ProxiesBuilder {

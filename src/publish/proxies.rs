@@ -1,0 +1,283 @@
+//! The proxies of an `EventStream`: what it publishes to, whose requests it takes for proxied, and the
+//! prefix that channels have there. This is the one place where the prefix is applied.
+
+use crate::{
+    Channel, Error, Rejection, Stats,
+    builder::EventStreamBuilder,
+    excerpt::excerpt,
+    grip::{GripConfig, Item, Key, Publisher},
+    handler::Delivery,
+    publish::grip::Ticket,
+};
+use bytes::Bytes;
+use http::HeaderValue;
+use std::time::SystemTime;
+
+const DEFAULT_PREFIX: &str = "events-";
+
+#[derive(Debug)]
+pub(crate) struct Proxies {
+    publisher: Option<Publisher>,
+    prefix: String,
+    required: bool,
+}
+
+/// A publish that the proxies have not all answered.
+#[must_use]
+pub(crate) struct InFlight(Option<Ticket>);
+
+impl Proxies {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.publisher.is_none()
+    }
+
+    pub(crate) fn are_required(&self) -> bool {
+        self.required
+    }
+
+    /// The name that a channel has at the proxies.
+    pub(crate) fn name(&self, channel: &Channel) -> String {
+        [&self.prefix, channel.as_str()].concat()
+    }
+
+    /// Who holds the stream of a request with this signature.
+    pub(crate) fn delivery(&self, grip_sig: Option<&HeaderValue>) -> Result<Delivery, Rejection> {
+        let (Some(publisher), Some(grip_sig)) = (&self.publisher, grip_sig) else {
+            return Ok(Delivery::Direct);
+        };
+        match publisher.verify(grip_sig.as_bytes(), SystemTime::now()) {
+            Ok(true) => Ok(Delivery::Proxied),
+            Ok(false) => Ok(Delivery::Direct),
+            Err(_) => Err(Rejection::InvalidGripSignature),
+        }
+    }
+
+    /// Queues an event for all proxies: does not wait.
+    pub(crate) fn enqueue(&self, channel: &Channel, bytes: &Bytes) -> InFlight {
+        let item = || Item::stream(self.name(channel), bytes.clone());
+        let publisher = self.publisher.as_ref();
+        InFlight(publisher.map(|publisher| publisher.enqueue(item())))
+    }
+
+    pub(crate) fn count(&self, mut stats: Stats) -> Stats {
+        for endpoint in self.publisher.iter().flat_map(Publisher::stats) {
+            stats.grip_published += endpoint.sent;
+            stats.grip_failures += endpoint.failed;
+            stats.grip_queued += endpoint.queued as usize;
+        }
+        stats
+    }
+}
+
+impl InFlight {
+    pub(crate) async fn wait(self) -> Result<(), Error> {
+        match self.0 {
+            Some(ticket) => Ok(ticket.wait().await?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Proxies as [`EventStreamBuilder::grip`] takes them: the text of a `GRIP_URL` (also several, separated
+/// by white space), a [`GripConfig`], an array, a slice or a `Vec` of these, or a ready [`Publisher`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which GRIP proxies to use",
+    note = "give the text of a GRIP_URL, a `GripConfig`, an array or a `Vec` of these, or a `grip::Publisher`"
+)]
+pub trait IntoProxies {
+    #[doc(hidden)]
+    fn add_to(self, source: &mut ProxySource);
+}
+
+/// What [`EventStreamBuilder::grip`] was given.
+#[derive(Debug, Default)]
+pub struct ProxySource {
+    configs: Vec<GripConfig>,
+    publishers: Vec<Publisher>,
+    error: Option<Error>,
+}
+
+impl IntoProxies for &str {
+    fn add_to(self, source: &mut ProxySource) {
+        match GripConfig::parse_list(self) {
+            Ok(configs) => source.configs.extend(configs),
+            Err(error) => _ = source.error.get_or_insert(error),
+        }
+    }
+}
+
+impl IntoProxies for String {
+    fn add_to(self, source: &mut ProxySource) {
+        self.as_str().add_to(source);
+    }
+}
+
+impl IntoProxies for &String {
+    fn add_to(self, source: &mut ProxySource) {
+        self.as_str().add_to(source);
+    }
+}
+
+impl IntoProxies for GripConfig {
+    fn add_to(self, source: &mut ProxySource) {
+        source.configs.push(self);
+    }
+}
+
+impl IntoProxies for Publisher {
+    fn add_to(self, source: &mut ProxySource) {
+        source.publishers.push(self);
+    }
+}
+
+impl<T: IntoProxies> IntoProxies for Vec<T> {
+    fn add_to(self, source: &mut ProxySource) {
+        self.into_iter().for_each(|one| one.add_to(source));
+    }
+}
+
+impl<T: IntoProxies, const N: usize> IntoProxies for [T; N] {
+    fn add_to(self, source: &mut ProxySource) {
+        self.into_iter().for_each(|one| one.add_to(source));
+    }
+}
+
+impl<T: IntoProxies + Clone> IntoProxies for &[T] {
+    fn add_to(self, source: &mut ProxySource) {
+        self.iter().for_each(|one| one.clone().add_to(source));
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct ProxiesBuilder {
+    /// None as long as nobody has asked for proxies.
+    source: Option<ProxySource>,
+    prefix: String,
+    required: bool,
+}
+
+impl Default for ProxiesBuilder {
+    fn default() -> Self {
+        Self {
+            source: None,
+            prefix: DEFAULT_PREFIX.to_owned(),
+            required: false,
+        }
+    }
+}
+
+impl ProxiesBuilder {
+    pub(crate) fn build(self) -> Result<Proxies, Error> {
+        let Self {
+            source,
+            prefix,
+            required,
+        } = self;
+        check_prefix(&prefix)?;
+        let publisher = source.map(ProxySource::build).transpose()?;
+        if required && publisher.is_none() {
+            return Err(Error::config(
+                "`require_grip_proxy` is set, but there is no proxy: set one with `grip`",
+            ));
+        }
+        Ok(Proxies {
+            publisher,
+            prefix,
+            required,
+        })
+    }
+}
+
+impl ProxySource {
+    fn build(self) -> Result<Publisher, Error> {
+        let Self {
+            configs,
+            mut publishers,
+            error,
+        } = self;
+        if let Some(error) = error {
+            return Err(error);
+        }
+        if !configs.is_empty() {
+            publishers.push(Publisher::new(configs)?);
+        }
+        let publisher = Publisher::joined(&publishers);
+        if publisher.stats().is_empty() {
+            return Err(Error::config(
+                "`grip` names no proxy: give a control URI, or leave it out for direct delivery",
+            ));
+        }
+        Ok(publisher)
+    }
+}
+
+/// With a prefix, a valid channel must stay a valid name for a proxy.
+fn check_prefix(prefix: &str) -> Result<(), Error> {
+    let forbidden = |c: char| c.is_control() || c == ',' || c == ';';
+    if prefix.contains(forbidden) || prefix.starts_with(char::is_whitespace) {
+        let prefix = excerpt(prefix);
+        return Err(Error::config(format!(
+            "the GRIP prefix {prefix} begins with white space or has a control character, a comma or a semicolon"
+        )));
+    }
+    Ok(())
+}
+
+impl EventStreamBuilder {
+    /// Adds GRIP proxies: see [`IntoProxies`] for what can be given.
+    ///
+    /// Requests that come through one of them are answered with instructions for it, and every event
+    /// is published to each of them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{EventStream, grip::GripConfig};
+    ///
+    /// # fn main() -> Result<(), axum_eventstream::Error> {
+    /// let one = EventStream::builder().grip("http://localhost:5561").build()?;
+    /// let two = EventStream::builder()
+    ///     .grip("http://10.0.0.1:5561?verify-key=secret http://10.0.0.2:5561?verify-key=secret")
+    ///     .build()?;
+    /// let configs = vec![GripConfig::new("http://localhost:5561")];
+    /// let three = EventStream::builder().grip(configs).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn grip(mut self, proxies: impl IntoProxies) -> Self {
+        proxies.add_to(self.proxies.source.get_or_insert_default());
+        self
+    }
+
+    /// Sets what the names of channels begin with at the proxies: `events-` by default. Direct
+    /// delivery knows nothing of it.
+    pub fn grip_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.proxies.prefix = prefix.into();
+        self
+    }
+
+    /// Sets whether requests that did not come through a proxy are refused with 501.
+    pub fn require_grip_proxy(mut self, required: bool) -> Self {
+        self.proxies.required = required;
+        self
+    }
+
+    /// Adds the proxies that the environment names, if it does.
+    pub(crate) fn env(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let Some(urls) = variable("GRIP_URL").filter(|urls| !urls.trim().is_empty()) else {
+            return Ok(self);
+        };
+        let in_variable = |name, error| Error::config(format!("{name}: {error}"));
+        let mut configs =
+            GripConfig::parse_list(&urls).map_err(|error| in_variable("GRIP_URL", error))?;
+        if let Some(key) = variable("GRIP_VERIFY_KEY").filter(|key| !key.is_empty()) {
+            let key = Key::from(key);
+            let without = configs
+                .iter_mut()
+                .filter(|config| config.verify_key.is_none());
+            without.for_each(|config| config.verify_key = Some(key.clone()));
+        }
+        self = self.grip(configs);
+        Ok(self)
+    }
+}
