@@ -3,3 +3,6 @@
 mod error;
 
 pub use error::{Error, ErrorKind};
+
+#[cfg(feature = "grip")]
+pub mod grip;

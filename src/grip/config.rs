@@ -1,0 +1,384 @@
+//! The configuration of one proxy, as text or as data.
+
+use std::fmt;
+use std::str::FromStr;
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde::de::{Deserialize, Deserializer, Error as _};
+use url::Url;
+
+use super::key::Key;
+use crate::Error;
+
+/// The public key of Fastly Fanout, the same for all services (P-256).
+pub const FASTLY_FANOUT_PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECKo5A1ebyFcnmVV8SE5On+8G81Jy
+BjSvcrx4VLetWCjuDAmppTo3xM/zz763COTCgHfp/6lPdCyYjjqc+GM7sw==
+-----END PUBLIC KEY-----";
+
+/// How to publish to one proxy, and how to know its requests.
+///
+/// It is plain data with the field names of the other GRIP libraries, to be deserialised from any
+/// format; unknown fields are errors, because a mistyped `verify_key` would leave requests unchecked.
+/// As text it is a `GRIP_URL`: see [`from_str`](GripConfig::from_str).
+///
+/// What publishing says in `Authorization`:
+///
+/// | set | sent |
+/// | --- | --- |
+/// | `control_iss` and `key` | a bearer JWT `{iss, exp}`, signed by `key`, for ten minutes |
+/// | `key` alone | the key's text as a bearer token |
+/// | `user` and `pass` | Basic |
+/// | none of them | nothing |
+///
+/// # Examples
+///
+/// ```
+/// use axum_eventstream::grip::GripConfig;
+///
+/// let config: GripConfig = "http://localhost:5561?iss=realm&key=changeme".parse()?;
+/// assert_eq!(config.control_uri, "http://localhost:5561/");
+/// assert_eq!(config.control_iss.as_deref(), Some("realm"));
+/// # Ok::<_, axum_eventstream::Error>(())
+/// ```
+#[derive(Clone, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct GripConfig {
+    /// The control endpoint, `http` or `https`, without user and password. `publish/` is added to its path.
+    pub control_uri: String,
+    /// The issuer of the tokens that authorise publishing.
+    #[serde(default)]
+    pub control_iss: Option<String>,
+    /// The user of Basic authorization.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The password of Basic authorization.
+    #[serde(default, deserialize_with = "text")]
+    pub pass: Option<String>,
+    /// The key that authorises publishing. A secret beside `control_iss` is the `verify_key` too,
+    /// unless there is one.
+    #[serde(default)]
+    pub key: Option<Key>,
+    /// The issuer that requests of the proxy must have.
+    #[serde(default)]
+    pub verify_iss: Option<String>,
+    /// The key that requests of the proxy must be signed by.
+    #[serde(default)]
+    pub verify_key: Option<Key>,
+}
+
+impl GripConfig {
+    /// A proxy that needs no authorization and signs no requests.
+    pub fn new(control_uri: impl Into<String>) -> Self {
+        let control_uri = control_uri.into();
+        Self {
+            control_uri,
+            ..Self::default()
+        }
+    }
+
+    /// Fastly Fanout: publishes to the service with the API token, and accepts requests that Fastly
+    /// has signed for it. Needs the feature `rustls` or `native-tls`.
+    #[must_use]
+    pub fn fastly_fanout(service_id: &str, api_token: &str) -> Self {
+        let service = utf8_percent_encode(service_id, NON_ALPHANUMERIC);
+        Self {
+            key: Some(api_token.into()),
+            verify_iss: Some(format!("fastly:{service_id}")),
+            verify_key: Some(FASTLY_FANOUT_PUBLIC_KEY.into()),
+            ..Self::new(format!("https://api.fastly.com/service/{service}"))
+        }
+    }
+
+    /// Several `GRIP_URL`s, separated by white space.
+    ///
+    /// # Errors
+    ///
+    /// The first of them that is not a URL.
+    pub fn parse_list(text: &str) -> Result<Vec<Self>, Error> {
+        text.split_whitespace().map(str::parse).collect()
+    }
+}
+
+/// Reads one `GRIP_URL`.
+///
+/// User and password and the query parameters `iss` (`control_iss`), `key`, `verify-iss` and `verify-key` are taken
+/// out and percent-decoded. Other parameters stay in the `control_uri`; one `/` at the end of its path is cut.
+impl FromStr for GripConfig {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut url = parse_url(text).map_err(|rule| invalid(text, rule))?;
+        let mut config = Self::default();
+        if !url.username().is_empty() {
+            config.user = Some(decode(url.username()));
+        }
+        config.pass = url.password().map(decode);
+        config.take_parameters(&mut url);
+        // Both fail only for URLs without a host, which `parse_url` refuses.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        if let Some(path) = url.path().strip_suffix('/').map(str::to_owned) {
+            url.set_path(&path);
+        }
+        config.control_uri = url.into();
+        Ok(config)
+    }
+}
+
+impl GripConfig {
+    fn take_parameters(&mut self, url: &mut Url) {
+        let mut kept = form_urlencoded::Serializer::new(String::new());
+        let mut taken = false;
+        for (name, value) in url.query_pairs() {
+            let value = value.into_owned();
+            // The first of several counts.
+            match &*name {
+                "iss" => _ = self.control_iss.get_or_insert(value),
+                "key" => _ = self.key.get_or_insert(value.into()),
+                "verify-iss" => _ = self.verify_iss.get_or_insert(value),
+                "verify-key" => _ = self.verify_key.get_or_insert(value.into()),
+                _ => {
+                    kept.append_pair(&name, &value);
+                    continue;
+                }
+            }
+            taken = true;
+        }
+        let kept = kept.finish();
+        if taken {
+            url.set_query(Some(&*kept).filter(|kept| !kept.is_empty()));
+        }
+    }
+}
+
+/// The rules that every control URI keeps; the error is the broken rule.
+pub(crate) fn parse_url(text: &str) -> Result<Url, &'static str> {
+    let mut url = Url::parse(text.trim()).map_err(|_| "is not a URL")?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("is neither http nor https");
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("has no host");
+    }
+    url.set_fragment(None);
+    Ok(url)
+}
+
+/// The URI without what may be secret: user, password, query.
+pub(crate) fn public_uri(url: &Url) -> String {
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.into()
+}
+
+/// A configuration error that names the endpoint only where its text shows no secret.
+pub(crate) fn invalid(uri: &str, problem: impl fmt::Display) -> Error {
+    let name = shown(uri);
+    Error::config(format!("GRIP control URI {name}: {problem}"))
+}
+
+fn shown(uri: &str) -> String {
+    match Url::parse(uri.trim()) {
+        Ok(url) if url.has_host() => format!("`{}`", public_uri(&url)),
+        _ => "(not shown, it may hold a key)".to_owned(),
+    }
+}
+
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+/// Text whose error does not show the value.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    match Option::<serde_json::Value>::deserialize(deserializer)? {
+        None => Ok(None),
+        Some(serde_json::Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(D::Error::custom("a password is text")),
+    }
+}
+
+impl fmt::Debug for GripConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = |secret: bool| secret.then_some("[redacted]");
+        f.debug_struct("GripConfig")
+            .field("control_uri", &shown(&self.control_uri))
+            .field("control_iss", &self.control_iss)
+            .field("user", &hidden(self.user.is_some()))
+            .field("pass", &hidden(self.pass.is_some()))
+            .field("key", &self.key)
+            .field("verify_iss", &self.verify_iss)
+            .field("verify_key", &self.verify_key)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> GripConfig {
+        text.parse()
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        let config = parse(
+            "http://us%40er:p%3Ass@host:5561/base/?iss=realm&a=1&key=s%26t&verify-iss=v&b=x+y&verify-key=base64:A+/_#frag",
+        );
+        assert_eq!(config.control_uri, "http://host:5561/base?a=1&b=x+y");
+        assert_eq!(config.control_iss.as_deref(), Some("realm"));
+        assert_eq!(config.user.as_deref(), Some("us@er"));
+        assert_eq!(config.pass.as_deref(), Some("p:ss"));
+        assert_eq!(config.key.as_ref().unwrap().as_text(), Some("s&t"));
+        assert_eq!(config.verify_iss.as_deref(), Some("v"));
+        let verify_key = config.verify_key.unwrap();
+        assert!(matches!(
+            verify_key.material(),
+            Ok(super::super::key::Material::Secret(secret)) if secret == [0x03, 0xef, 0xff]
+        ));
+    }
+
+    #[test]
+    fn the_rest_of_a_url_stays_as_it_is() {
+        let table = [
+            ("http://localhost:5561", "http://localhost:5561/"),
+            ("http://localhost:5561/", "http://localhost:5561/"),
+            ("http://h/a//", "http://h/a/"),
+            ("http://h/a/?x=%2F", "http://h/a?x=%2F"),
+            ("http://h/?x&y=a%20b", "http://h/?x&y=a%20b"),
+            ("http://h/?key=k", "http://h/"),
+            (" https://h/%7Ea ", "https://h/%7Ea"),
+            ("http://[::1]:80/x?iss=1&iss=2", "http://[::1]/x"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(parse(text).control_uri, expected);
+        }
+        assert_eq!(
+            parse("http://h?iss=1&iss=2").control_iss.as_deref(),
+            Some("1")
+        );
+    }
+
+    #[test]
+    fn a_bad_url_is_an_error_that_shows_no_secret() {
+        let table = [
+            (
+                "hush",
+                "GRIP control URI (not shown, it may hold a key): is not a URL",
+            ),
+            (
+                "",
+                "GRIP control URI (not shown, it may hold a key): is not a URL",
+            ),
+            (
+                "http://",
+                "GRIP control URI (not shown, it may hold a key): is not a URL",
+            ),
+            (
+                "http://u:hush@h:port?key=hush",
+                "GRIP control URI (not shown, it may hold a key): is not a URL",
+            ),
+            (
+                "localhost:5561?key=hush",
+                "GRIP control URI (not shown, it may hold a key): is neither http nor https",
+            ),
+            (
+                "ftp://u:hush@h/x?key=hush",
+                "GRIP control URI `ftp://h/x`: is neither http nor https",
+            ),
+        ];
+        for (text, expected) in table {
+            let error = text.parse::<GripConfig>().unwrap_err();
+            assert_eq!(error.to_string(), expected, "{text}");
+            assert_eq!(error.kind(), crate::ErrorKind::InvalidConfig);
+        }
+    }
+
+    #[test]
+    fn a_list_is_separated_by_white_space() {
+        let list = GripConfig::parse_list(" http://a\n\thttp://b?iss=x  ").unwrap();
+        let uris: Vec<_> = list
+            .iter()
+            .map(|config| config.control_uri.as_str())
+            .collect();
+        assert_eq!(uris, ["http://a/", "http://b/"]);
+        assert!(GripConfig::parse_list("").unwrap().is_empty());
+        assert!(GripConfig::parse_list("http://a b").is_err());
+    }
+
+    #[test]
+    fn data_has_the_original_field_names() {
+        let config: GripConfig = serde_json::from_str(
+            r#"{"control_uri":"http://h/?key=kept","control_iss":"i","user":"u","pass":"p","key":{"kty":"oct","k":"AQ"},
+                "verify_iss":null,"verify_key":"base64:AQ"}"#,
+        )
+        .unwrap();
+        assert_eq!(config.control_uri, "http://h/?key=kept");
+        assert_eq!(config.pass.as_deref(), Some("p"));
+        assert_eq!(config.verify_iss, None);
+        let missing = serde_json::from_str::<GripConfig>("{}")
+            .unwrap_err()
+            .to_string();
+        assert!(missing.contains("control_uri"), "{missing}");
+        let mistyped =
+            serde_json::from_str::<GripConfig>(r#"{"control_uri":"","verify-key":"hush"}"#);
+        let mistyped = mistyped.unwrap_err().to_string();
+        assert!(
+            mistyped.contains("unknown field `verify-key`") && !mistyped.contains("hush"),
+            "{mistyped}"
+        );
+        let number = serde_json::from_str::<GripConfig>(r#"{"control_uri":"","pass":1234}"#);
+        let number = number.unwrap_err().to_string();
+        assert!(
+            number.contains("a password is text") && !number.contains("1234"),
+            "{number}"
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let mut config = parse("http://hush:hush@h/x?key=hush&verify-key=hush&token=hush");
+        config.control_iss = Some("realm".into());
+        assert_eq!(
+            format!("{config:?}"),
+            r#"GripConfig { control_uri: "`http://h/x`", control_iss: Some("realm"), user: Some("[redacted]"), "#.to_owned()
+                + r#"pass: Some("[redacted]"), key: Some(Key([redacted])), verify_iss: None, verify_key: Some(Key([redacted])) }"#
+        );
+        assert!(!format!("{:?}", GripConfig::new("http://hush@")).contains("hush"));
+    }
+
+    #[test]
+    fn fastly_needs_a_service_and_a_token() {
+        let config = GripConfig::fastly_fanout("SU1Z0isxPaozGVKXdv0eY", "token");
+        assert_eq!(
+            config.control_uri,
+            "https://api.fastly.com/service/SU1Z0isxPaozGVKXdv0eY"
+        );
+        assert_eq!(config.key.unwrap().as_text(), Some("token"));
+        assert_eq!(
+            config.verify_iss.as_deref(),
+            Some("fastly:SU1Z0isxPaozGVKXdv0eY")
+        );
+        let verify_key = config.verify_key.unwrap();
+        assert!(crate::grip::Verifier::new(&verify_key).is_ok());
+        let odd = GripConfig::fastly_fanout("../x?", "token");
+        assert_eq!(
+            odd.control_uri,
+            "https://api.fastly.com/service/%2E%2E%2Fx%3F"
+        );
+    }
+
+    /// The coordinates are those of the published JWK.
+    #[test]
+    fn the_fastly_key_is_the_published_one() {
+        let jwk = r#"{"kty":"EC","crv":"P-256","x":"CKo5A1ebyFcnmVV8SE5On-8G81JyBjSvcrx4VLetWCg","y":"7gwJqaU6N8TP88--twjkwoB36f-pT3QsmI46nPhjO7M"}"#;
+        let jwk = serde_json::from_str(jwk).unwrap();
+        let pem = crate::grip::der::parse_pem(FASTLY_FANOUT_PUBLIC_KEY);
+        assert_eq!(pem, crate::grip::jwk::parse(&jwk));
+    }
+}

@@ -1,0 +1,315 @@
+//! Signing and verifying. The only place that knows the crypto backend.
+//!
+//! `jsonwebtoken::{encode, decode}` use a process-wide backend, and panic when two are switched on in
+//! the user's build. The factories of one backend do not.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER as BACKEND;
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey};
+
+use super::key::{InvalidKey, Key, Material};
+use super::{der, jwk};
+
+/// A key in the form that the backend reads.
+#[derive(PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug))]
+pub(crate) enum KeyParts {
+    Secret(Vec<u8>),
+    /// An uncompressed SEC1 point.
+    EcPublic(Vec<u8>),
+    /// PKCS#8.
+    EcPrivate(Vec<u8>),
+    /// PKCS#1.
+    RsaPublic(Vec<u8>),
+    /// PKCS#1.
+    RsaPrivate(Vec<u8>),
+}
+
+impl KeyParts {
+    fn of(key: &Key) -> Result<Self, InvalidKey> {
+        match key.material()? {
+            Material::Secret(secret) => Ok(Self::Secret(secret)),
+            Material::Pem(pem) => der::parse_pem(&pem),
+            Material::Jwk(jwk) => jwk::parse(&jwk),
+        }
+    }
+
+    /// The public half of a private key; other keys as they are.
+    fn into_public(self) -> Result<Self, InvalidKey> {
+        let utils = &BACKEND.key_utils;
+        match self {
+            Self::EcPrivate(der) => {
+                let components = (utils.ec_pub_components_from_private_key)(&der, Algorithm::ES256);
+                let (_, x, y) = components.map_err(|_| InvalidKey::Family)?;
+                Ok(Self::EcPublic([&[4][..], &x, &y].concat()))
+            }
+            Self::RsaPrivate(der) => {
+                let components = (utils.rsa_pub_components_from_private_key)(&der);
+                let (n, e) = components.map_err(|_| InvalidKey::Family)?;
+                Ok(Self::RsaPublic(der::rsa_public(&n, &e)))
+            }
+            public => Ok(public),
+        }
+    }
+}
+
+/// Checks signatures with the algorithms of its key, whatever a token asks for.
+#[derive(Clone)]
+pub(crate) struct VerifyingKey {
+    key: DecodingKey,
+    algorithms: &'static [(&'static str, Algorithm)],
+}
+
+impl VerifyingKey {
+    /// A private key verifies by its public half.
+    pub(crate) fn new(key: &Key) -> Result<Self, InvalidKey> {
+        use Algorithm::{ES256, HS256, HS384, HS512, RS256};
+        let (key, algorithms): (_, &[_]) = match KeyParts::of(key)?.into_public()? {
+            KeyParts::Secret(secret) => (
+                DecodingKey::from_secret(&secret),
+                &[("HS256", HS256), ("HS384", HS384), ("HS512", HS512)],
+            ),
+            KeyParts::EcPublic(point) => (DecodingKey::from_ec_der(&point), &[("ES256", ES256)]),
+            KeyParts::RsaPublic(der) => {
+                check_rsa(&der)?;
+                (DecodingKey::from_rsa_der(&der), &[("RS256", RS256)])
+            }
+            KeyParts::EcPrivate(_) | KeyParts::RsaPrivate(_) => return Err(InvalidKey::Family),
+        };
+        let usable = (BACKEND.verifier_factory)(&algorithms[0].1, &key).is_ok();
+        usable
+            .then_some(Self { key, algorithms })
+            .ok_or(InvalidKey::Family)
+    }
+
+    /// Whether the same key also signs.
+    pub(crate) fn is_secret(&self) -> bool {
+        self.key.family() == AlgorithmFamily::Hmac
+    }
+
+    /// Whether the algorithm `name` belongs to this key.
+    pub(crate) fn algorithm(&self, name: &str) -> Option<Algorithm> {
+        let found = self.algorithms.iter().find(|(known, _)| *known == name);
+        found.map(|(_, algorithm)| *algorithm)
+    }
+
+    pub(crate) fn verify(&self, algorithm: Algorithm, message: &str, signature: &str) -> bool {
+        let Ok(signature) = BASE64_URL_SAFE_NO_PAD.decode(signature) else {
+            return false;
+        };
+        (BACKEND.verifier_factory)(&algorithm, &self.key)
+            .is_ok_and(|verifier| verifier.verify(message.as_bytes(), &signature).is_ok())
+    }
+}
+
+fn check_rsa(pkcs1: &[u8]) -> Result<(), InvalidKey> {
+    let components = (BACKEND.key_utils.rsa_pub_components_from_public_key)(pkcs1);
+    let (n, _) = components.map_err(|_| InvalidKey::Family)?;
+    let unused = n.first().map_or(0, |first| first.leading_zeros() as usize);
+    match n.len() * 8 - unused {
+        2048..=4096 => Ok(()),
+        bits => Err(InvalidKey::RsaBits(bits)),
+    }
+}
+
+/// Signs with the one algorithm of its key: HS256, ES256 or RS256.
+#[derive(Clone)]
+pub(crate) struct SigningKey {
+    key: EncodingKey,
+    name: &'static str,
+    algorithm: Algorithm,
+}
+
+impl SigningKey {
+    pub(crate) fn new(key: &Key) -> Result<Self, InvalidKey> {
+        let (key, name, algorithm) = match KeyParts::of(key)? {
+            KeyParts::Secret(secret) => {
+                (EncodingKey::from_secret(&secret), "HS256", Algorithm::HS256)
+            }
+            KeyParts::EcPrivate(der) => (EncodingKey::from_ec_der(&der), "ES256", Algorithm::ES256),
+            KeyParts::RsaPrivate(der) => {
+                let KeyParts::RsaPublic(public) =
+                    KeyParts::RsaPrivate(der.clone()).into_public()?
+                else {
+                    return Err(InvalidKey::Family);
+                };
+                check_rsa(&public)?;
+                (EncodingKey::from_rsa_der(&der), "RS256", Algorithm::RS256)
+            }
+            KeyParts::EcPublic(_) | KeyParts::RsaPublic(_) => return Err(InvalidKey::NotPrivate),
+        };
+        let signing = Self {
+            key,
+            name,
+            algorithm,
+        };
+        signing.sign("").ok_or(InvalidKey::Family)?;
+        Ok(signing)
+    }
+
+    /// The compact token with these claims, a JSON object.
+    pub(crate) fn token(&self, claims: &str) -> Option<String> {
+        let header = BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{}"}}"#, self.name));
+        let message = format!("{header}.{}", BASE64_URL_SAFE_NO_PAD.encode(claims));
+        let signature = self.sign(&message)?;
+        Some(format!("{message}.{signature}"))
+    }
+
+    fn sign(&self, message: &str) -> Option<String> {
+        let signer = (BACKEND.signer_factory)(&self.algorithm, &self.key).ok()?;
+        let signature = signer.try_sign(message.as_bytes()).ok()?;
+        Some(BASE64_URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EC_PRIVATE: &str = include_str!("../../tests/keys/ec-private.pem");
+    const EC_PUBLIC: &str = include_str!("../../tests/keys/ec-public.pem");
+    const EC_JWK: &str = include_str!("../../tests/keys/ec-private.jwk");
+    const RSA_PRIVATE: &str = include_str!("../../tests/keys/rsa-private.pem");
+    const RSA_PUBLIC: &str = include_str!("../../tests/keys/rsa-public.pem");
+    const RSA_JWK: &str = include_str!("../../tests/keys/rsa-private.jwk");
+
+    fn without_private_part(jwk: &str) -> String {
+        let mut jwk: serde_json::Map<_, _> = serde_json::from_str(jwk).unwrap();
+        jwk.remove("d");
+        serde_json::to_string(&jwk).unwrap()
+    }
+
+    fn split(token: &str) -> (&str, &str) {
+        token.rsplit_once('.').unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_private_key_is_verified_by_every_form_of_its_public_half() {
+        let secret = r#"{"kty":"oct","k":"Y2hhbmdlbWU"}"#.to_owned();
+        let ec_public = without_private_part(EC_JWK);
+        let rsa_public = without_private_part(RSA_JWK);
+        let table = [
+            (
+                "HS256",
+                vec!["changeme", &secret],
+                vec!["changeme", &secret, "base64:Y2hhbmdlbWU="],
+            ),
+            (
+                "ES256",
+                vec![EC_PRIVATE, EC_JWK],
+                vec![EC_PUBLIC, EC_PRIVATE, EC_JWK, &ec_public],
+            ),
+            (
+                "RS256",
+                vec![RSA_PRIVATE, RSA_JWK],
+                vec![RSA_PUBLIC, RSA_PRIVATE, RSA_JWK, &rsa_public],
+            ),
+        ];
+        for (name, private, public) in table {
+            for private in private {
+                let token = SigningKey::new(&private.into())
+                    .unwrap()
+                    .token("{}")
+                    .unwrap();
+                let (message, signature) = split(&token);
+                for public in &public {
+                    let verifying = VerifyingKey::new(&(*public).into()).unwrap();
+                    let algorithm = verifying.algorithm(name).unwrap();
+                    assert!(verifying.verify(algorithm, message, signature), "{name}");
+                    assert!(!verifying.verify(algorithm, "other", signature), "{name}");
+                    assert!(!verifying.verify(algorithm, message, ""), "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn algorithms_belong_to_keys() {
+        let every = [
+            "HS256", "HS384", "HS512", "ES256", "ES384", "RS256", "RS512", "PS256", "EdDSA",
+            "none", "",
+        ];
+        let table = [
+            ("changeme", &["HS256", "HS384", "HS512"][..]),
+            (EC_PUBLIC, &["ES256"]),
+            (RSA_PUBLIC, &["RS256"]),
+        ];
+        for (key, expected) in table {
+            let key = VerifyingKey::new(&key.into()).unwrap();
+            let allowed: Vec<_> = every
+                .into_iter()
+                .filter(|name| key.algorithm(name).is_some())
+                .collect();
+            assert_eq!(allowed, expected);
+        }
+    }
+
+    #[test]
+    fn unusable_keys_are_refused_with_the_reason() {
+        let off_curve = r#"{"kty":"EC","crv":"P-256","x":"7gwJqaU6N8TP88--twjkwoB36f-pT3QsmI46nPhjO7M","y":"CKo5A1ebyFcnmVV8SE5On-8G81JyBjSvcrx4VLetWCg"}"#;
+        let short_rsa = r#"{"kty":"RSA","n":"AQ","e":"AQAB"}"#;
+        let zero_rsa = r#"{"kty":"RSA","n":"","e":""}"#;
+        let zero_d =
+            r#"{"kty":"EC","crv":"P-256","d":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}"#;
+        let table = [
+            (
+                include_str!("../../tests/keys/p384-public.pem"),
+                InvalidKey::Family,
+            ),
+            (
+                include_str!("../../tests/keys/ed25519-public.pem"),
+                InvalidKey::Family,
+            ),
+            (
+                include_str!("../../tests/keys/rsa-1024-public.pem"),
+                InvalidKey::RsaBits(1024),
+            ),
+            ("-----BEGIN CERTIFICATE-----", InvalidKey::Pem),
+            ("-----BEGIN PUBLIC KEY-----", InvalidKey::Pem),
+            (
+                "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----",
+                InvalidKey::Family,
+            ),
+            (
+                "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----",
+                InvalidKey::Family,
+            ),
+            (short_rsa, InvalidKey::Family),
+            (zero_rsa, InvalidKey::Family),
+            (zero_d, InvalidKey::Family),
+            (off_curve, InvalidKey::Family),
+        ];
+        for (key, expected) in table {
+            assert_eq!(
+                VerifyingKey::new(&key.into()).err(),
+                Some(expected),
+                "{key}"
+            );
+            assert!(SigningKey::new(&key.into()).is_err(), "{key}");
+        }
+        for public in [EC_PUBLIC, RSA_PUBLIC] {
+            assert_eq!(
+                SigningKey::new(&public.into()).err(),
+                Some(InvalidKey::NotPrivate)
+            );
+        }
+    }
+
+    #[test]
+    fn deeply_nested_der_is_refused() {
+        let mut der = Vec::new();
+        while der.len() < 60_000 {
+            let length = (der.len() as u16).to_be_bytes();
+            der.splice(0..0, [0x30, 0x82, length[0], length[1]]);
+        }
+        let text = base64::prelude::BASE64_STANDARD.encode(der);
+        for label in ["PUBLIC KEY", "PRIVATE KEY"] {
+            let pem = format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----");
+            assert_eq!(
+                VerifyingKey::new(&pem.into()).err(),
+                Some(InvalidKey::Family)
+            );
+        }
+    }
+}
