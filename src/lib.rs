@@ -1,6 +1,7 @@
 //! Server-sent events on named channels for axum.
 
 mod error;
+mod publish;
 
 pub use error::{Error, ErrorKind};
 

@@ -4,7 +4,7 @@
 //!
 //! 1. It signs each request it forwards: [`Grip-Sig`](GRIP_SIG). A [`Verifier`] checks that.
 //! 2. The application answers at once with an [`Instruct`]: hold this client, on these channels.
-//! 3. A publisher posts [`Item`]s to the proxy's control endpoint, and the proxy appends them to
+//! 3. A [`Publisher`] posts [`Item`]s to the proxy's control endpoint, and the proxy appends them to
 //!    the streams it holds. The [`GripConfig`] of a proxy says where that is and which [`Key`]s count.
 //!
 //! Proxies do not talk to each other: every item goes to every one of them.
@@ -24,6 +24,9 @@ mod key;
 mod signature;
 mod token;
 
+pub use crate::publish::grip::{
+    EndpointFailure, EndpointStats, FailureKind, PublishError, Publisher, PublisherBuilder,
+};
 pub use config::{FASTLY_FANOUT_PUBLIC_KEY, GripConfig};
 pub(crate) use config::{invalid, parse_url, public_uri};
 pub use header::{
@@ -34,3 +37,4 @@ pub use instruct::{Hold, Instruct, InvalidInstruct};
 pub use item::Item;
 pub use key::Key;
 pub use signature::{InvalidSignature, Verifier};
+pub(crate) use token::Authorization;

@@ -1,0 +1,267 @@
+//! One proxy: its address, its credentials, one request.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{Client, Response, redirect};
+use url::Url;
+
+use super::error::{Failure, FailureKind};
+use super::queue::{Limits, Queue};
+use crate::Error;
+use crate::grip::{Authorization, GripConfig, Verifier, invalid, parse_url, public_uri};
+
+/// Bytes of an answer that are read.
+const MAX_ANSWER: usize = 1024;
+
+pub(super) struct Endpoint {
+    /// The control URI without what may be secret.
+    pub(super) name: Arc<str>,
+    pub(super) queue: Queue,
+    pub(super) verifier: Option<Verifier>,
+    url: Url,
+    authorization: Authorization,
+    client: Client,
+}
+
+impl Endpoint {
+    pub(super) fn new(config: &GripConfig, limits: Limits, client: Client) -> Result<Self, Error> {
+        let error = |problem: &str| invalid(&config.control_uri, problem);
+        let mut url = parse_url(&config.control_uri).map_err(error)?;
+        check_url(&url).map_err(error)?;
+        let name = public_uri(&url).into();
+        let slash = if url.path().ends_with('/') { "" } else { "/" };
+        url.set_path(&format!("{}{slash}publish/", url.path()));
+        let verifier = Verifier::of(config).map_err(|problem| error(&problem))?;
+        let authorization = Authorization::new(config).map_err(|problem| error(&problem))?;
+        let queue = Queue::new(limits);
+        Ok(Self {
+            name,
+            queue,
+            verifier,
+            url,
+            authorization,
+            client,
+        })
+    }
+
+    /// Posts one body; `Ok` once the proxy has taken it.
+    pub(super) async fn post(&self, body: Vec<u8>) -> Result<Response, Failure> {
+        let request = self.client.post(self.url.clone());
+        let mut request = request.header(CONTENT_TYPE, "application/json").body(body);
+        let authorization = self.authorization.header(SystemTime::now()).map_err(|_| {
+            Failure::new(
+                FailureKind::Authorization,
+                "the authorization cannot be signed",
+            )
+        })?;
+        if let Some(value) = &authorization {
+            request = request.header(AUTHORIZATION, value);
+        }
+        let response = request
+            .send()
+            .await
+            .map_err(|error| transport_failure(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        let mut answer = read(response).await;
+        if let Some(secret) = authorization.as_ref().and_then(|value| value.to_str().ok()) {
+            answer = hide(&answer, secret);
+        }
+        Err(Failure::new(
+            FailureKind::Status(status),
+            status_message(status, &answer),
+        ))
+    }
+}
+
+pub(super) fn client() -> Result<Client, Error> {
+    Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .user_agent(concat!("axum-eventstream/", env!("CARGO_PKG_VERSION")))
+        // Servers begin to close idle connections after 5 s. Sending on one that is just being closed
+        // cannot be told from a request that was taken.
+        .pool_idle_timeout(Duration::from_secs(4))
+        .build()
+        .map_err(|error| Error::config(format!("the HTTP client: {}", causes(&error))))
+}
+
+fn check_url(url: &Url) -> Result<(), &'static str> {
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not contain user and password; they are `user` and `pass`");
+    }
+    let tls = cfg!(any(feature = "rustls", feature = "native-tls"));
+    if url.scheme() == "https" && !tls {
+        return Err("https needs the feature `rustls` or `native-tls`");
+    }
+    Ok(())
+}
+
+/// Reads to the end, so that the connection can be used again, but not for long and not much.
+pub(super) async fn finish(response: Response) {
+    let _ = tokio::time::timeout(Duration::from_secs(1), read(response)).await;
+}
+
+async fn read(mut response: Response) -> String {
+    let mut answer = Vec::new();
+    while answer.len() <= MAX_ANSWER {
+        match response.chunk().await {
+            Ok(Some(chunk)) => answer.extend_from_slice(&chunk),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    answer.truncate(MAX_ANSWER);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn hide(answer: &str, authorization: &str) -> String {
+    let secret = authorization
+        .split_once(' ')
+        .map_or(authorization, |(_, secret)| secret);
+    answer.replace(secret, "[redacted]")
+}
+
+fn status_message(status: http::StatusCode, answer: &str) -> String {
+    let mut message = format!("answered {status}");
+    let answer = answer.trim();
+    if !answer.is_empty() {
+        message.push_str(": ");
+    }
+    for c in answer.chars() {
+        if c.is_control() {
+            message.extend(c.escape_default());
+        } else {
+            message.push(c);
+        }
+    }
+    message
+}
+
+fn transport_failure(error: &reqwest::Error) -> Failure {
+    let kind = if error.is_connect() {
+        FailureKind::Connect
+    } else {
+        FailureKind::Transport
+    };
+    Failure::new(kind, causes(error))
+}
+
+/// The causes, without reqwest's own words: those hold the whole URL.
+fn causes(error: &reqwest::Error) -> String {
+    let mut texts = Vec::new();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        texts.push(error.to_string());
+        cause = error.source();
+    }
+    match texts.is_empty() {
+        true => "the request failed".to_owned(),
+        false => texts.join(": "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(config: &GripConfig) -> Result<Endpoint, Error> {
+        let (timeout, items, bytes) = (Duration::from_secs(1), 1, 1);
+        Endpoint::new(
+            config,
+            Limits {
+                timeout,
+                items,
+                bytes,
+            },
+            client().unwrap(),
+        )
+    }
+
+    #[test]
+    fn the_publish_url_keeps_path_and_query() {
+        let table = [
+            ("http://h:5561", "http://h:5561/publish/", "http://h:5561/"),
+            ("http://h/base", "http://h/base/publish/", "http://h/base"),
+            ("http://h/base/", "http://h/base/publish/", "http://h/base/"),
+            (
+                "http://h/a%20b?token=x#f",
+                "http://h/a%20b/publish/?token=x",
+                "http://h/a%20b",
+            ),
+        ];
+        for (uri, url, name) in table {
+            let endpoint = endpoint(&GripConfig::new(uri)).unwrap();
+            assert_eq!((endpoint.url.as_str(), &*endpoint.name), (url, name));
+        }
+    }
+
+    #[test]
+    fn mistakes_name_the_endpoint_and_the_setting() {
+        let uri = |uri| GripConfig::new(uri);
+        let url = |text: &str| text.parse().unwrap();
+        let table = [
+            (
+                uri("nonsense"),
+                "(not shown, it may hold a key): is not a URL",
+            ),
+            (
+                uri("unix:/x"),
+                "(not shown, it may hold a key): is neither http nor https",
+            ),
+            (
+                uri("http://u:hush@h/"),
+                "`http://h/`: must not contain user and password; they are `user` and `pass`",
+            ),
+            (
+                url("http://h?iss=hush-not"),
+                "`http://h/`: `control_iss` needs a `key` to sign with",
+            ),
+            (url("http://u@h"), "`http://h/`: `user` needs a `pass`"),
+            (
+                url("http://h?key=a%0Ahush"),
+                "`http://h/`: `key` without `control_iss` is sent as a bearer token, and must be text that fits a header",
+            ),
+            (
+                url("http://h?verify-key=base64:hush!"),
+                "`http://h/`: `verify_key` is not valid base64 after `base64:`",
+            ),
+        ];
+        for (config, expected) in table {
+            let error = endpoint(&config).err().unwrap();
+            assert_eq!(error.to_string(), format!("GRIP control URI {expected}"));
+        }
+    }
+
+    #[test]
+    fn https_needs_a_feature() {
+        let https = endpoint(&GripConfig::fastly_fanout("id", "token"));
+        if cfg!(any(feature = "rustls", feature = "native-tls")) {
+            assert_eq!(
+                https.unwrap().url.as_str(),
+                "https://api.fastly.com/service/id/publish/"
+            );
+        } else {
+            let expected = "GRIP control URI `https://api.fastly.com/service/id`: \
+                            https needs the feature `rustls` or `native-tls`";
+            assert_eq!(https.err().unwrap().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn answers_cannot_break_lines_or_give_away_credentials() {
+        let answer = hide("got Bearer hush\r\n\u{1b}[1m", "Bearer hush");
+        assert_eq!(
+            status_message(http::StatusCode::BAD_REQUEST, &answer),
+            r"answered 400 Bad Request: got Bearer [redacted]\r\n\u{1b}[1m"
+        );
+        assert_eq!(
+            status_message(http::StatusCode::FOUND, " \n"),
+            "answered 302 Found"
+        );
+    }
+}

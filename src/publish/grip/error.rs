@@ -1,0 +1,141 @@
+//! Which proxies did not take an item, and why.
+
+use std::sync::Arc;
+use std::{error, fmt};
+
+use http::StatusCode;
+
+use crate::{Error, ErrorKind};
+
+/// At least one proxy did not take an item. The others have it.
+#[derive(Clone, Debug)]
+pub struct PublishError {
+    pub(super) failures: Vec<EndpointFailure>,
+}
+
+impl PublishError {
+    /// One entry for each proxy that did not take the item.
+    #[must_use]
+    pub fn failures(&self) -> &[EndpointFailure] {
+        &self.failures
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("publishing failed")?;
+        for (n, failure) in self.failures.iter().enumerate() {
+            write!(f, "{}{failure}", if n == 0 { ": " } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl error::Error for PublishError {}
+
+impl From<PublishError> for Error {
+    fn from(error: PublishError) -> Self {
+        Self::transparent(ErrorKind::Publish, error)
+    }
+}
+
+/// Why one proxy did not take an item.
+#[derive(Clone, Debug)]
+pub struct EndpointFailure {
+    pub(super) endpoint: Arc<str>,
+    pub(super) failure: Failure,
+}
+
+impl EndpointFailure {
+    /// The control URI without user, password and query.
+    #[must_use]
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The class of the failure.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        self.failure.kind
+    }
+
+    /// The status of the proxy's answer, if it gave one.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        match self.failure.kind {
+            FailureKind::Status(status) => Some(status),
+            _ => None,
+        }
+    }
+
+    /// What happened, with the first KiB of the proxy's answer.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.failure.message
+    }
+}
+
+impl fmt::Display for EndpointFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.endpoint, self.failure.message)
+    }
+}
+
+/// The classes of [`EndpointFailure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// No connection: refused, unknown host, TLS. The proxy has not seen the item.
+    Connect,
+    /// The connection broke before the answer. The proxy may have the item.
+    Transport,
+    /// The proxy answered with something other than 2xx.
+    Status(StatusCode),
+    /// The time limit passed. The proxy may have the item.
+    Timeout,
+    /// Too many items wait for this proxy. It has not seen this one.
+    QueueFull,
+    /// No request can be large enough for the item.
+    TooLarge,
+    /// There is no tokio runtime, or it shut down. The proxy may have the item.
+    Runtime,
+    /// The authorization could not be signed.
+    Authorization,
+}
+
+/// A failure, shared by the items of a batch.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) kind: FailureKind,
+    pub(super) message: Arc<str>,
+}
+
+impl Failure {
+    pub(super) fn new(kind: FailureKind, message: impl Into<Arc<str>>) -> Self {
+        let message = message.into();
+        Self { kind, message }
+    }
+
+    /// Whether the proxy has certainly not seen the items.
+    pub(super) fn is_before_sending(&self) -> bool {
+        self.kind == FailureKind::Connect
+    }
+
+    /// Whether the same items may be taken a little later.
+    pub(super) fn is_transient(&self) -> bool {
+        use StatusCode as S;
+        match self.kind {
+            FailureKind::Connect | FailureKind::Transport => true,
+            FailureKind::Status(status) => {
+                [S::BAD_GATEWAY, S::SERVICE_UNAVAILABLE, S::GATEWAY_TIMEOUT].contains(&status)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether one of several items may be to blame; the proxy has then taken none of them.
+    pub(super) fn is_about_content(&self) -> bool {
+        let content = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE];
+        matches!(self.kind, FailureKind::Status(status) if content.contains(&status))
+    }
+}

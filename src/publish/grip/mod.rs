@@ -1,0 +1,328 @@
+//! Publishing to GRIP proxies: one ordered queue and one task for each.
+
+mod drain;
+mod endpoint;
+mod error;
+mod queue;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime};
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+
+use self::drain::Drain;
+use self::endpoint::Endpoint;
+use self::error::Failure;
+pub use self::error::{EndpointFailure, FailureKind, PublishError};
+use self::queue::{Limits, Outcome};
+use crate::Error;
+use crate::grip::{GripConfig, InvalidSignature, Item};
+
+/// Publishes to all configured proxies, and knows their requests.
+///
+/// 1. Items reach each proxy in the order in which they were published. Those that wait together go out as one
+///    request, so throughput does not depend on the round trip.
+/// 2. Proxies do not wait for each other: one that hangs delays only its own items.
+/// 3. An item has a [time limit](PublisherBuilder::timeout) in all, waiting included.
+/// 4. A request is sent again only where no item can be delivered twice: after a connection that could not be
+///    made; or after a broken one, 502, 503 or 504, if every item in it has an id. This goes on for a third
+///    of the time limit.
+/// 5. When a proxy refuses a request with 400 or 413, halves of it are sent, so that only the item to blame fails.
+/// 6. Redirects are failures, and the environment's HTTP proxies are not used.
+///
+/// Clones share the queues. It may live in a `static` and be used from several runtimes, one after the other: items
+/// that were on their way when a runtime shut down fail.
+///
+/// # Examples
+///
+/// ```no_run
+/// use axum_eventstream::grip::{GripConfig, Item, Publisher};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let publisher = Publisher::new([GripConfig::new("http://localhost:5561")])?;
+/// publisher.publish(Item::stream("events-test", "data: hello\n\n")).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Publisher {
+    endpoints: Arc<[Arc<Endpoint>]>,
+}
+
+impl Publisher {
+    /// A publisher with the default limits.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake in a configuration; it names the endpoint and the setting.
+    pub fn new(configs: impl IntoIterator<Item = GripConfig>) -> Result<Self, Error> {
+        Self::builder().endpoints(configs).build()
+    }
+
+    /// A publisher with other limits.
+    #[must_use]
+    pub fn builder() -> PublisherBuilder {
+        PublisherBuilder::default()
+    }
+
+    /// Publishes to all proxies, and returns when each of them has taken the item or failed.
+    ///
+    /// Taken does not mean delivered: a proxy answers before it writes to its clients.
+    ///
+    /// # Errors
+    ///
+    /// At least one proxy did not take the item.
+    ///
+    /// # Cancel safety
+    ///
+    /// The item is queued when the future is first polled. Dropping the future after that does not
+    /// cancel sending; the outcome is then not reported.
+    pub async fn publish(&self, item: Item) -> Result<(), PublishError> {
+        self.enqueue(item).wait().await
+    }
+
+    /// Queues an item for all proxies. Neither waits nor does I/O; the order of calls is the order of
+    /// delivery.
+    pub(crate) fn enqueue(&self, item: Item) -> Ticket {
+        let item = Arc::new(item);
+        let pending = |endpoint| Pending::new(endpoint, Arc::clone(&item));
+        Ticket(self.endpoints.iter().map(pending).collect())
+    }
+
+    /// Whether a request with this `Grip-Sig` came through one of the proxies, at the time `now`.
+    ///
+    /// Never when there are none. Always when one of them has no key to verify with: it signs with
+    /// a key that we do not know. Otherwise one of the keys must verify the token.
+    ///
+    /// # Errors
+    ///
+    /// No key verifies the token; the error is that of the first one.
+    pub fn verify(
+        &self,
+        token: impl AsRef<[u8]>,
+        now: SystemTime,
+    ) -> Result<bool, InvalidSignature> {
+        let verifiers: Option<Vec<_>> =
+            self.endpoints.iter().map(|e| e.verifier.as_ref()).collect();
+        let Some(verifiers) = verifiers else {
+            return Ok(true);
+        };
+        let mut first = None;
+        for verifier in verifiers {
+            match verifier.verify(&token, now) {
+                Ok(()) => return Ok(true),
+                Err(error) => _ = first.get_or_insert(error),
+            }
+        }
+        first.map_or(Ok(false), Err)
+    }
+
+    /// The counts of each proxy, in the order of the configurations.
+    #[must_use]
+    pub fn stats(&self) -> Vec<EndpointStats> {
+        self.endpoints
+            .iter()
+            .map(|endpoint| EndpointStats::of(endpoint))
+            .collect()
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self
+            .endpoints
+            .iter()
+            .map(|endpoint| &endpoint.name)
+            .collect();
+        f.debug_struct("Publisher")
+            .field("endpoints", &names)
+            .finish()
+    }
+}
+
+/// Builds a [`Publisher`].
+#[derive(Clone, Debug)]
+pub struct PublisherBuilder {
+    configs: Vec<GripConfig>,
+    limits: Limits,
+}
+
+impl Default for PublisherBuilder {
+    fn default() -> Self {
+        let limits = Limits {
+            timeout: Duration::from_secs(10),
+            items: 16_384,
+            bytes: 64 << 20,
+        };
+        Self {
+            configs: Vec::new(),
+            limits,
+        }
+    }
+}
+
+impl PublisherBuilder {
+    /// Adds proxies.
+    #[must_use]
+    pub fn endpoints(mut self, configs: impl IntoIterator<Item = GripConfig>) -> Self {
+        self.configs.extend(configs);
+        self
+    }
+
+    /// How long a publish may take in all; 10 s if not set.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.limits.timeout = timeout;
+        self
+    }
+
+    /// How many items may wait for each proxy; 16,384 if not set. One more fails at once.
+    #[must_use]
+    pub fn queue_limit(mut self, items: usize) -> Self {
+        self.limits.items = items;
+        self
+    }
+
+    /// How many bytes of items may wait for each proxy; 64 MiB if not set.
+    #[must_use]
+    pub fn queue_bytes(mut self, bytes: usize) -> Self {
+        self.limits.bytes = bytes;
+        self
+    }
+
+    /// The publisher. Makes no connection yet.
+    ///
+    /// # Errors
+    ///
+    /// A limit is zero, the timeout is longer than a day, or a configuration has a mistake; the error
+    /// names the endpoint and the setting.
+    pub fn build(self) -> Result<Publisher, Error> {
+        let Limits {
+            timeout,
+            items,
+            bytes,
+        } = self.limits;
+        if timeout.is_zero() || timeout > Duration::from_secs(86_400) {
+            return Err(Error::config(format!(
+                "the publish timeout of {timeout:?} is not between zero and a day"
+            )));
+        }
+        if items == 0 || bytes == 0 {
+            return Err(Error::config("the publish queue has room for nothing"));
+        }
+        let client = endpoint::client()?;
+        let endpoint = |config| Endpoint::new(config, self.limits, client.clone()).map(Arc::new);
+        let endpoints = self
+            .configs
+            .iter()
+            .map(endpoint)
+            .collect::<Result<_, _>>()?;
+        Ok(Publisher { endpoints })
+    }
+}
+
+/// An item's place in the queues of all proxies.
+#[must_use]
+pub(crate) struct Ticket(Vec<Pending>);
+
+impl Ticket {
+    /// Waits for all proxies. Dropping the future does not cancel sending.
+    pub(crate) async fn wait(self) -> Result<(), PublishError> {
+        let mut failures = Vec::new();
+        for pending in self.0 {
+            let endpoint = Arc::clone(&pending.endpoint.name);
+            if let Err(failure) = pending.outcome().await {
+                failures.push(EndpointFailure { endpoint, failure });
+            }
+        }
+        if failures.is_empty() {
+            return Ok(());
+        }
+        Err(PublishError { failures })
+    }
+}
+
+struct Pending {
+    endpoint: Arc<Endpoint>,
+    queued: Result<(oneshot::Receiver<Outcome>, Instant), Failure>,
+}
+
+impl Pending {
+    fn new(endpoint: &Arc<Endpoint>, item: Arc<Item>) -> Self {
+        Self {
+            endpoint: Arc::clone(endpoint),
+            queued: Self::enqueue(endpoint, item),
+        }
+    }
+
+    fn enqueue(
+        endpoint: &Arc<Endpoint>,
+        item: Arc<Item>,
+    ) -> Result<(oneshot::Receiver<Outcome>, Instant), Failure> {
+        let runtime = Handle::try_current()
+            .map_err(|_| Failure::new(FailureKind::Runtime, "publishing needs a tokio runtime"))?;
+        let queued = endpoint.queue.push(item)?;
+        if queued.is_first {
+            runtime.spawn(Drain::new(Arc::clone(endpoint)).run());
+        }
+        Ok((queued.receiver, queued.deadline))
+    }
+
+    async fn outcome(self) -> Outcome {
+        let (receiver, deadline) = self.queued?;
+        match timeout_at(deadline, receiver).await {
+            Ok(Ok(outcome)) => outcome,
+            // The sender always sends, at the latest when it is dropped.
+            Ok(Err(_)) | Err(_) => Err(self.endpoint.queue.limits().timed_out()),
+        }
+    }
+}
+
+/// The counts of one proxy since the publisher was built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// The control URI without user, password and query.
+    pub endpoint: String,
+    /// Items that the proxy has taken.
+    pub sent: u64,
+    /// Items that it has not, for any reason.
+    pub failed: u64,
+    /// Items that wait or are on their way.
+    pub queued: u64,
+}
+
+impl EndpointStats {
+    fn of(endpoint: &Endpoint) -> Self {
+        let counters = endpoint.queue.counters();
+        Self {
+            endpoint: endpoint.name.to_string(),
+            sent: counters.sent.load(Relaxed),
+            failed: counters.failed.load(Relaxed),
+            queued: counters.queued.load(Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_item_that_nobody_sends_times_out() {
+        let publisher = Publisher::new([GripConfig::new("http://127.0.0.1:9")]).unwrap();
+        // As if another runtime, which no longer runs, were sending.
+        let first = publisher.endpoints[0]
+            .queue
+            .push(Arc::new(Item::stream("c", "1")));
+        assert!(first.ok().unwrap().is_first);
+        let start = Instant::now();
+        let error = publisher.publish(Item::stream("c", "2")).await.unwrap_err();
+        assert_eq!(error.failures()[0].kind(), FailureKind::Timeout);
+        assert_eq!(start.elapsed().as_secs(), 10);
+    }
+}

@@ -1,0 +1,346 @@
+//! The items that wait for one proxy, in order.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::error::{Failure, FailureKind};
+use crate::grip::Item;
+
+/// Requests stay below this many bytes: Pushpin refuses larger ones.
+pub(super) const MAX_BODY: usize = 1_000_000;
+
+pub(super) type Outcome = Result<(), Failure>;
+
+/// How long and how much may wait.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) timeout: Duration,
+    pub(super) items: usize,
+    pub(super) bytes: usize,
+}
+
+impl Limits {
+    pub(super) fn timed_out(&self) -> Failure {
+        let message = format!("timed out after {:?}", self.timeout);
+        Failure::new(FailureKind::Timeout, message)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) sent: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) queued: AtomicU64,
+}
+
+pub(super) struct Queue {
+    limits: Limits,
+    counters: Arc<Counters>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+    draining: bool,
+}
+
+pub(super) struct Waiting {
+    pub(super) item: Arc<Item>,
+    pub(super) reply: Reply,
+}
+
+/// The publisher's end of an item: exactly one outcome, also when it is dropped with its runtime.
+pub(super) struct Reply {
+    pub(super) deadline: Instant,
+    pub(super) retry_until: Instant,
+    sender: Option<oneshot::Sender<Outcome>>,
+    counters: Arc<Counters>,
+}
+
+/// A place in the queue.
+pub(super) struct Queued {
+    pub(super) receiver: oneshot::Receiver<Outcome>,
+    pub(super) deadline: Instant,
+    /// Nobody drains the queue yet: the caller must.
+    pub(super) is_first: bool,
+}
+
+impl Queue {
+    pub(super) fn new(limits: Limits) -> Self {
+        let (counters, state) = Default::default();
+        Self {
+            limits,
+            counters,
+            state,
+        }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Puts an item at the end, if there is room.
+    pub(super) fn push(&self, item: Arc<Item>) -> Result<Queued, Failure> {
+        let size = item.size();
+        let now = Instant::now();
+        let admitted = if size >= MAX_BODY {
+            Err(too_large(size))
+        } else {
+            self.expire(now);
+            self.push_within_limits(item, size, now)
+        };
+        if admitted.is_err() {
+            self.counters.failed.fetch_add(1, Relaxed);
+        }
+        admitted
+    }
+
+    fn push_within_limits(
+        &self,
+        item: Arc<Item>,
+        size: usize,
+        now: Instant,
+    ) -> Result<Queued, Failure> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.lock();
+        let Limits { items, bytes, .. } = self.limits;
+        if state.waiting.len() >= items {
+            return Err(full(&format!("{items} items wait already")));
+        }
+        if state.bytes + size > bytes {
+            return Err(full(&format!(
+                "{bytes} bytes may wait, and {} do",
+                state.bytes
+            )));
+        }
+        let reply = Reply::new(sender, now, &self.limits, &self.counters);
+        let deadline = reply.deadline;
+        state.bytes += size;
+        state.waiting.push_back(Waiting { item, reply });
+        let is_first = !std::mem::replace(&mut state.draining, true);
+        Ok(Queued {
+            receiver,
+            deadline,
+            is_first,
+        })
+    }
+
+    /// Lets go of items that nobody waits for any more, so that they take no room.
+    fn expire(&self, now: Instant) {
+        let mut expired = Vec::new();
+        let mut state = self.lock();
+        while state
+            .waiting
+            .front()
+            .is_some_and(|first| first.reply.deadline <= now)
+        {
+            expired.extend(state.pop());
+        }
+        drop(state);
+        for waiting in expired {
+            waiting.reply.send(Err(self.limits.timed_out()));
+        }
+    }
+
+    pub(super) fn pop(&self) -> Option<Waiting> {
+        self.lock().pop()
+    }
+
+    /// Ends draining, unless there is more to drain.
+    pub(super) fn finish(&self) -> bool {
+        let mut state = self.lock();
+        state.draining = !state.waiting.is_empty();
+        !state.draining
+    }
+
+    /// Ends draining at once; all that wait fail.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        let abandoned = std::mem::take(&mut *state);
+        drop(state);
+        drop(abandoned);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn pop(&mut self) -> Option<Waiting> {
+        let waiting = self.waiting.pop_front()?;
+        self.bytes -= waiting.item.size();
+        Some(waiting)
+    }
+}
+
+impl Reply {
+    fn new(
+        sender: oneshot::Sender<Outcome>,
+        now: Instant,
+        limits: &Limits,
+        counters: &Arc<Counters>,
+    ) -> Self {
+        counters.queued.fetch_add(1, Relaxed);
+        Self {
+            deadline: now + limits.timeout,
+            // Leaves time for those behind: a dead proxy is reported as such, not as a timeout.
+            retry_until: now + limits.timeout / 3,
+            sender: Some(sender),
+            counters: Arc::clone(counters),
+        }
+    }
+
+    pub(super) fn send(mut self, outcome: Outcome) {
+        self.settle(outcome);
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        if let Some(sender) = self.sender.take() {
+            let Counters {
+                sent,
+                failed,
+                queued,
+            } = &*self.counters;
+            queued.fetch_sub(1, Relaxed);
+            let counter = if outcome.is_ok() { sent } else { failed };
+            counter.fetch_add(1, Relaxed);
+            // Nobody listens when the publish was dropped: it is sent all the same.
+            let _ = sender.send(outcome);
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        self.settle(Err(Failure::new(
+            FailureKind::Runtime,
+            "the tokio runtime that was sending shut down",
+        )));
+    }
+}
+
+pub(super) fn too_large(size: usize) -> Failure {
+    let message = format!("an item of {size} bytes does not fit into a request below {MAX_BODY}");
+    Failure::new(FailureKind::TooLarge, message)
+}
+
+fn full(limit: &str) -> Failure {
+    Failure::new(
+        FailureKind::QueueFull,
+        format!("the queue is full: {limit}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(items: usize, bytes: usize) -> Queue {
+        let timeout = Duration::from_secs(9);
+        Queue::new(Limits {
+            timeout,
+            items,
+            bytes,
+        })
+    }
+
+    fn item(content: &'static str) -> Arc<Item> {
+        Arc::new(Item::stream("c", content))
+    }
+
+    fn counts(queue: &Queue) -> [u64; 3] {
+        let Counters {
+            sent,
+            failed,
+            queued,
+        } = &**queue.counters();
+        [sent, failed, queued].map(|counter| counter.load(Relaxed))
+    }
+
+    #[test]
+    fn the_first_item_starts_draining_and_the_last_one_ends_it() {
+        let queue = queue(9, 99);
+        assert!(queue.push(item("1")).unwrap().is_first);
+        assert!(!queue.push(item("2")).unwrap().is_first);
+        assert!(!queue.finish());
+        queue.pop().unwrap().reply.send(Ok(()));
+        assert!(!queue.finish());
+        queue.pop().unwrap().reply.send(Ok(()));
+        assert!(queue.pop().is_none());
+        assert!(queue.finish());
+        assert!(queue.push(item("3")).unwrap().is_first);
+        assert_eq!(counts(&queue), [2, 0, 1]);
+    }
+
+    #[test]
+    fn a_full_queue_names_its_limit() {
+        let failure = |queue: &Queue, content| queue.push(item(content)).err().unwrap();
+        let items = queue(1, 99);
+        let _first = items.push(item("1")).unwrap();
+        let refused = failure(&items, "2");
+        assert_eq!(refused.kind, FailureKind::QueueFull);
+        assert_eq!(&*refused.message, "the queue is full: 1 items wait already");
+        assert_eq!(counts(&items), [0, 1, 1]);
+        drop(items.pop());
+        assert!(items.push(item("3")).is_ok());
+
+        let bytes = queue(9, 9);
+        let _first = bytes.push(item("12345")).unwrap();
+        assert_eq!(
+            &*failure(&bytes, "123").message,
+            "the queue is full: 9 bytes may wait, and 6 do"
+        );
+        assert!(bytes.push(item("12")).is_ok());
+        drop(bytes.pop());
+        assert!(bytes.push(item("123")).is_ok());
+    }
+
+    #[test]
+    fn an_item_that_no_request_can_hold_is_refused_at_once() {
+        let queue = queue(9, usize::MAX);
+        let item = Arc::new(Item::stream("c", vec![b'x'; MAX_BODY - 1]));
+        let refused = queue.push(item).err().unwrap();
+        assert_eq!(refused.kind, FailureKind::TooLarge);
+        assert_eq!(
+            &*refused.message,
+            "an item of 1000000 bytes does not fit into a request below 1000000"
+        );
+    }
+
+    #[test]
+    fn abandoned_items_fail_and_the_queue_starts_again() {
+        let queue = queue(2, 99);
+        let mut first = queue.push(item("1")).unwrap();
+        queue.abandon();
+        let failure = first.receiver.try_recv().unwrap().unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Runtime);
+        assert!(queue.push(item("2")).unwrap().is_first);
+        assert!(queue.push(item("3")).is_ok());
+        assert_eq!(counts(&queue), [0, 1, 2]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn expired_items_give_up_their_place() {
+        let queue = queue(1, 99);
+        let mut first = queue.push(item("1")).unwrap();
+        tokio::time::advance(Duration::from_secs(8)).await;
+        assert!(queue.push(item("2")).is_err());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(queue.push(item("3")).is_ok());
+        let failure = first.receiver.try_recv().unwrap().unwrap_err();
+        assert_eq!(failure.kind, FailureKind::Timeout);
+        assert_eq!(&*failure.message, "timed out after 9s");
+    }
+}

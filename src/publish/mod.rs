@@ -1,0 +1,4 @@
+//! Publishing beyond this process.
+
+#[cfg(feature = "grip")]
+pub(crate) mod grip;
