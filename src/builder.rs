@@ -6,6 +6,7 @@ use crate::{
     hub::{Config, Hub},
     publish::ProxiesBuilder,
 };
+use std::sync::Arc;
 
 /// Builds an [`EventStream`].
 ///
@@ -82,9 +83,10 @@ impl EventStreamBuilder {
         let hub = Hub::new(hub_config(&history, &limits));
         Ok(EventStream::from_inner(Inner {
             hub,
-            keep_alive,
+            keep_alive: Arc::new(keep_alive),
             limits,
             proxies,
+            departures: Arc::default(),
         }))
     }
 }

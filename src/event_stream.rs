@@ -9,9 +9,13 @@ use crate::{
     hub::{ChannelLog, Hub, Refused},
     publish::{ChannelPublisher, ChannelSink, InFlight, Proxies},
     sse::LastEventId,
+    stream::Departures,
 };
 use axum::response::Response;
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+/// How long the streams that left the HTTP server are waited for: more than a driver gives them.
+const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// Server-sent events on named channels.
 ///
@@ -39,9 +43,10 @@ pub struct EventStream {
 
 pub(crate) struct Inner {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) keep_alive: KeepAlive,
+    pub(crate) keep_alive: Arc<KeepAlive>,
     pub(crate) limits: Limits,
     pub(crate) proxies: Proxies,
+    pub(crate) departures: Arc<Departures>,
 }
 
 /// What became of a publish that has not failed.
@@ -288,6 +293,9 @@ impl EventStream {
     /// Waits for `signal`, then [closes](Self::close) the stream: what
     /// `axum::serve(..).with_graceful_shutdown` needs, which else waits for clients that never go.
     ///
+    /// Streams that have left the HTTP server through a [`net::Listener`](crate::net::Listener) are
+    /// waited for here, a blocked one for 5 seconds.
+    ///
     /// # Examples
     ///
     /// ```no_run
@@ -308,6 +316,7 @@ impl EventStream {
         async move {
             signal.await;
             event_stream.close();
+            event_stream.inner.departures.all_ended(LAST_WORD).await;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     channel::{Channel, Channels},
-    hub::{Batch, Gap, Hub, Read, Reader, Refused, Start},
+    hub::{Batch, ChannelLog, Gap, Hub, Read, Reader, Refused, Start},
     sse::{self, LastEventId},
 };
 use bytes::Bytes;
@@ -71,6 +71,18 @@ impl Feed {
 
     pub(crate) fn channel(&self, index: usize) -> &Channel {
         self.reader.channel(index)
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        self.reader.hub()
+    }
+
+    pub(crate) fn logs(&self) -> impl ExactSizeIterator<Item = &Arc<ChannelLog>> {
+        self.reader.logs()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.hub().is_closed()
     }
 
     /// The id with which a client gets what follows.

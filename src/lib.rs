@@ -16,10 +16,12 @@ mod history;
 mod hub;
 mod keep_alive;
 mod limits;
+pub mod net;
 mod publish;
 pub mod registry;
 mod sse;
 mod stats;
+mod stream;
 mod subscription;
 mod trace;
 

@@ -1,43 +1,63 @@
 //! A response body that reads a feed, and says something when that is silent.
 
 use crate::{
-    KeepAlive,
-    feed::{Feed, Next},
+    feed::Next,
+    net::Handoff,
+    stream::{FRAME, OpenStream},
 };
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
-use std::future::Future as _;
 use std::{
     convert::Infallible,
+    future::Future,
+    mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::time::{Instant, Sleep, sleep};
-
-/// What one frame may have: enough for a burst of small events, little enough to keep for a slow client.
-const FRAME: usize = 64 << 10;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 pin_project! {
     /// Dropping it unsubscribes.
     #[derive(Debug)]
     pub(super) struct EventBody {
-        feed: Feed,
-        keep_alive: KeepAlive,
-        last: Instant,
+        owner: Owner,
         #[pin]
-        timer: Sleep,
+        timer: Option<Sleep>,
+    }
+
+    impl PinnedDrop for EventBody {
+        fn drop(this: Pin<&mut Self>) {
+            if let Owner::Leaving(handoff) = this.project().owner {
+                handoff.cancel();
+            }
+        }
     }
 }
 
+/// Who has the stream.
+#[derive(Debug)]
+enum Owner {
+    /// This body; nothing has been sent. It may leave the HTTP server after the opening.
+    New(OpenStream),
+    /// This body, for good.
+    Body(OpenStream),
+    /// The socket, once the HTTP server has sent the opening.
+    Leaving(Arc<Handoff>),
+    /// Nobody: while it changes hands, and after the end.
+    Gone,
+}
+
 impl EventBody {
-    pub(super) fn new(feed: Feed, keep_alive: KeepAlive) -> Self {
-        Self {
-            feed,
-            last: Instant::now(),
-            timer: sleep(keep_alive.after()),
-            keep_alive,
-        }
+    /// `may_leave`: the request is such that a driver could go on with the response.
+    pub(super) fn new(stream: OpenStream, may_leave: bool) -> Self {
+        let owner = match may_leave {
+            true => Owner::New(stream),
+            false => Owner::Body(stream),
+        };
+        let timer = None;
+        Self { owner, timer }
     }
 }
 
@@ -50,36 +70,85 @@ impl Body for EventBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.as_mut().project();
-        loop {
-            match this.feed.next(FRAME) {
-                Next::Frame { bytes, .. } => {
-                    *this.last = Instant::now();
-                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
-                }
-                Next::End => return Poll::Ready(None),
-                Next::Empty if this.feed.wait(cx.waker()) => break,
-                Next::Empty => {}
+        let frame = match this.owner {
+            Owner::New(_) => Some(this.owner.open(cx)),
+            Owner::Leaving(handoff) => {
+                let stream = ready!(handoff.poll_returned(cx));
+                *this.owner = Owner::Body(stream);
+                ready!(self.poll_stream(cx))
             }
-        }
-        let frame = ready!(self.poll_keep_alive(cx));
-        Poll::Ready(Some(Ok(Frame::data(frame))))
+            Owner::Body(_) => ready!(self.poll_stream(cx)),
+            Owner::Gone => None,
+        };
+        Poll::Ready(frame.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+impl Owner {
+    /// The opening of a new stream. If the socket can be found, it is given the rest.
+    fn open(&mut self, cx: &mut Context<'_>) -> Bytes {
+        let Self::New(mut stream) = mem::replace(self, Self::Gone) else {
+            return Bytes::new();
+        };
+        let Next::Frame { bytes, .. } = stream.feed.next(FRAME) else {
+            *self = Self::Body(stream);
+            return Bytes::new();
+        };
+        *self = match Handoff::of_this_task() {
+            Some(handoff) => {
+                handoff.arm(stream, &bytes, cx.waker());
+                Self::Leaving(handoff)
+            }
+            None => Self::Body(stream),
+        };
+        bytes
     }
 }
 
 impl EventBody {
-    /// The timer is not set anew with each event: when it fires, it looks at when the last one was.
-    fn poll_keep_alive(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Bytes> {
+    fn poll_stream(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let mut this = self.project();
+        let Owner::Body(stream) = this.owner else {
+            return Poll::Ready(None);
+        };
         loop {
-            ready!(this.timer.as_mut().poll(cx));
-            let (now, interval) = (Instant::now(), this.keep_alive.after());
-            let idle = now.saturating_duration_since(*this.last) >= interval;
-            if idle {
-                *this.last = now;
+            match stream.feed.next(FRAME) {
+                Next::Frame { bytes, .. } => {
+                    stream.touch(Instant::now());
+                    return Poll::Ready(Some(bytes));
+                }
+                Next::End => {
+                    *this.owner = Owner::Gone;
+                    return Poll::Ready(None);
+                }
+                Next::Empty if stream.feed.wait(cx.waker()) => break,
+                Next::Empty => {}
             }
-            this.timer.as_mut().reset(*this.last + interval);
-            if idle {
-                return Poll::Ready(this.keep_alive.frame().clone());
+        }
+        ready!(poll_due(this.timer.as_mut(), stream, cx));
+        stream.touch(Instant::now());
+        Poll::Ready(Some(stream.keep_alive().clone()))
+    }
+}
+
+/// Ready when a keep-alive is due. The timer is not set anew with each event: when it fires, it looks
+/// at when the last one was.
+fn poll_due(
+    mut timer: Pin<&mut Option<Sleep>>,
+    stream: &OpenStream,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    loop {
+        match timer.as_mut().as_pin_mut() {
+            None => timer.set(Some(sleep_until(stream.due()))),
+            Some(mut sleep) => {
+                ready!(sleep.as_mut().poll(cx));
+                let due = stream.due();
+                if due <= Instant::now() {
+                    sleep.reset(Instant::now() + stream.interval());
+                    return Poll::Ready(());
+                }
+                sleep.reset(due);
             }
         }
     }

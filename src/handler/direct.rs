@@ -1,7 +1,7 @@
 //! Direct delivery: axum's head for a stream, and our body.
 
 use super::body::EventBody;
-use crate::{KeepAlive, feed::Feed};
+use crate::stream::OpenStream;
 use axum::{
     body::Body,
     response::{IntoResponse, Response, Sse, sse::Event},
@@ -12,9 +12,8 @@ use std::convert::Infallible;
 /// Tells nginx to pass events on as they come.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-pub(super) fn stream(feed: Feed, keep_alive: &KeepAlive) -> Response {
-    let body = EventBody::new(feed, keep_alive.clone());
-    with_body(Body::new(body))
+pub(super) fn respond(stream: OpenStream, may_leave: bool) -> Response {
+    with_body(Body::new(EventBody::new(stream, may_leave)))
 }
 
 /// The answer to HEAD: with a length, or Pushpin waits for a body.

@@ -42,6 +42,7 @@ use std::{future::Future, pin::Pin};
 pub struct StreamHandler {
     event_stream: EventStream,
     resolver: Resolver,
+    leaves: bool,
 }
 
 impl StreamHandler {
@@ -49,11 +50,22 @@ impl StreamHandler {
         Self {
             event_stream,
             resolver,
+            leaves: true,
         }
     }
 
+    /// Sets whether streams may leave the HTTP server through a
+    /// [`net::Listener`](crate::net::Listener): they may unless set.
+    ///
+    /// A stream that stays is for middleware that has to see its whole body.
+    #[must_use]
+    pub fn leaves(mut self, leaves: bool) -> Self {
+        self.leaves = leaves;
+        self
+    }
+
     async fn respond(&self, parts: &mut Parts) -> Result<Response, Rejection> {
-        let mut request = StreamRequest::new(parts)?;
+        let mut request = StreamRequest::new(parts)?.leaves(self.leaves);
         request.negotiate_fully(&self.event_stream)?;
         if self.resolver.needs_parameters() {
             request.read_parameters(parts).await?;

@@ -1,12 +1,18 @@
 //! A request that asks for a stream, and what is checked about it.
 
 use super::{IntoChannels, Rejection, direct};
-use crate::{EventStream, channel::Channels, event_stream::Inner, feed::Feed, sse};
+use crate::{
+    EventStream, channel::Channels, event_stream::Inner, feed::Feed, sse, stream::OpenStream,
+};
 use axum::{
     extract::{FromRequestParts, RawPathParams},
     response::Response,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Version,
+    header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
+    request::Parts,
+};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const GRIP_SIG: HeaderName = HeaderName::from_static("grip-sig");
@@ -41,6 +47,7 @@ pub enum Delivery {
 #[derive(Clone, Debug)]
 pub struct StreamRequest {
     head: bool,
+    may_leave: bool,
     last_event_id: Option<String>,
     grip_sig: Option<HeaderValue>,
     parameters: Vec<(String, String)>,
@@ -56,6 +63,7 @@ impl StreamRequest {
         }
         Ok(Self {
             head: parts.method == Method::HEAD,
+            may_leave: may_leave(parts),
             last_event_id: last_event_id(parts),
             grip_sig: parts.headers.get(GRIP_SIG).cloned(),
             parameters: Vec::new(),
@@ -72,6 +80,14 @@ impl StreamRequest {
         let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
         self.parameters = parameters.iter().map(owned).collect();
         Ok(())
+    }
+
+    /// Sets whether the stream may leave the HTTP server through a
+    /// [`net::Listener`](crate::net::Listener): it may unless set.
+    #[must_use]
+    pub fn leaves(mut self, leaves: bool) -> Self {
+        self.may_leave &= leaves;
+        self
     }
 
     /// A parameter of the route, percent-decoded.
@@ -147,7 +163,9 @@ impl StreamRequest {
             }
             (false, Delivery::Direct) => {
                 let feed = Feed::subscribe(&inner.hub, &channels, self.last_event_id())?;
-                Ok(direct::stream(feed.opened(), &inner.keep_alive))
+                let (keep_alive, departures) = (&inner.keep_alive, &inner.departures);
+                let stream = OpenStream::new(feed.opened(), keep_alive.clone(), departures.clone());
+                Ok(direct::respond(stream, self.may_leave))
             }
             #[cfg(feature = "grip")]
             (false, Delivery::Proxied) => {
@@ -163,6 +181,15 @@ impl StreamRequest {
             (false, Delivery::Proxied) => Err(Rejection::NotProxied),
         }
     }
+}
+
+/// Whether nothing but events will go over the connection: what a driver can go on with.
+fn may_leave(parts: &Parts) -> bool {
+    parts.version == Version::HTTP_11
+        && parts.method == Method::GET
+        && !parts.headers.contains_key(CONTENT_LENGTH)
+        && !parts.headers.contains_key(TRANSFER_ENCODING)
+        && !parts.headers.contains_key(UPGRADE)
 }
 
 /// The header, of which the first counts, else the query.

@@ -1,7 +1,7 @@
 //! A channel's log with who reads it and who waits, behind the channel's own lock.
 
 use super::{
-    lock,
+    Hub, lock,
     log::{Entry, Log},
     waiters::Waiters,
 };
@@ -73,7 +73,7 @@ impl ChannelLog {
         }
     }
 
-    /// Takes a seat for a waiter who has no reader of its own.
+    /// Takes a seat for one who waits on behalf of several readers.
     pub(crate) fn join(&self) -> usize {
         self.lock().waiters.join()
     }
@@ -83,9 +83,22 @@ impl ChannelLog {
         self.lock().waiters.leave(seat);
     }
 
-    /// Waits in `seat` for the next entry.
-    pub(crate) fn wait(&self, seat: usize, waker: &Waker) {
-        self.lock().sit_down(seat, waker);
+    /// The end of what readers can read now, whatever other channels they read.
+    pub(crate) fn readable(&self, hub: &Hub) -> u64 {
+        let inner = self.lock();
+        // An entry beyond the head becomes readable before its readers are woken.
+        let beyond = inner.log.beyond(hub.sequence());
+        inner.log.end() - beyond
+    }
+
+    /// Waits in `seat` for what comes after the index `end`. False if it is there, or the stream is closed.
+    pub(crate) fn wait(&self, hub: &Hub, seat: usize, waker: &Waker, end: u64) -> bool {
+        let mut inner = self.lock();
+        if inner.log.end() != end {
+            return false;
+        }
+        inner.sit_down(seat, waker);
+        !hub.is_closed()
     }
 }
 

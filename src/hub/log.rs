@@ -106,6 +106,12 @@ impl Log {
         (sequence >= self.evicted).then(|| self.first + self.entries.partition_point(older) as u64)
     }
 
+    /// How many entries come after the sequence `head`.
+    pub(crate) fn beyond(&self, head: u64) -> u64 {
+        let newest = self.entries.iter().rev();
+        newest.take_while(|entry| entry.sequence > head).count() as u64
+    }
+
     /// The entries from the index `next` on, oldest first.
     pub(crate) fn entries(
         &self,
@@ -266,6 +272,7 @@ mod tests {
         let log = abc();
         for (sequence, index) in [(0, 0), (9, 0), (10, 1), (15, 1), (29, 2), (30, 3), (99, 3)] {
             assert_eq!(log.after(sequence), Some(index), "after {sequence}");
+            assert_eq!(log.beyond(sequence), 3 - index, "beyond {sequence}");
         }
     }
 

@@ -214,15 +214,6 @@ impl Reader {
         // The flag is set before the waiters are woken, so it is looked at after sitting down.
         self.gap.is_none() && self.cursors.iter_mut().all(waits) && !hub.is_closed()
     }
-
-    /// Gives up the seats: somebody else waits for this reader.
-    pub(crate) fn give_up_seats(&mut self) {
-        for cursor in &mut self.cursors {
-            if let Some(seat) = cursor.seat.take() {
-                cursor.log.give_up(seat);
-            }
-        }
-    }
 }
 
 impl Drop for Reader {

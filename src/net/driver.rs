@@ -1,0 +1,331 @@
+//! The drivers: one task for each worker thread, which owns the sockets of streams that have left hyper.
+//!
+//! 1. A publisher never touches a socket. It wakes the driver for the channel, and that sends to each of
+//!    the channel's sockets what its stream has ready.
+//! 2. The driver waits for a channel again only when its sockets have been sent everything, so that a
+//!    publisher sees how far behind it is.
+//! 3. There is no task and no timer for each connection: sockets wake the driver by their key, and
+//!    keep-alives and blocked clients are looked after once in a while.
+
+use super::{
+    chunk::Chunks,
+    inbox::{Inbox, News, OfChannel, OfSocket},
+    socket::{Socket, State},
+};
+use crate::{
+    hub::{ChannelLog, Hub},
+    stream::OpenStream,
+};
+use slab::Slab;
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::Waker,
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    runtime::Handle,
+    task::{unconstrained, yield_now},
+    time::{Instant, timeout_at},
+};
+
+/// Sends before other tasks of the thread get their turn.
+const TURN: usize = 32;
+
+/// Keep-alives and blocked clients are looked after at least this often.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A listener's drivers, started with the first stream that leaves.
+#[derive(Debug)]
+pub(super) struct Pool {
+    patience: Duration,
+    inboxes: OnceLock<Box<[Arc<Inbox>]>>,
+    turn: AtomicUsize,
+}
+
+impl Pool {
+    /// Clients that take nothing for `patience` are dropped; zero is for ever.
+    pub(super) fn new(patience: Duration) -> Arc<Self> {
+        let patience = match patience.is_zero() {
+            true => Duration::MAX,
+            false => patience,
+        };
+        Arc::new(Self {
+            patience,
+            inboxes: OnceLock::new(),
+            turn: AtomicUsize::new(0),
+        })
+    }
+
+    /// Takes over a stream with its socket.
+    pub(super) fn take(&self, tcp: TcpStream, mut stream: OpenStream) {
+        stream.depart();
+        let inboxes = self.inboxes.get_or_init(|| self.start());
+        let inbox = &inboxes[self.turn.fetch_add(1, Relaxed) % inboxes.len()];
+        inbox.post(|news| news.arrivals.push(Arrival { tcp, stream }));
+    }
+
+    fn start(&self) -> Box<[Arc<Inbox>]> {
+        let runtime = Handle::current();
+        let start = |_| {
+            let inbox = Arc::<Inbox>::default();
+            let driver = Driver::new(inbox.clone(), self.patience);
+            runtime.spawn(unconstrained(driver.run()));
+            inbox
+        };
+        (0..runtime.metrics().num_workers()).map(start).collect()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for inbox in self.inboxes.get().into_iter().flatten() {
+            inbox.close();
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Arrival {
+    tcp: TcpStream,
+    stream: OpenStream,
+}
+
+struct Driver {
+    inbox: Arc<Inbox>,
+    patience: Duration,
+    sockets: Slab<Seated>,
+    channels: Slab<Followed>,
+    /// Where in `channels` a log is, by its address, which the log in there keeps valid.
+    followed: HashMap<usize, usize>,
+    chunks: Chunks,
+    tick: Duration,
+    sent: usize,
+}
+
+/// A socket, and where it is in its channels.
+struct Seated {
+    socket: Socket,
+    places: Box<[Place]>,
+}
+
+struct Place {
+    channel: usize,
+    member: usize,
+}
+
+/// A channel that sockets of this driver listen to.
+struct Followed {
+    hub: Arc<Hub>,
+    log: Arc<ChannelLog>,
+    seat: usize,
+    waker: Waker,
+    members: Vec<usize>,
+    /// Its sockets have been told of the end.
+    closed: bool,
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.log.give_up(self.seat);
+    }
+}
+
+impl Driver {
+    fn new(inbox: Arc<Inbox>, patience: Duration) -> Self {
+        Self {
+            inbox,
+            patience,
+            sockets: Slab::new(),
+            channels: Slab::new(),
+            followed: HashMap::new(),
+            chunks: Chunks::default(),
+            tick: TICK,
+            sent: 0,
+        }
+    }
+
+    async fn run(mut self) {
+        let mut news = News::default();
+        let mut next_tick = Instant::now();
+        while !(self.sockets.is_empty() && self.inbox.is_closed()) {
+            match self.sockets.is_empty() {
+                true => self.inbox.wait().await,
+                false => _ = timeout_at(next_tick, self.inbox.wait()).await,
+            }
+            self.inbox.take(&mut news);
+            for arrival in news.arrivals.drain(..) {
+                self.arrive(arrival);
+                self.breathe().await;
+            }
+            for channel in news.channels.drain(..) {
+                self.pass(channel).await;
+            }
+            for key in news.sockets.drain(..) {
+                self.look_after(key);
+                self.breathe().await;
+            }
+            let now = Instant::now();
+            if now >= next_tick {
+                self.look_after_all(now).await;
+                next_tick = now + self.tick;
+            }
+            self.chunks.clear();
+        }
+    }
+
+    /// Lets other tasks run once in a while.
+    async fn breathe(&mut self) {
+        self.sent += 1;
+        if self.sent.is_multiple_of(TURN) {
+            yield_now().await;
+        }
+    }
+
+    fn arrive(&mut self, Arrival { tcp, stream }: Arrival) {
+        self.tick = self.tick.min(stream.interval() / 8);
+        self.tick = self.tick.max(Duration::from_millis(5));
+        let key = self.sockets.vacant_key();
+        let waker = Waker::from(Arc::new(OfSocket(self.inbox.clone(), key)));
+        let hub = stream.feed.hub().clone();
+        let logs: Vec<_> = stream.feed.logs().cloned().collect();
+        let place = |log| self.join(&hub, log, key);
+        let places = logs.into_iter().map(place).collect();
+        let socket = Socket::new(tcp, stream, waker);
+        self.sockets.insert(Seated { socket, places });
+        self.look_after(key);
+    }
+
+    /// Makes the socket `key` a member of a channel.
+    fn join(&mut self, hub: &Arc<Hub>, log: Arc<ChannelLog>, key: usize) -> Place {
+        let address = Arc::as_ptr(&log) as usize;
+        let channel = match self.followed.get(&address) {
+            Some(channel) => *channel,
+            None => self.follow(hub.clone(), log),
+        };
+        let members = &mut self.channels[channel].members;
+        members.push(key);
+        let member = members.len() - 1;
+        Place { channel, member }
+    }
+
+    fn follow(&mut self, hub: Arc<Hub>, log: Arc<ChannelLog>) -> usize {
+        let address = Arc::as_ptr(&log) as usize;
+        let channel = self.channels.vacant_key();
+        let waker = Waker::from(Arc::new(OfChannel(self.inbox.clone(), channel)));
+        // It waits for nothing yet, so there is a first pass to make.
+        waker.wake_by_ref();
+        let seat = log.join();
+        self.followed.insert(address, channel);
+        self.channels.insert(Followed {
+            hub,
+            log,
+            seat,
+            waker,
+            members: Vec::new(),
+            closed: false,
+        })
+    }
+
+    /// Sends to all sockets of a channel, and waits for more.
+    async fn pass(&mut self, channel: usize) {
+        let Some(Followed { hub, log, .. }) = self.channels.get(channel) else {
+            return;
+        };
+        let (end, now) = (log.readable(hub), Instant::now());
+        let mut member = 0;
+        while let Some(key) = self.member(channel, member) {
+            let socket = &mut self.sockets[key].socket;
+            if !socket.is_blocked() && socket.send(&mut self.chunks, now) == State::Gone {
+                // Another member takes its place.
+                self.remove(key);
+            } else {
+                member += 1;
+            }
+            self.breathe().await;
+        }
+        self.wait(channel, end);
+    }
+
+    fn member(&self, channel: usize, member: usize) -> Option<usize> {
+        self.channels.get(channel)?.members.get(member).copied()
+    }
+
+    /// Waits for what comes after `end`, or comes back to the channel when it is its turn again.
+    fn wait(&mut self, channel: usize, end: u64) {
+        let Some(followed) = self.channels.get_mut(channel) else {
+            return;
+        };
+        let Followed {
+            hub,
+            log,
+            seat,
+            waker,
+            ..
+        } = followed;
+        // After the close there is one more pass: all that is left then is blocked.
+        let is_over = mem::replace(&mut followed.closed, hub.is_closed());
+        if !log.wait(hub, *seat, waker, end) && !is_over {
+            self.inbox.post(|news| news.channels.push(channel));
+        }
+    }
+
+    /// A socket can be read or written, or is new.
+    fn look_after(&mut self, key: usize) {
+        // A key may have a new owner: then there is nothing to do.
+        let Some(Seated { socket, .. }) = self.sockets.get_mut(key) else {
+            return;
+        };
+        let received = socket.receive();
+        if received == State::Again {
+            self.inbox.post(|news| news.sockets.push(key));
+        }
+        if received == State::Gone || socket.send(&mut self.chunks, Instant::now()) == State::Gone {
+            self.remove(key);
+        }
+    }
+
+    async fn look_after_all(&mut self, now: Instant) {
+        for key in 0..self.sockets.capacity() {
+            let Some(Seated { socket, .. }) = self.sockets.get_mut(key) else {
+                continue;
+            };
+            if socket.tick(&mut self.chunks, now, self.patience) == State::Gone {
+                self.remove(key);
+            }
+            self.breathe().await;
+        }
+    }
+
+    fn remove(&mut self, key: usize) {
+        let Seated { places, .. } = self.sockets.remove(key);
+        for Place { channel, member } in places {
+            let members = &mut self.channels[channel].members;
+            members.swap_remove(member);
+            if members.is_empty() {
+                self.unfollow(channel);
+            } else if let Some(&moved) = members.get(member) {
+                let mut places = self.sockets[moved].places.iter_mut();
+                if let Some(place) = places.find(|place| place.channel == channel) {
+                    place.member = member;
+                }
+            }
+        }
+        if self.sockets.is_empty() {
+            self.sockets = Slab::new();
+            self.tick = TICK;
+        }
+    }
+
+    fn unfollow(&mut self, channel: usize) {
+        let Followed { log, .. } = &self.channels[channel];
+        let address = Arc::as_ptr(log) as usize;
+        self.followed.remove(&address);
+        self.channels.remove(channel);
+    }
+}

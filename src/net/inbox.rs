@@ -1,0 +1,90 @@
+//! What a driver is told, and by whom: new streams, channels with news, sockets that are ready.
+
+use super::driver::Arrival;
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    task::Wake,
+};
+use tokio::sync::Notify;
+
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    news: Mutex<News>,
+    bell: Notify,
+    closed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) arrivals: Vec<Arrival>,
+    /// Channels that have something new.
+    pub(super) channels: Vec<usize>,
+    /// Sockets that can be read or written.
+    pub(super) sockets: Vec<usize>,
+}
+
+impl News {
+    fn is_empty(&self) -> bool {
+        self.arrivals.is_empty() && self.channels.is_empty() && self.sockets.is_empty()
+    }
+}
+
+impl Inbox {
+    pub(super) fn post(&self, add: impl FnOnce(&mut News)) {
+        let first = {
+            let mut news = self.lock();
+            let first = news.is_empty();
+            add(&mut news);
+            first
+        };
+        if first {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Nothing will arrive any more.
+    pub(super) fn close(&self) {
+        self.closed.store(true, SeqCst);
+        self.bell.notify_one();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst)
+    }
+
+    /// Waits for news. May return without any.
+    pub(super) async fn wait(&self) {
+        self.bell.notified().await;
+    }
+
+    /// Exchanges the news for emptied lists.
+    pub(super) fn take(&self, emptied: &mut News) {
+        mem::swap(&mut *self.lock(), emptied);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes the driver for one of its channels.
+pub(super) struct OfChannel(pub(super) Arc<Inbox>, pub(super) usize);
+
+impl Wake for OfChannel {
+    fn wake(self: Arc<Self>) {
+        self.0.post(|news| news.channels.push(self.1));
+    }
+}
+
+/// Wakes the driver for one of its sockets.
+pub(super) struct OfSocket(pub(super) Arc<Inbox>, pub(super) usize);
+
+impl Wake for OfSocket {
+    fn wake(self: Arc<Self>) {
+        self.0.post(|news| news.sockets.push(self.1));
+    }
+}

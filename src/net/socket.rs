@@ -1,0 +1,163 @@
+//! A stream with its socket: what a driver does with one client.
+
+use super::chunk::{self, Chunks};
+use crate::{
+    feed::Next,
+    stream::{FRAME, OpenStream},
+};
+use bytes::Bytes;
+use std::{
+    io::ErrorKind,
+    mem,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use tokio::{io::AsyncWrite, net::TcpStream, time::Instant};
+
+/// How often a socket is read before others get their turn.
+const READS: usize = 16;
+
+/// How long a client may block the end of the whole stream.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    tcp: TcpStream,
+    pub(super) stream: OpenStream,
+    waker: Waker,
+    /// What is left of a chunk that the kernel took only a part of.
+    rest: Bytes,
+    /// Since when the client has taken nothing.
+    blocked: Option<Instant>,
+    /// The last chunk is sent or in `rest`.
+    ended: bool,
+}
+
+/// What a socket waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// News.
+    Idle,
+    /// The client, to read what it has.
+    Blocked,
+    /// Nothing: to be dropped.
+    Gone,
+    /// Its turn: there is more to read.
+    Again,
+}
+
+impl Socket {
+    pub(super) fn new(tcp: TcpStream, stream: OpenStream, waker: Waker) -> Self {
+        Self {
+            tcp,
+            stream,
+            waker,
+            rest: Bytes::new(),
+            blocked: None,
+            ended: false,
+        }
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.is_some()
+    }
+
+    /// Sends all that is ready.
+    pub(super) fn send(&mut self, chunks: &mut Chunks, now: Instant) -> State {
+        loop {
+            let rest = mem::take(&mut self.rest);
+            match self.write(rest, now) {
+                State::Idle if self.ended => return self.shut_down(),
+                State::Idle => {}
+                other => return other,
+            }
+            match self.stream.feed.next(FRAME) {
+                Next::Frame { bytes, .. } => {
+                    self.stream.touch(now);
+                    self.rest = chunks.get(bytes);
+                }
+                Next::Empty => return State::Idle,
+                Next::End => {
+                    self.ended = true;
+                    self.rest = chunk::LAST;
+                }
+            }
+        }
+    }
+
+    /// Writes `bytes`, and keeps what the kernel does not take.
+    fn write(&mut self, mut bytes: Bytes, now: Instant) -> State {
+        let waker = self.waker.clone();
+        while !bytes.is_empty() {
+            match self.tcp.try_write(&bytes) {
+                Ok(written) if written == bytes.len() => break,
+                // A copy: the rest of one chunk must not keep what many share.
+                Ok(written) => {
+                    self.blocked = None;
+                    bytes = Bytes::copy_from_slice(&bytes[written..]);
+                }
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return State::Gone,
+                Err(_) => match self.tcp.poll_write_ready(&mut Context::from_waker(&waker)) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return State::Gone,
+                    Poll::Pending => {
+                        self.rest = bytes;
+                        self.blocked.get_or_insert(now);
+                        return State::Blocked;
+                    }
+                },
+            }
+        }
+        self.blocked = None;
+        State::Idle
+    }
+
+    fn shut_down(&mut self) -> State {
+        let mut context = Context::from_waker(&self.waker);
+        // For TCP this neither waits nor matters if it fails: the socket is closed next.
+        let _ = Pin::new(&mut self.tcp).poll_shutdown(&mut context);
+        State::Gone
+    }
+
+    /// Drops what the client sends, and notices when it is gone.
+    pub(super) fn receive(&mut self) -> State {
+        let mut buffer = [0; 1024];
+        for _ in 0..READS {
+            match self
+                .tcp
+                .poll_read_ready(&mut Context::from_waker(&self.waker))
+            {
+                Poll::Pending => return State::Idle,
+                Poll::Ready(Err(_)) => return State::Gone,
+                Poll::Ready(Ok(())) => {}
+            }
+            match self.tcp.try_read(&mut buffer) {
+                Ok(0) => return State::Gone,
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return State::Gone,
+                _ => {}
+            }
+        }
+        State::Again
+    }
+
+    /// Sends a keep-alive if one is due. A client that has taken nothing for `patience` is gone.
+    pub(super) fn tick(&mut self, chunks: &mut Chunks, now: Instant, patience: Duration) -> State {
+        if let Some(since) = self.blocked {
+            let patience = match self.stream.feed.is_closed() {
+                true => patience.min(LAST_PATIENCE),
+                false => patience,
+            };
+            return match now.saturating_duration_since(since) >= patience {
+                true => State::Gone,
+                false => State::Blocked,
+            };
+        }
+        if self.stream.due() > now {
+            return State::Idle;
+        }
+        self.stream.touch(now);
+        self.rest = chunks.get(self.stream.keep_alive().clone());
+        self.send(chunks, now)
+    }
+}
