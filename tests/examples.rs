@@ -9,7 +9,14 @@ use eventsource_stream::{Event, Eventsource};
 use futures_util::{Stream, StreamExt};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
-use std::{env, future::Future, path::PathBuf, pin::Pin, process::Stdio, time::Duration};
+use std::{
+    env,
+    future::{Future, ready},
+    path::PathBuf,
+    pin::{Pin, pin},
+    process::Stdio,
+    time::Duration,
+};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
@@ -135,12 +142,9 @@ impl Events {
 
     /// The data of the next event of this name; others are skipped.
     async fn data(&mut self, name: &str) -> String {
-        loop {
-            let event = self.next().await.expect("the stream is open");
-            if event.event == name {
-                return event.data;
-            }
-        }
+        let named = self.0.by_ref().filter(|event| ready(event.event == name));
+        let event = soon(name, pin!(named).next()).await;
+        event.expect("the stream is open").data
     }
 
     async fn json(&mut self, name: &str) -> Value {
@@ -149,7 +153,7 @@ impl Events {
 
     /// Reads until an event of this name has this data.
     async fn wait_for(&mut self, name: &str, data: &Value) {
-        while self.json(name).await != *data {}
+        soon(name, async { while self.json(name).await != *data {} }).await;
     }
 }
 
