@@ -1,11 +1,12 @@
 //! `EventStream`: a cheap handle on the hub, the proxies and the settings.
 
 use crate::{
-    Channel, Error, ErrorKind, Event, KeepAlive, Limits, Stats, Subscription,
+    Channel, Error, ErrorKind, Event, KeepAlive, LagPolicy, Limits, Stats, Subscription,
     builder::EventStreamBuilder,
     channel::Channels,
     feed::Feed,
     handler::{IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest},
+    hooks::Hooks,
     hub::{ChannelLog, Hub, Refused},
     publish::{ChannelPublisher, ChannelSink, InFlight, Proxies},
     sse::LastEventId,
@@ -13,6 +14,7 @@ use crate::{
 };
 use axum::response::Response;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// How long the streams that left the HTTP server are waited for: more than a driver gives them.
 const LAST_WORD: Duration = Duration::from_secs(10);
@@ -47,6 +49,9 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) proxies: Proxies,
     pub(crate) departures: Arc<Departures>,
+    pub(crate) hooks: Hooks,
+    pub(crate) lag_policy: LagPolicy,
+    pub(crate) max_age: Option<Duration>,
 }
 
 /// What became of a publish that has not failed.
@@ -282,6 +287,82 @@ impl EventStream {
     /// `Retry-After`. Publishing goes on to work, for clients that a proxy holds.
     pub fn close(&self) {
         self.inner.hub.close();
+    }
+
+    /// Ends the open streams one after another within `budget`, then [closes](Self::close) the stream.
+    ///
+    /// Later requests get 503 with `Retry-After` from the start. Each open stream gets a `retry:` of its
+    /// own of up to 5 seconds and ends at its own moment, so that clients do not all come back at once;
+    /// until then it goes on as before. Behind a proxy nothing of this is needed: it holds the clients.
+    ///
+    /// Returns when all have ended, which is within the budget, and up to 5 seconds more for clients of
+    /// a [`net::Listener`](crate::net::Listener) that do not read.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use axum::{Router, routing::get};
+    /// use axum_eventstream::EventStream;
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let es = EventStream::new();
+    /// let app = Router::new().route("/events", get(es.handler("news")));
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    /// let drained = async move {
+    ///     tokio::signal::ctrl_c().await.expect("a signal handler");
+    ///     es.drain(Duration::from_secs(20)).await;
+    /// };
+    /// axum::serve(listener, app).with_graceful_shutdown(drained).await
+    /// # }
+    /// ```
+    pub async fn drain(&self, budget: Duration) {
+        let hub = &self.inner.hub;
+        let by = Instant::now() + budget;
+        hub.drain(by);
+        hub.empty(by).await;
+        hub.close();
+        self.inner.departures.all_ended(LAST_WORD).await;
+    }
+
+    /// Ends every stream that listens to `channel`, in this process and behind every proxy, once it has
+    /// what was published until now. Who subscribes later is not concerned.
+    ///
+    /// Browsers come back by themselves: refuse them if they should not.
+    ///
+    /// # Errors
+    ///
+    /// When the name is invalid, or a proxy fails.
+    pub async fn close_channel(&self, channel: impl AsRef<str>) -> Result<(), Error> {
+        let channel = Channel::new(channel)?;
+        self.inner.hub.close_channel(&channel);
+        self.inner.proxies.close_channel(&channel).wait().await
+    }
+
+    /// The channels that have subscriptions in this process, each with how many.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::EventStream;
+    ///
+    /// let es = EventStream::new();
+    /// let subscription = es.subscribe(["room-1"])?;
+    /// let rooms: Vec<_> = es.channels().map(|(channel, count)| format!("{channel}: {count}")).collect();
+    /// assert_eq!(rooms, ["room-1: 1"]);
+    /// # Ok::<(), axum_eventstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn channels(&self) -> impl ExactSizeIterator<Item = (Channel, usize)> + use<> {
+        self.inner.hub.channels().into_iter()
+    }
+
+    /// How many subscriptions a channel has in this process: none, if the name is invalid.
+    #[must_use]
+    pub fn subscribers(&self, channel: impl AsRef<str>) -> usize {
+        let channel = Channel::new(channel);
+        channel.map_or(0, |channel| self.inner.hub.subscribers(&channel))
     }
 
     /// Whether [`close`](Self::close) was called.

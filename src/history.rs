@@ -97,3 +97,15 @@ impl History {
         }
     }
 }
+
+/// What happens to a subscriber that reads so slowly that events are gone before it got them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LagPolicy {
+    /// It is told by `stream-reset` how many, and goes on with the oldest event there is.
+    #[default]
+    Continue,
+    /// Its stream ends. With history it resumes by its last id, and is told then; without, it is told
+    /// before the end.
+    Disconnect,
+}

@@ -156,7 +156,7 @@ impl Client {
         String::from_utf8(text).unwrap()
     }
 
-    async fn to_end(&mut self) -> String {
+    async fn rest(&mut self) -> String {
         let mut text = String::new();
         let reading = self.0.read_to_string(&mut text);
         within("the end of the stream", reading).await.unwrap();
@@ -206,7 +206,7 @@ async fn story(leave: bool) -> Vec<String> {
         publish(&es, "a", &format!("missed {n}")).await;
     }
     let resume = format!("last-event-id: {id}\r\n");
-    let mut clients = vec![
+    let mut clients = [
         Client::get(&server, "/a", "").await,
         Client::get(&server, "/a", &resume).await,
         Client::get(&server, "/a?lastEventId=garbage", "").await,
@@ -227,7 +227,7 @@ async fn story(leave: bool) -> Vec<String> {
     }
     server.stop.take().unwrap().send(()).unwrap();
     for (client, seen) in clients.iter_mut().zip(&mut seen) {
-        *seen += &client.to_end().await;
+        *seen += &client.rest().await;
     }
     within("the server", server.served).await.unwrap();
     assert_eq!(es.stats().subscriptions, 0);
@@ -422,7 +422,7 @@ async fn limits_and_refusals_are_the_same() {
     first.until("\n\n\r\n").await;
     let head = Client::get(&server, "/a", "connection: close\r\n")
         .await
-        .to_end()
+        .rest()
         .await;
     assert!(head.starts_with("HTTP/1.1 503"), "{head}");
     drop(first);
@@ -451,7 +451,7 @@ async fn several_streams_share_a_listener() {
     assert!(!clients.0.until("from one").await.contains("two"));
     assert!(!clients.1.until("from two").await.contains("from one"));
     one.close();
-    assert!(clients.0.to_end().await.ends_with("0\r\n\r\n"));
+    assert!(clients.0.rest().await.ends_with("0\r\n\r\n"));
     publish(&two, "a", "goes on").await;
     clients.1.until("goes on").await;
 }

@@ -67,6 +67,9 @@ impl StreamHandler {
     async fn respond(&self, parts: &mut Parts) -> Result<Response, Rejection> {
         let mut request = StreamRequest::new(parts)?.leaves(self.leaves);
         request.negotiate_fully(&self.event_stream)?;
+        if !self.event_stream.inner().hooks.is_empty() {
+            request.keep(parts);
+        }
         if self.resolver.needs_parameters() {
             request.read_parameters(parts).await?;
         }

@@ -2,7 +2,12 @@
 
 use super::{IntoChannels, Rejection, direct};
 use crate::{
-    EventStream, channel::Channels, event_stream::Inner, feed::Feed, sse, stream::OpenStream,
+    EventStream,
+    channel::Channels,
+    event_stream::Inner,
+    feed::Feed,
+    sse,
+    stream::{Guard, OpenStream},
 };
 use axum::{
     extract::{FromRequestParts, RawPathParams},
@@ -13,6 +18,7 @@ use http::{
     header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
+use std::{fmt, sync::Arc};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const GRIP_SIG: HeaderName = HeaderName::from_static("grip-sig");
@@ -44,13 +50,16 @@ pub enum Delivery {
 ///     es.respond(&request, room).await
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StreamRequest {
     head: bool,
     may_leave: bool,
     last_event_id: Option<String>,
     grip_sig: Option<HeaderValue>,
     parameters: Vec<(String, String)>,
+    /// The whole request, for hooks.
+    parts: Option<Arc<Parts>>,
+    guard: Option<Guard>,
     /// What a stream has made of the signature: checking it again would give the same.
     negotiated: Option<(EventStream, Delivery)>,
 }
@@ -67,6 +76,8 @@ impl StreamRequest {
             last_event_id: last_event_id(parts),
             grip_sig: parts.headers.get(GRIP_SIG).cloned(),
             parameters: Vec::new(),
+            parts: None,
+            guard: None,
             negotiated: None,
         })
     }
@@ -87,6 +98,37 @@ impl StreamRequest {
     #[must_use]
     pub fn leaves(mut self, leaves: bool) -> Self {
         self.may_leave &= leaves;
+        self
+    }
+
+    /// Keeps the whole request for the hooks.
+    pub(crate) fn keep(&mut self, parts: &Parts) {
+        self.parts = Some(Arc::new(parts.clone()));
+    }
+
+    /// Gives the stream a value that is dropped when it has ended, whoever holds it by then: a count, an
+    /// entry in a list of who is here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::response::Response;
+    /// use axum_eventstream::{EventStream, Rejection, StreamRequest};
+    ///
+    /// struct Here;
+    /// impl Drop for Here {
+    ///     fn drop(&mut self) {
+    ///         println!("gone");
+    ///     }
+    /// }
+    ///
+    /// async fn events(es: EventStream, request: StreamRequest) -> Result<Response, Rejection> {
+    ///     es.respond(&request.guard(Here), ["room-1"]).await
+    /// }
+    /// ```
+    #[must_use]
+    pub fn guard(mut self, guard: impl Send + Sync + 'static) -> Self {
+        self.guard = Some(Arc::new(guard));
         self
     }
 
@@ -162,9 +204,7 @@ impl StreamRequest {
                 Ok(direct::head())
             }
             (false, Delivery::Direct) => {
-                let feed = Feed::subscribe(&inner.hub, &channels, self.last_event_id())?;
-                let (keep_alive, departures) = (&inner.keep_alive, &inner.departures);
-                let stream = OpenStream::new(feed.opened(), keep_alive.clone(), departures.clone());
+                let stream = self.open(inner, channels)?;
                 Ok(direct::respond(stream, self.may_leave))
             }
             #[cfg(feature = "grip")]
@@ -180,6 +220,28 @@ impl StreamRequest {
             #[cfg(not(feature = "grip"))]
             (false, Delivery::Proxied) => Err(Rejection::NotProxied),
         }
+    }
+}
+
+impl StreamRequest {
+    fn open(&self, inner: &Inner, channels: Channels) -> Result<OpenStream, Rejection> {
+        let feed = Feed::subscribe(&inner.hub, &channels, self.last_event_id())?;
+        let feed = feed.opened(inner.lag_policy);
+        let (keep_alive, departures) = (inner.keep_alive.clone(), inner.departures.clone());
+        let parts = self.parts.clone().filter(|_| !inner.hooks.is_empty());
+        let presence = parts.map(|parts| inner.hooks.enter(channels, parts));
+        let stream = OpenStream::new(feed, keep_alive, departures).max_age(inner.max_age);
+        Ok(stream.with(presence, self.guard.clone()))
+    }
+}
+
+/// Headers may hold secrets, so only what is about the stream is shown.
+impl fmt::Debug for StreamRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamRequest")
+            .field("last_event_id", &self.last_event_id)
+            .field("parameters", &self.parameters)
+            .finish_non_exhaustive()
     }
 }
 

@@ -246,6 +246,62 @@ fn closing_wakes_who_waits() {
 }
 
 #[test]
+fn closing_a_channel_ends_its_readers_of_the_time() {
+    let hub = live();
+    let (count, waker) = waker();
+    let (mut one, mut two, mut other) = (
+        reader(&hub, &["a"], Start::Live),
+        reader(&hub, &["b", "a"], Start::Live),
+        reader(&hub, &["b"], Start::Live),
+    );
+    assert!(one.wait(&waker) && two.wait(&waker));
+    publish(&hub, "a", "1");
+    let channel = |name| Channel::new(name).unwrap();
+    hub.close_channel(&channel("a"));
+    hub.close_channel(&channel("nobody is here"));
+    assert_eq!(count.take(), 2);
+    assert_eq!(
+        [all(&mut one), all(&mut two), all(&mut other)],
+        ["1END", "1END", ""]
+    );
+    assert!(!one.wait(&waker));
+    let mut new = reader(&hub, &["a"], Start::Live);
+    publish(&hub, "a", "2");
+    assert_eq!(all(&mut new), "2", "the channel itself goes on");
+}
+
+#[test]
+fn who_reads_what_is_known() {
+    let hub = hub(|_| ());
+    publish(&hub, "only history", "1");
+    let _readers = [
+        reader(&hub, &["a", "b"], Start::Live),
+        reader(&hub, &["a"], Start::Live),
+    ];
+    let channel = |name| Channel::new(name).unwrap();
+    let mut channels = hub.channels();
+    channels.sort();
+    assert_eq!(channels, [(channel("a"), 2), (channel("b"), 1)]);
+    assert_eq!(hub.subscribers(&channel("a")), 2);
+    assert_eq!(hub.subscribers(&channel("c")), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_wakes_who_waits_and_refuses_new_readers() {
+    let hub = live();
+    let (count, waker) = waker();
+    let mut reader = reader(&hub, &["a"], Start::Live);
+    assert!(reader.wait(&waker));
+    let by = Instant::now() + Duration::from_secs(9);
+    hub.drain(by);
+    assert_eq!((count.take(), hub.drained_by()), (1, Some(by)));
+    let refused = hub.subscribe(&channels(&["a"]), Start::Live).unwrap_err();
+    assert_eq!(refused, Refused::Closed);
+    publish(&hub, "a", "1");
+    assert_eq!(all(&mut reader), "1", "events go on until then");
+}
+
+#[test]
 fn subscriptions_are_limited_in_all_and_on_each_channel() {
     let hub = hub(|config| {
         config.max_subscriptions = 3;

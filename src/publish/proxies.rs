@@ -59,6 +59,12 @@ impl Proxies {
         InFlight(publisher.map(|publisher| publisher.enqueue(item())))
     }
 
+    /// Queues the end of all streams that the proxies hold on this channel.
+    pub(crate) fn close_channel(&self, channel: &Channel) -> InFlight {
+        let publisher = self.publisher.as_ref();
+        InFlight(publisher.map(|publisher| publisher.enqueue(Item::close(self.name(channel)))))
+    }
+
     pub(crate) fn count(&self, mut stats: Stats) -> Stats {
         for endpoint in self.publisher.iter().flat_map(Publisher::stats) {
             stats.grip_published += endpoint.sent;
