@@ -1,7 +1,7 @@
 //! Chat rooms by route parameter, with names, who is here, and the last messages after a reload.
 //!
-//! Presence follows the streams: the body of each response holds a guard, and when the body goes,
-//! because a tab is closed or the connection breaks, the guard tells the room.
+//! Presence follows the streams: each holds a guard, and when the stream has ended, because a tab is
+//! closed or the connection breaks, the guard tells the room.
 //!
 //! Run with: `cargo run --example chat`, then open <http://127.0.0.1:3000> in two windows.
 //!
@@ -10,7 +10,6 @@
 
 use axum::{
     Json, Router,
-    body::{Body, HttpBody},
     extract::{Path, Query, State},
     http::StatusCode,
     response::{Html, Redirect, Response, Result},
@@ -19,7 +18,6 @@ use axum::{
 };
 use axum_eventstream::{Channel, Event, EventStream, InvalidChannel, StreamRequest};
 use futures_util::FutureExt;
-use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -64,13 +62,13 @@ impl Chat {
         let _ = self.es.publish_event(channel, event).now_or_never();
     }
 
-    fn join(&self, channel: Channel, name: String) -> Guard {
-        self.change(&channel, |room| {
-            *room.here.entry(name.clone()).or_default() += 1;
-            room.who()
-        });
+    /// Counts one stream more; nobody is told yet.
+    fn enter(&self, channel: Channel, name: String) -> Here {
+        let mut rooms = self.rooms.lock().unwrap();
+        let room = rooms.entry(channel.clone()).or_default();
+        *room.here.entry(name.clone()).or_default() += 1;
         let chat = self.clone();
-        Guard {
+        Here {
             chat,
             channel,
             name,
@@ -79,20 +77,20 @@ impl Chat {
 }
 
 impl Room {
-    fn who(&self) -> Event {
+    fn who(&mut self) -> Event {
         let names: Vec<_> = self.here.keys().collect();
         Event::json("who", &names).expect("names are JSON")
     }
 }
 
 /// Someone who is here as long as this is.
-struct Guard {
+struct Here {
     chat: Chat,
     channel: Channel,
     name: String,
 }
 
-impl Drop for Guard {
+impl Drop for Here {
     fn drop(&mut self) {
         self.chat.change(&self.channel, |room| {
             if let Some(streams) = room.here.get_mut(&self.name) {
@@ -140,19 +138,12 @@ async fn events(
     request: StreamRequest,
 ) -> Result<Response> {
     let (channel, name) = (channel(&room)?, short(&who.name, 30)?);
+    let request = request.guard(chat.enter(channel.clone(), name));
     let response = chat.es.respond(&request, &channel).await?;
-    if response.body().is_end_stream() {
-        return Ok(response); // HEAD: nobody comes
-    }
-    // After the subscription, so that who joins sees it too.
-    let guard = chat.join(channel, name);
-    let held = |body: Body| {
-        body.map_frame(move |frame| {
-            let _here = &guard;
-            frame
-        })
-    };
-    Ok(response.map(|body| Body::new(held(body))))
+    // Told after the subscription, so that who comes hears it too; and HEAD, which has none, has gone.
+    drop(request);
+    chat.change(&channel, Room::who);
+    Ok(response)
 }
 
 async fn send(

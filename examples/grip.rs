@@ -7,7 +7,7 @@
 //! ```sh
 //! sudo apt-get install pushpin
 //! echo '* localhost:3000' | sudo tee /etc/pushpin/routes
-//! sudo service pushpin restart
+//! sudo service zurl restart; sudo service pushpin restart
 //! GRIP_URL='http://localhost:5561?verify-key=changeme' cargo run --example grip
 //! ```
 //!

@@ -240,7 +240,13 @@ async fn chat_shows_who_is_here_as_streams_come_and_go() {
     let message = json!({"name": "Ann", "text": "hello"}).to_string();
     let json = "application/json";
     example.post("/rooms/blue", json, &message).await;
-    assert_eq!(cat.next().await.unwrap().event, "message");
+    loop {
+        let event = cat.next().await.unwrap();
+        match &*event.event {
+            "who" => assert_eq!(event.data, r#"["Cat"]"#),
+            name => break assert_eq!(name, "message"),
+        }
+    }
     example.stop().await;
     assert_eq!(ann.next().await, None);
 }
