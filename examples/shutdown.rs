@@ -29,7 +29,7 @@ async fn main() -> io::Result<()> {
     let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // With Nagle's algorithm an event can wait 40 ms for the one after it.
+    // Nagle's algorithm can hold an event back for 40 ms, until the one before is acknowledged.
     let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
 
     let (stopping, stopped) = oneshot::channel();
