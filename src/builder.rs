@@ -127,12 +127,12 @@ impl EventStreamBuilder {
             lag_policy,
             max_age,
         } = self;
-        let proxies = proxies.build()?;
         let default = || match proxies.is_empty() {
             true => History::memory(),
             false => History::off(),
         };
         let history = history.unwrap_or_else(default);
+        let proxies = proxies.build(history.is_on())?;
         keep_alive.check()?;
         history.check()?;
         limits.check()?;

@@ -149,6 +149,15 @@ impl EventStream {
         StreamHandler::new(self.clone(), channels.into_resolver())
     }
 
+    /// A handler for a route of its own to which proxies come for what they have missed: see
+    /// [`grip_link_path`](EventStreamBuilder::grip_link_path).
+    #[cfg(feature = "grip")]
+    #[must_use]
+    pub fn link_handler(&self) -> StreamHandler {
+        // The link names the channels.
+        self.handler(Vec::<String>::new())
+    }
+
     /// The response that subscribes the client of `request` to `channels`: what a
     /// [`handler`](Self::handler) does, called from a handler of one's own.
     ///
@@ -249,11 +258,12 @@ impl EventStream {
         }
         let assigns_id = hub.keeps_history() && !event.has_id();
         let (mut id, mut in_flight) = (None, None);
-        let appended = hub.append(channel, |sequence| {
-            id = assigns_id.then(|| LastEventId::new(hub.epoch(), sequence));
+        let appended = hub.append(channel, |sequence, previous| {
+            let at = |sequence| LastEventId::new(hub.epoch(), sequence);
+            id = assigns_id.then(|| at(sequence));
             let bytes = event.seal(id);
             // Under the order lock, so that the proxies get events in the order of their ids.
-            in_flight = Some(proxies.enqueue(channel, &bytes));
+            in_flight = Some(proxies.enqueue(channel, &bytes, at(sequence), at(previous)));
             bytes
         });
         let subscribers = appended.subscribers;

@@ -79,6 +79,10 @@ impl History {
         self
     }
 
+    pub(crate) fn is_on(&self) -> bool {
+        self.on
+    }
+
     pub(crate) fn parts(&self) -> (bool, usize, Duration, usize) {
         (self.on, self.events, self.max_age, self.bytes)
     }

@@ -70,6 +70,10 @@ impl StreamHandler {
         if !self.event_stream.inner().hooks.is_empty() {
             request.keep(parts);
         }
+        #[cfg(feature = "grip")]
+        if let Some(answer) = request.follow_link(&self.event_stream) {
+            return answer;
+        }
         if self.resolver.needs_parameters() {
             request.read_parameters(parts).await?;
         }

@@ -57,6 +57,8 @@ pub struct StreamRequest {
     last_event_id: Option<String>,
     grip_sig: Option<HeaderValue>,
     parameters: Vec<(String, String)>,
+    #[cfg(feature = "grip")]
+    proxy: super::proxied::Asked,
     /// The whole request, for hooks.
     parts: Option<Arc<Parts>>,
     guard: Option<Guard>,
@@ -76,6 +78,8 @@ impl StreamRequest {
             last_event_id: last_event_id(parts),
             grip_sig: parts.headers.get(GRIP_SIG).cloned(),
             parameters: Vec::new(),
+            #[cfg(feature = "grip")]
+            proxy: super::proxied::Asked::new(parts),
             parts: None,
             guard: None,
             negotiated: None,
@@ -187,12 +191,28 @@ impl StreamRequest {
         Ok(())
     }
 
+    /// The answer to a proxy that follows one of our links: the link says for which channels.
+    #[cfg(feature = "grip")]
+    pub(crate) fn follow_link(
+        &self,
+        event_stream: &EventStream,
+    ) -> Option<Result<Response, Rejection>> {
+        let inner = event_stream.inner();
+        let is_proxied = self.delivery(event_stream).ok()? == Delivery::Proxied;
+        let answer = self.proxy.follow_link(inner, is_proxied && !self.head)?;
+        Some(self.check(inner, Delivery::Proxied).and(answer))
+    }
+
     /// Answers with a stream on `channels`.
     pub(crate) fn respond(
         &self,
         event_stream: &EventStream,
         channels: impl IntoChannels,
     ) -> Result<Response, Rejection> {
+        #[cfg(feature = "grip")]
+        if let Some(answer) = self.follow_link(event_stream) {
+            return answer;
+        }
         let inner = event_stream.inner();
         let delivery = self.delivery(event_stream)?;
         self.check(inner, delivery)?;
@@ -210,12 +230,8 @@ impl StreamRequest {
             #[cfg(feature = "grip")]
             (false, Delivery::Proxied) => {
                 inner.hub.admits(&channels)?;
-                let Inner {
-                    proxies,
-                    keep_alive,
-                    ..
-                } = inner;
-                Ok(super::proxied::hold(proxies, &channels, keep_alive)?)
+                let start = self.last_event_id();
+                Ok(self.proxy.hold(inner, &channels, start)?)
             }
             #[cfg(not(feature = "grip"))]
             (false, Delivery::Proxied) => Err(Rejection::NotProxied),

@@ -54,6 +54,12 @@ impl ChannelLog {
         lock(&self.inner)
     }
 
+    /// The sequence of the last entry there was.
+    pub(super) fn last(&self) -> u64 {
+        let inner = self.lock();
+        inner.log.before(inner.log.end())
+    }
+
     pub(super) fn subscribers(&self) -> usize {
         self.lock().subscribers
     }

@@ -15,11 +15,15 @@ mod channel_log;
 mod log;
 mod order;
 mod reader;
+#[cfg(any(feature = "grip", test))]
+mod recall;
 mod retired;
 mod waiters;
 
 pub(crate) use channel_log::ChannelLog;
 pub(crate) use reader::{Batch, Gap, Read, Reader};
+#[cfg(feature = "grip")]
+pub(crate) use recall::Recall;
 
 use crate::channel::{Channel, Channels};
 use bytes::Bytes;
@@ -149,19 +153,24 @@ impl Hub {
         self.config.history
     }
 
-    /// Appends what `seal` makes of the sequence number, and wakes the channel's readers.
+    /// Appends what `seal` makes of the sequence number and that of the channel's entry before, and
+    /// wakes the channel's readers.
     ///
     /// `seal` runs under the order lock: what it does, it does in the order of all publishes.
-    pub(crate) fn append(&self, channel: &Channel, seal: impl FnOnce(u64) -> Bytes) -> Appended {
+    pub(crate) fn append(
+        &self,
+        channel: &Channel,
+        seal: impl FnOnce(u64, u64) -> Bytes,
+    ) -> Appended {
         let now = Instant::now();
         let mut order = lock(&self.order);
         order.expire(now, &self.config);
         let sequence = order.next_sequence();
-        let bytes = seal(sequence);
         let log = match self.config.history {
             true => Some(order.open(channel)),
             false => order.get(channel),
         };
+        let bytes = seal(sequence, log.as_ref().map_or(0, |log| log.last()));
         let Some(log) = log else {
             self.head.store(sequence, Release);
             return Appended {
