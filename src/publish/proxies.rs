@@ -82,7 +82,8 @@ impl InFlight {
 /// by white space), a [`GripConfig`], an array, a slice or a `Vec` of these, or a ready [`Publisher`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which GRIP proxies to use",
-    note = "give the text of a GRIP_URL, a `GripConfig`, an array or a `Vec` of these, or a `grip::Publisher`"
+    label = "expected the text of a GRIP_URL, or several",
+    note = "proxies are text, a `GripConfig`, an array, a slice or a `Vec` of these, or a `grip::Publisher`"
 )]
 pub trait IntoProxies {
     #[doc(hidden)]
