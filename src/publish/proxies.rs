@@ -2,7 +2,7 @@
 //! prefix that channels have there. This is the one place where the prefix is applied.
 
 use crate::{
-    Channel, Error, Rejection, Stats,
+    Channel, Error, ErrorKind, Rejection, Stats,
     builder::EventStreamBuilder,
     excerpt::excerpt,
     grip::{GripConfig, Item, Key, Publisher},
@@ -72,7 +72,10 @@ impl Proxies {
 impl InFlight {
     pub(crate) async fn wait(self) -> Result<(), Error> {
         match self.0 {
-            Some(ticket) => Ok(ticket.wait().await?),
+            Some(ticket) => ticket.wait().await.map_err(|error| {
+                let text = format!("subscribers in this process have the event, but {error}");
+                Error::new(ErrorKind::Publish, text).caused_by(error)
+            }),
             None => Ok(()),
         }
     }
@@ -218,7 +221,7 @@ fn check_prefix(prefix: &str) -> Result<(), Error> {
     if prefix.contains(forbidden) || prefix.starts_with(char::is_whitespace) {
         let prefix = excerpt(prefix);
         return Err(Error::config(format!(
-            "the GRIP prefix {prefix} begins with white space or has a control character, a comma or a semicolon"
+            "the GRIP prefix {prefix} begins with white space or has a control character, a comma or a semicolon, which GRIP cannot quote"
         )));
     }
     Ok(())
