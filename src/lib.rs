@@ -44,9 +44,9 @@
 //! 5. All publishes of an [`EventStream`] have one order, over all channels and in each proxy's queue.
 //! 6. With [`History`] events carry ids. A client that comes back with `Last-Event-ID`, or `lastEventId` in
 //!    the query, gets what it missed on the channels it asks for, and then what is new: nothing twice.
-//! 7. Nothing is lost silently in direct delivery: a client that resumes from what is no longer there, or
-//!    that reads too slowly, gets the event `stream-reset` with `{"channels":[..],"missed":n}`, where `n`
-//!    is `null` if the number is not known. An event with an id of the user's own is outside of this.
+//! 7. Nothing is lost silently: a client that resumes from what is no longer there, or that reads too
+//!    slowly, gets the event `stream-reset` with `{"channels":[..],"missed":n}`, where `n` is `null` if the
+//!    number is not known. An event with an id of the user's own is outside of this.
 //! 8. A subscription ends when the client is gone, and with the response's body at the latest.
 //!    [`EventStream::close`] ends all, [`EventStream::drain`] one after another.
 //! 9. Nothing that a request contains panics, adds a line, a header or a channel, or takes memory without
@@ -68,11 +68,28 @@
 //! | `HEAD` | the head alone |
 //! | otherwise | 200 and the stream, or instructions for the proxy |
 //!
+//! # Behind a proxy
+//!
+//! A proxy takes what is published and says nothing if a client does not get it: it drops what is too
+//! fast, and forgets all when it restarts. What makes up for that is history, which is off with proxies
+//! unless [asked for](EventStreamBuilder::history):
+//!
+//! - Without history a lost event is lost, as with the original.
+//! - With history in memory and **one** process that publishes, nothing is lost silently. Each event names
+//!   the one before, so that the proxy sees a gap and asks for what it missed, by a signed link; now and
+//!   then it asks without one. A restarted proxy's clients come back with their last id. A restarted
+//!   application has an empty memory and says so, by `stream-reset`.
+//! - With **several** processes that publish, history must be off: each would have ids of its own, and
+//!   the proxy would ask one for what another has published. That needs a store that they share, which
+//!   this crate does not have yet. Let one process publish, or do without.
+//!
+//! Where a handler of one's own decides who may listen, the links need a route
+//! (`EventStreamBuilder::grip_link_path`): the proxy asks without the client's cookies.
+//!
 //! # Deployment
 //!
 //! - Without a proxy an event reaches the clients of the process that publishes it. More than one process,
 //!   or none that lasts, needs a GRIP proxy.
-//! - History is in the memory of one process. With proxies it is off unless it is asked for.
 //! - `axum::serve` leaves Nagle's algorithm on, which can hold an event back for 40 ms: use
 //!   [`net::Listener`], or `tcp_listener.tap_io(|tcp| _ = tcp.set_nodelay(true))` of
 //!   `axum::serve::ListenerExt`.
