@@ -44,9 +44,10 @@
 //! 5. All publishes of an [`EventStream`] have one order, over all channels and in each proxy's queue.
 //! 6. With [`History`] events carry ids. A client that comes back with `Last-Event-ID`, or `lastEventId` in
 //!    the query, gets what it missed on the channels it asks for, and then what is new: nothing twice.
-//! 7. Nothing is lost silently in direct delivery: a client that resumes from what is no longer there, or
-//!    that reads too slowly, gets the event `stream-reset` with `{"channels":[..],"missed":n}`, where `n`
-//!    is `null` if the number is not known. An event with an id of the user's own is outside of this.
+//! 7. Nothing is lost silently: a client that resumes from what is no longer there, or that reads too
+//!    slowly, gets the event `stream-reset` with `{"channels":[..],"missed":n}`, where `n` is `null` if
+//!    the number is not known. A proxy asks for what it missed. Behind a proxy this needs history, which
+//!    is off there unless it is asked for; events with ids of the user's own are outside of it.
 //! 8. A subscription ends when the client is gone, and with the response's body at the latest.
 //!    [`EventStream::close`] ends all, [`EventStream::drain`] one after another.
 //! 9. Nothing that a request contains panics, adds a line, a header or a channel, or takes memory without
@@ -72,7 +73,8 @@
 //!
 //! - Without a proxy an event reaches the clients of the process that publishes it. More than one process,
 //!   or none that lasts, needs a GRIP proxy.
-//! - History is in the memory of one process. With proxies it is off unless it is asked for.
+//! - History is in the memory of one process, so with proxies it is for applications of which one
+//!   process publishes, and off unless it is asked for.
 //! - `axum::serve` leaves Nagle's algorithm on, which can hold an event back for 40 ms: use
 //!   [`net::Listener`], or `tcp_listener.tap_io(|tcp| _ = tcp.set_nodelay(true))` of
 //!   `axum::serve::ListenerExt`.
