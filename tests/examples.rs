@@ -51,13 +51,14 @@ fn binary(name: &str) -> PathBuf {
 
 impl Example {
     async fn start(name: &str) -> Self {
-        Self::start_with(name, None).await
+        Self::start_with(name, &[]).await
     }
 
-    async fn start_with(name: &str, grip_url: Option<&str>) -> Self {
+    async fn start_with(name: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary(name));
         command.env("PORT", "0").env_remove("GRIP_URL");
-        command.envs(grip_url.map(|url| ("GRIP_URL", url)));
+        command.env_remove("GRIP_VERIFY_KEY");
+        command.envs(variables.iter().copied());
         command.stdout(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -410,10 +411,12 @@ async fn grip_is_direct_without_a_proxy() {
     example.stop().await;
 }
 
+#[cfg(feature = "grip")]
 #[tokio::test]
 async fn grip_says_when_the_proxy_is_not_there_and_delivers_direct() {
     // Nothing listens on the discard port of this machine.
-    let example = Example::start_with("grip", Some("http://127.0.0.1:9?verify-key=changeme")).await;
+    let grip_url = ("GRIP_URL", "http://127.0.0.1:9?verify-key=changeme");
+    let example = Example::start_with("grip", &[grip_url]).await;
     let mut events = example.stream("/rooms/red").await;
     let sent = example.post("/rooms/red", "text/plain", "hello").await;
     assert_eq!(events.data("message").await, "hello");
