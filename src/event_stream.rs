@@ -253,7 +253,9 @@ impl EventStream {
         } = &*self.inner;
         let (length, limit) = (event.encoded_len(), limits.event_bytes);
         if length > limit {
-            let text = format!("the event has {length} bytes, the limit is {limit}");
+            let text = format!(
+                "the event has {length} bytes, the limit is {limit}: split it, or raise `Limits::event_bytes`"
+            );
             return Err(Error::new(ErrorKind::LimitReached, text));
         }
         let assigns_id = hub.keeps_history() && !event.has_id();
@@ -481,10 +483,14 @@ impl fmt::Debug for EventStream {
 
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
-        let kind = match refused {
-            Refused::Closed => ErrorKind::Closed,
-            _ => ErrorKind::LimitReached,
+        let (kind, advice) = match refused {
+            Refused::Closed => (ErrorKind::Closed, "`EventStream::close` was called"),
+            Refused::Subscriptions(_) => (ErrorKind::LimitReached, "see `Limits::subscriptions`"),
+            Refused::OnChannel(..) => (
+                ErrorKind::LimitReached,
+                "see `Limits::subscriptions_per_channel`",
+            ),
         };
-        Self::new(kind, refused.to_string())
+        Self::new(kind, format!("{refused}: {advice}"))
     }
 }

@@ -97,6 +97,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "axum-07")]
+mod axum07;
 mod builder;
 mod channel;
 mod error;

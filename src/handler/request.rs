@@ -10,7 +10,7 @@ use crate::{
     stream::{Guard, OpenStream},
 };
 use axum::{
-    extract::{FromRequestParts, RawPathParams},
+    extract::{FromRequestParts, RawPathParams, rejection::RawPathParamsRejection},
     response::Response,
 };
 use http::{
@@ -87,13 +87,7 @@ impl StreamRequest {
     }
 
     pub(crate) async fn read_parameters(&mut self, parts: &mut Parts) -> Result<(), Rejection> {
-        let parameters = RawPathParams::from_request_parts(parts, &()).await;
-        let parameters = match &parameters {
-            Ok(parameters) => parameters,
-            Err(error) => return Err(Rejection::InvalidPath(error.body_text())),
-        };
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        self.parameters = parameters.iter().map(owned).collect();
+        self.parameters = parameters(parts).await?;
         Ok(())
     }
 
@@ -261,6 +255,21 @@ impl fmt::Debug for StreamRequest {
     }
 }
 
+/// The parameters of the route; none where a router has not matched any, as in a fallback.
+async fn parameters(parts: &mut Parts) -> Result<Vec<(String, String)>, Rejection> {
+    match RawPathParams::from_request_parts(parts, &()).await {
+        Ok(parameters) => {
+            let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+            Ok(parameters.iter().map(owned).collect())
+        }
+        #[cfg(feature = "axum-07")]
+        Err(RawPathParamsRejection::MissingPathParams(_)) => crate::axum07::parameters(parts).await,
+        #[cfg(not(feature = "axum-07"))]
+        Err(RawPathParamsRejection::MissingPathParams(_)) => Ok(Vec::new()),
+        Err(error) => Err(Rejection::InvalidPath(error.body_text())),
+    }
+}
+
 /// Whether nothing but events will go over the connection: what a driver can go on with.
 fn may_leave(parts: &Parts) -> bool {
     parts.version == Version::HTTP_11
@@ -282,4 +291,23 @@ fn last_event_id(parts: &Parts) -> Option<String> {
         let found = pairs.find(|(name, _)| name == "lastEventId");
         found.map(|(_, value)| value.into_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{Router, body::Body};
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn a_request_in_a_fallback_has_no_parameters() {
+        async fn events(request: StreamRequest) -> Result<Response, Rejection> {
+            assert_eq!(request.parameter("id"), None);
+            EventStream::new().respond(&request, ["a"]).await
+        }
+        let app: Router = Router::new().fallback(events);
+        let request = http::Request::get("/anywhere").body(Body::empty()).unwrap();
+        let response = app.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), http::StatusCode::OK);
+    }
 }

@@ -64,7 +64,7 @@ impl EventStreamBuilder {
     pub(crate) fn env(self, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         match variable("GRIP_URL").filter(|url| !url.trim().is_empty()) {
             Some(_) => Err(Error::config(
-                "GRIP_URL is set, but axum-eventstream was built without its feature `grip`",
+                "GRIP_URL is set, but axum-eventstream was built without its feature `grip`: switch it on, or unset the variable",
             )),
             None => Ok(self),
         }

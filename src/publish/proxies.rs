@@ -3,7 +3,7 @@
 
 use super::links::{LinkSettings, Links};
 use crate::{
-    Channel, Error, LastEventId, Rejection, Stats,
+    Channel, Error, ErrorKind, LastEventId, Rejection, Stats,
     builder::EventStreamBuilder,
     excerpt::excerpt,
     grip::{GripConfig, Item, Key, Publisher},
@@ -95,7 +95,10 @@ impl Proxies {
 impl InFlight {
     pub(crate) async fn wait(self) -> Result<(), Error> {
         match self.0 {
-            Some(ticket) => Ok(ticket.wait().await?),
+            Some(ticket) => ticket.wait().await.map_err(|error| {
+                let text = format!("subscribers in this process have the event, but {error}");
+                Error::new(ErrorKind::Publish, text).caused_by(error)
+            }),
             None => Ok(()),
         }
     }
@@ -105,7 +108,8 @@ impl InFlight {
 /// by white space), a [`GripConfig`], an array, a slice or a `Vec` of these, or a ready [`Publisher`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which GRIP proxies to use",
-    note = "give the text of a GRIP_URL, a `GripConfig`, an array or a `Vec` of these, or a `grip::Publisher`"
+    label = "expected the text of a GRIP_URL, or several",
+    note = "proxies are text, a `GripConfig`, an array, a slice or a `Vec` of these, or a `grip::Publisher`"
 )]
 pub trait IntoProxies {
     #[doc(hidden)]
@@ -256,7 +260,7 @@ fn check_prefix(prefix: &str) -> Result<(), Error> {
     if prefix.contains(forbidden) || prefix.starts_with(char::is_whitespace) {
         let prefix = excerpt(prefix);
         return Err(Error::config(format!(
-            "the GRIP prefix {prefix} begins with white space or has a control character, a comma or a semicolon"
+            "the GRIP prefix {prefix} begins with white space or has a control character, a comma or a semicolon, which GRIP cannot quote"
         )));
     }
     Ok(())
