@@ -91,9 +91,10 @@
 //! | feature | default | what |
 //! | --- | --- | --- |
 //! | `grip` | yes | GRIP proxies: publishing to them (reqwest), checking their signatures (jsonwebtoken) |
-//! | `tracing` | yes | logs refusals, failed publishes and the like with `tracing` |
+//! | `tracing` | yes | logs refusals, resets and the like with `tracing` |
 //! | `rustls` | no | `https` control URIs with rustls |
 //! | `native-tls` | no | `https` control URIs with the platform's TLS |
+//! | `axum-07` | no | the handler and the extractors for axum 0.7 too |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
