@@ -45,8 +45,9 @@
 //! 6. With [`History`] events carry ids. A client that comes back with `Last-Event-ID`, or `lastEventId` in
 //!    the query, gets what it missed on the channels it asks for, and then what is new: nothing twice.
 //! 7. Nothing is lost silently: a client that resumes from what is no longer there, or that reads too
-//!    slowly, gets the event `stream-reset` with `{"channels":[..],"missed":n}`, where `n` is `null` if the
-//!    number is not known. An event with an id of the user's own is outside of this.
+//!    slowly, gets the event `stream-reset` with `{"channels":[..],"missed":n}`, where `n` is `null` if
+//!    the number is not known. A proxy asks for what it missed. Behind a proxy this needs history, which
+//!    is off there unless it is asked for; events with ids of the user's own are outside of it.
 //! 8. A subscription ends when the client is gone, and with the response's body at the latest.
 //!    [`EventStream::close`] ends all, [`EventStream::drain`] one after another.
 //! 9. Nothing that a request contains panics, adds a line, a header or a channel, or takes memory without
@@ -106,9 +107,10 @@
 //! | feature | default | what |
 //! | --- | --- | --- |
 //! | `grip` | yes | GRIP proxies: publishing to them (reqwest), checking their signatures (jsonwebtoken) |
-//! | `tracing` | yes | logs refusals, failed publishes and the like with `tracing` |
+//! | `tracing` | yes | logs refusals, resets and the like with `tracing` |
 //! | `rustls` | no | `https` control URIs with rustls |
 //! | `native-tls` | no | `https` control URIs with the platform's TLS |
+//! | `axum-07` | no | the handler and the extractors for axum 0.7 too |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

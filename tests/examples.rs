@@ -5,6 +5,13 @@
 
 #![cfg(unix)]
 
+#[cfg(feature = "grip")]
+#[path = "common/pushpin.rs"]
+mod pushpin;
+#[cfg(feature = "grip")]
+#[path = "common/server.rs"]
+mod server;
+
 use eventsource_stream::{Event, Eventsource};
 use futures_util::{Stream, StreamExt};
 use reqwest::{Client, Method, Response, StatusCode};
@@ -51,13 +58,14 @@ fn binary(name: &str) -> PathBuf {
 
 impl Example {
     async fn start(name: &str) -> Self {
-        Self::start_with(name, None).await
+        Self::start_with(name, &[]).await
     }
 
-    async fn start_with(name: &str, grip_url: Option<&str>) -> Self {
+    async fn start_with(name: &str, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(binary(name));
         command.env("PORT", "0").env_remove("GRIP_URL");
-        command.envs(grip_url.map(|url| ("GRIP_URL", url)));
+        command.env_remove("GRIP_VERIFY_KEY");
+        command.envs(variables.iter().copied());
         command.stdout(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -410,10 +418,12 @@ async fn grip_is_direct_without_a_proxy() {
     example.stop().await;
 }
 
+#[cfg(feature = "grip")]
 #[tokio::test]
 async fn grip_says_when_the_proxy_is_not_there_and_delivers_direct() {
     // Nothing listens on the discard port of this machine.
-    let example = Example::start_with("grip", Some("http://127.0.0.1:9?verify-key=changeme")).await;
+    let grip_url = ("GRIP_URL", "http://127.0.0.1:9?verify-key=changeme");
+    let example = Example::start_with("grip", &[grip_url]).await;
     let mut events = example.stream("/rooms/red").await;
     let sent = example.post("/rooms/red", "text/plain", "hello").await;
     assert_eq!(events.data("message").await, "hello");
@@ -421,5 +431,50 @@ async fn grip_says_when_the_proxy_is_not_there_and_delivers_direct() {
     let reason = soon("the reason", sent.text()).await.unwrap();
     assert!(reason.contains("127.0.0.1:9"), "{reason}");
     assert!(!reason.contains("changeme"), "{reason}");
+    example.stop().await;
+}
+
+/// A port that stays free: below those that the system gives to connections.
+#[cfg(feature = "grip")]
+fn reserve_port() -> std::net::TcpListener {
+    let ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
+    let mut bound = ports.filter_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok());
+    bound.next().unwrap()
+}
+
+#[cfg(feature = "grip")]
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn grip_is_the_same_behind_pushpin_which_holds_clients_over_a_restart() {
+    // Pushpin must know where the example will be, and the example where Pushpin is.
+    let reserved = reserve_port();
+    let origin = reserved.local_addr().unwrap();
+    let pushpin = pushpin::Pushpin::builder().origin(origin).start().await;
+    drop(reserved);
+    let grip_url = format!("{}?verify-key=changeme", pushpin.control_uri());
+    let port = origin.port().to_string();
+    let variables = [("PORT", &*port), ("GRIP_URL", &grip_url)];
+    let example = Example::start_with("grip", &variables).await;
+
+    let url = format!("http://{}/rooms/red", pushpin.address());
+    let held = soon("a hold", example.client.get(url).send()).await;
+    let mut held = Events::open(held.unwrap()).await;
+    pushpin.wait_for_subscribe("events-room-red", 1).await;
+    let mut direct = example.stream("/rooms/red").await;
+    let sent = example.post("/rooms/red", "text/plain", "hello").await;
+    let text = sent.error_for_status().unwrap().text().await.unwrap();
+    assert_eq!(text, "published, 1 clients are held here\n");
+    assert_eq!(direct.data("message").await, "hello");
+    assert_eq!(held.data("message").await, "hello");
+
+    let forged = ("grip-sig", "e30.e30.");
+    let forged = example.request(Method::GET, "/rooms/red", forged, "").await;
+    assert_eq!(forged.status(), StatusCode::FORBIDDEN);
+
+    example.stop().await;
+    assert_eq!(direct.next().await, None);
+    let example = Example::start_with("grip", &variables).await;
+    example.post("/rooms/red", "text/plain", "again").await;
+    assert_eq!(held.data("message").await, "again");
     example.stop().await;
 }
