@@ -15,6 +15,7 @@ mod feed;
 pub mod grip;
 mod handler;
 mod history;
+mod hooks;
 mod hub;
 mod keep_alive;
 mod limits;
@@ -32,7 +33,7 @@ pub use channel::{Channel, InvalidChannel};
 pub use error::{Error, ErrorKind};
 pub use event_stream::{EventStream, Published};
 pub use handler::{Delivery, IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest};
-pub use history::History;
+pub use history::{History, LagPolicy};
 pub use keep_alive::KeepAlive;
 pub use limits::Limits;
 #[cfg(feature = "grip")]

@@ -70,6 +70,13 @@ impl StreamHandler {
     pub(crate) async fn respond(&self, parts: &mut Parts) -> Result<Response, Rejection> {
         let mut request = StreamRequest::new(parts)?.leaves(self.leaves);
         request.negotiate_fully(&self.event_stream)?;
+        if !self.event_stream.inner().hooks.is_empty() {
+            request.keep(parts);
+        }
+        #[cfg(feature = "grip")]
+        if let Some(answer) = request.follow_link(&self.event_stream) {
+            return answer;
+        }
         if self.resolver.needs_parameters() {
             request.read_parameters(parts).await?;
         }
