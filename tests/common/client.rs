@@ -1,0 +1,258 @@
+//! A client that shows what is on the wire: heads as they are, bodies as they come.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// What no answer takes, however busy the machine is.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// A response, and the connection it comes on. Dropping it closes the connection.
+pub(crate) struct Response {
+    connection: Connection,
+    head: Vec<String>,
+    framing: Framing,
+    /// What has come of the body and was not asked for yet.
+    body: BytesMut,
+}
+
+struct Connection {
+    socket: TcpStream,
+    received: BytesMut,
+}
+
+/// How a body ends.
+enum Framing {
+    Chunked,
+    Length(usize),
+    UntilClose,
+    Ended,
+    /// The connection has ended before the body.
+    Cut,
+}
+
+/// Sends a GET request of HTTP/1.1.
+pub(crate) async fn get(server: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Response {
+    send(server, &format!("GET {target} HTTP/1.1"), headers).await
+}
+
+/// Sends a request with this request line, on a new connection.
+pub(crate) async fn send(server: SocketAddr, line: &str, headers: &[(&str, &str)]) -> Response {
+    let socket = TcpStream::connect(server).await.unwrap();
+    socket.set_nodelay(true).unwrap();
+    let received = BytesMut::new();
+    let connection = Connection { socket, received };
+    Response::request(connection, line, headers).await
+}
+
+impl Response {
+    /// Sends another request on the same connection.
+    pub(crate) async fn again(self, line: &str, headers: &[(&str, &str)]) -> Self {
+        assert!(
+            matches!(self.framing, Framing::Ended),
+            "the body has not ended"
+        );
+        Self::request(self.connection, line, headers).await
+    }
+
+    async fn request(mut connection: Connection, line: &str, headers: &[(&str, &str)]) -> Self {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"));
+        let request = format!(
+            "{line}\r\nhost: localhost\r\n{}\r\n",
+            headers.collect::<String>()
+        );
+        connection
+            .socket
+            .write_all(request.as_bytes())
+            .await
+            .unwrap();
+        let mut head = Vec::new();
+        loop {
+            match connection.line().await {
+                Some(line) if line.is_empty() => break,
+                Some(line) => head.push(line),
+                None => panic!("the connection has ended within the head: {head:?}"),
+            }
+        }
+        let mut response = Self {
+            connection,
+            head,
+            framing: Framing::UntilClose,
+            body: BytesMut::new(),
+        };
+        response.framing = response.framing(line.starts_with("HEAD "));
+        response
+    }
+
+    fn framing(&self, head: bool) -> Framing {
+        match (
+            self.header("content-length"),
+            self.header("transfer-encoding"),
+        ) {
+            _ if head => Framing::Ended,
+            (Some(length), None) => Framing::Length(length.parse().unwrap()),
+            (None, Some("chunked")) => Framing::Chunked,
+            (None, None) => Framing::UntilClose,
+            both => panic!("the body's end is unclear: {both:?}"),
+        }
+    }
+
+    /// The status line.
+    pub(crate) fn status(&self) -> &str {
+        &self.head[0]
+    }
+
+    /// The header lines in the order of their names, without the date.
+    pub(crate) fn headers(&self) -> Vec<&str> {
+        let lines = self.head[1..].iter().map(String::as_str);
+        let mut lines: Vec<_> = lines.filter(|line| !line.starts_with("date: ")).collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    /// The value of a header, which must not be there twice.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.head[1..].iter().filter_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
+        });
+        let value = values.next();
+        assert_eq!(values.next(), None, "{name} is there twice");
+        value
+    }
+
+    /// The next event's bytes, with the empty line that ends it; none at the end of the body.
+    pub(crate) async fn next_event(&mut self) -> Option<String> {
+        let mut searched = 0;
+        loop {
+            let mut pairs = self.body[searched..].windows(2);
+            if let Some(at) = pairs.position(|pair| pair == b"\n\n") {
+                return Some(text(self.body.split_to(searched + at + 2)));
+            }
+            searched = self.body.len().saturating_sub(1);
+            if !self.read().await {
+                assert_eq!(self.body, "", "the body has ended within an event");
+                return None;
+            }
+        }
+    }
+
+    /// The next events' bytes, so many.
+    pub(crate) async fn events(&mut self, count: usize) -> String {
+        let mut events = String::new();
+        let deadline = Instant::now() + LIMIT;
+        for _ in 0..count {
+            let event = timeout_at(deadline, self.next_event()).await;
+            let event = event.unwrap_or_else(|_| panic!("the connection is slow: {events:?}"));
+            events += &event.unwrap_or_else(|| panic!("the connection has ended: {events:?}"));
+        }
+        events
+    }
+
+    /// What is left of the body, until its end.
+    pub(crate) async fn rest(&mut self) -> String {
+        while self.read().await {}
+        text(self.body.split())
+    }
+
+    /// All of it, as text: the status line, the header lines, an empty line, the body.
+    pub(crate) async fn whole(mut self) -> String {
+        let body = self.rest().await;
+        assert!(
+            self.is_complete(),
+            "the connection has ended within the body"
+        );
+        let head = [&[self.status()], &self.headers()[..]].concat();
+        format!("{}\n\n{body}", head.join("\n"))
+    }
+
+    /// Whether the body has ended as it should.
+    pub(crate) fn is_complete(&self) -> bool {
+        matches!(self.framing, Framing::Ended)
+    }
+
+    /// Reads some more of the body. False at its end.
+    async fn read(&mut self) -> bool {
+        let Some(bytes) = self.piece().await else {
+            return false;
+        };
+        self.body.extend_from_slice(&bytes);
+        true
+    }
+
+    async fn piece(&mut self) -> Option<Bytes> {
+        let connection = &mut self.connection;
+        let piece = match self.framing {
+            Framing::Ended | Framing::Cut => return None,
+            Framing::Chunked => connection.chunk().await,
+            Framing::Length(length) => connection.exactly(length).await,
+            Framing::UntilClose => match connection.fill().await {
+                true => Some(connection.received.split().freeze()),
+                false => Some(Bytes::new()),
+            },
+        };
+        self.framing = match (&piece, &self.framing) {
+            (None, _) => Framing::Cut,
+            (Some(_), Framing::Length(_)) => Framing::Ended,
+            (Some(piece), _) if piece.is_empty() => Framing::Ended,
+            _ => return piece,
+        };
+        piece.filter(|piece| !piece.is_empty())
+    }
+}
+
+fn text(bytes: BytesMut) -> String {
+    String::from_utf8(bytes.into()).expect("UTF-8")
+}
+
+impl Connection {
+    /// Waits for more bytes. False at the end.
+    async fn fill(&mut self) -> bool {
+        let read = timeout(LIMIT, self.socket.read_buf(&mut self.received)).await;
+        match read {
+            Ok(Ok(length)) => length > 0,
+            Ok(Err(_)) => false,
+            Err(_) => panic!("the connection is silent: {:?}", self.received),
+        }
+    }
+
+    async fn exactly(&mut self, length: usize) -> Option<Bytes> {
+        while self.received.len() < length {
+            if !self.fill().await {
+                return None;
+            }
+        }
+        Some(self.received.split_to(length).freeze())
+    }
+
+    /// A line, which must end in CR LF.
+    async fn line(&mut self) -> Option<String> {
+        loop {
+            let mut bytes = self.received.windows(2);
+            if let Some(at) = bytes.position(|bytes| bytes == b"\r\n") {
+                let line = self.received.split_to(at);
+                self.received.advance(2);
+                return Some(text(line));
+            }
+            if !self.fill().await {
+                return None;
+            }
+        }
+    }
+
+    /// A chunk of the chunked coding; the last is empty.
+    async fn chunk(&mut self) -> Option<Bytes> {
+        let size = self.line().await?;
+        let size = usize::from_str_radix(&size, 16).expect("a chunk's size");
+        let chunk = self.exactly(size).await?;
+        let end = self.line().await?;
+        assert_eq!(end, "", "a chunk is longer than its size");
+        Some(chunk)
+    }
+}
