@@ -1,12 +1,14 @@
 //! The settings of an `EventStream`: every default, and every check of them.
 
 use crate::{
-    Error, EventStream, History, KeepAlive, Limits,
+    Channel, Error, EventStream, History, KeepAlive, LagPolicy, Limits,
     event_stream::Inner,
+    hooks::Hooks,
     hub::{Config, Hub},
     publish::ProxiesBuilder,
 };
-use std::sync::Arc;
+use http::request::Parts;
+use std::{sync::Arc, time::Duration};
 
 /// Builds an [`EventStream`].
 ///
@@ -33,6 +35,9 @@ pub struct EventStreamBuilder {
     keep_alive: KeepAlive,
     history: Option<History>,
     limits: Limits,
+    hooks: Hooks,
+    lag_policy: LagPolicy,
+    max_age: Option<Duration>,
 }
 
 impl EventStreamBuilder {
@@ -59,6 +64,54 @@ impl EventStreamBuilder {
         self
     }
 
+    /// Sets what happens to a subscriber that reads too slowly: [`LagPolicy::Continue`] by default.
+    pub fn lag_policy(mut self, lag_policy: LagPolicy) -> Self {
+        self.lag_policy = lag_policy;
+        self
+    }
+
+    /// Ends each stream at about this age, so that clients spread anew over the instances behind a load
+    /// balancer; each at its own moment, up to a tenth earlier or later. No limit by default.
+    pub fn max_stream_age(mut self, age: Duration) -> Self {
+        self.max_age = Some(age);
+        self
+    }
+
+    /// Calls `hook` when a client has subscribed, with its channels and its request. It must not block.
+    ///
+    /// Clients that a proxy holds are not among them: a proxy does not tell when they go.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::EventStream;
+    ///
+    /// # fn main() -> Result<(), axum_eventstream::Error> {
+    /// let es = EventStream::builder()
+    ///     .on_subscribe(|channels, parts| println!("{} listens to {}", parts.uri, channels[0]))
+    ///     .on_unsubscribe(|channels, _| println!("one less listens to {}", channels[0]))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_subscribe<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&[Channel], &Parts) + Send + Sync + 'static,
+    {
+        self.hooks.on_subscribe = Some(Arc::new(hook));
+        self
+    }
+
+    /// Calls `hook` when a client's stream has ended, for whatever reason: its subscription is gone then.
+    /// It must not block.
+    pub fn on_unsubscribe<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(&[Channel], &Parts) + Send + Sync + 'static,
+    {
+        self.hooks.on_unsubscribe = Some(Arc::new(hook));
+        self
+    }
+
     /// Builds the stream.
     ///
     /// # Errors
@@ -70,16 +123,24 @@ impl EventStreamBuilder {
             keep_alive,
             history,
             limits,
+            hooks,
+            lag_policy,
+            max_age,
         } = self;
-        let proxies = proxies.build()?;
         let default = || match proxies.is_empty() {
             true => History::memory(),
             false => History::off(),
         };
         let history = history.unwrap_or_else(default);
+        let proxies = proxies.build(history.is_on())?;
         keep_alive.check()?;
         history.check()?;
         limits.check()?;
+        if max_age.is_some_and(|age| age.is_zero()) {
+            return Err(Error::config(
+                "the maximum stream age is 0; it must be more",
+            ));
+        }
         let hub = Hub::new(hub_config(&history, &limits));
         Ok(EventStream::from_inner(Inner {
             hub,
@@ -87,6 +148,9 @@ impl EventStreamBuilder {
             limits,
             proxies,
             departures: Arc::default(),
+            hooks,
+            lag_policy,
+            max_age,
         }))
     }
 }

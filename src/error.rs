@@ -66,6 +66,12 @@ impl Error {
         }
     }
 
+    #[cfg(feature = "grip")]
+    pub(crate) fn caused_by(mut self, source: impl Into<Source>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
     /// The class of this failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

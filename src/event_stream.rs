@@ -1,11 +1,12 @@
 //! `EventStream`: a cheap handle on the hub, the proxies and the settings.
 
 use crate::{
-    Channel, Error, ErrorKind, Event, KeepAlive, Limits, Stats, Subscription,
+    Channel, Error, ErrorKind, Event, KeepAlive, LagPolicy, Limits, Stats, Subscription,
     builder::EventStreamBuilder,
     channel::Channels,
     feed::Feed,
     handler::{IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest},
+    hooks::Hooks,
     hub::{ChannelLog, Hub, Refused},
     publish::{ChannelPublisher, ChannelSink, InFlight, Proxies},
     sse::LastEventId,
@@ -13,6 +14,7 @@ use crate::{
 };
 use axum::response::Response;
 use std::{fmt, future::Future, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// How long the streams that left the HTTP server are waited for: more than a driver gives them.
 const LAST_WORD: Duration = Duration::from_secs(10);
@@ -47,6 +49,9 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) proxies: Proxies,
     pub(crate) departures: Arc<Departures>,
+    pub(crate) hooks: Hooks,
+    pub(crate) lag_policy: LagPolicy,
+    pub(crate) max_age: Option<Duration>,
 }
 
 /// What became of a publish that has not failed.
@@ -144,6 +149,15 @@ impl EventStream {
         StreamHandler::new(self.clone(), channels.into_resolver())
     }
 
+    /// A handler for a route of its own to which proxies come for what they have missed: see
+    /// [`grip_link_path`](EventStreamBuilder::grip_link_path).
+    #[cfg(feature = "grip")]
+    #[must_use]
+    pub fn link_handler(&self) -> StreamHandler {
+        // The link names the channels.
+        self.handler(Vec::<String>::new())
+    }
+
     /// The response that subscribes the client of `request` to `channels`: what a
     /// [`handler`](Self::handler) does, called from a handler of one's own.
     ///
@@ -239,16 +253,19 @@ impl EventStream {
         } = &*self.inner;
         let (length, limit) = (event.encoded_len(), limits.event_bytes);
         if length > limit {
-            let text = format!("the event has {length} bytes, the limit is {limit}");
+            let text = format!(
+                "the event has {length} bytes, the limit is {limit}: split it, or raise `Limits::event_bytes`"
+            );
             return Err(Error::new(ErrorKind::LimitReached, text));
         }
         let assigns_id = hub.keeps_history() && !event.has_id();
         let (mut id, mut in_flight) = (None, None);
-        let appended = hub.append(channel, |sequence| {
-            id = assigns_id.then(|| LastEventId::new(hub.epoch(), sequence));
+        let appended = hub.append(channel, |sequence, previous| {
+            let at = |sequence| LastEventId::new(hub.epoch(), sequence);
+            id = assigns_id.then(|| at(sequence));
             let bytes = event.seal(id);
             // Under the order lock, so that the proxies get events in the order of their ids.
-            in_flight = Some(proxies.enqueue(channel, &bytes));
+            in_flight = Some(proxies.enqueue(channel, &bytes, at(sequence), at(previous)));
             bytes
         });
         let subscribers = appended.subscribers;
@@ -282,6 +299,82 @@ impl EventStream {
     /// `Retry-After`. Publishing goes on to work, for clients that a proxy holds.
     pub fn close(&self) {
         self.inner.hub.close();
+    }
+
+    /// Ends the open streams one after another within `budget`, then [closes](Self::close) the stream.
+    ///
+    /// Later requests get 503 with `Retry-After` from the start. Each open stream gets a `retry:` of its
+    /// own of up to 5 seconds and ends at its own moment, so that clients do not all come back at once;
+    /// until then it goes on as before. Behind a proxy nothing of this is needed: it holds the clients.
+    ///
+    /// Returns when all have ended, which is within the budget, and up to 5 seconds more for clients of
+    /// a [`net::Listener`](crate::net::Listener) that do not read.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use axum::{Router, routing::get};
+    /// use axum_eventstream::EventStream;
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let es = EventStream::new();
+    /// let app = Router::new().route("/events", get(es.handler("news")));
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+    /// let drained = async move {
+    ///     tokio::signal::ctrl_c().await.expect("a signal handler");
+    ///     es.drain(Duration::from_secs(20)).await;
+    /// };
+    /// axum::serve(listener, app).with_graceful_shutdown(drained).await
+    /// # }
+    /// ```
+    pub async fn drain(&self, budget: Duration) {
+        let hub = &self.inner.hub;
+        let by = Instant::now() + budget;
+        hub.drain(by);
+        hub.empty(by).await;
+        hub.close();
+        self.inner.departures.all_ended(LAST_WORD).await;
+    }
+
+    /// Ends every stream that listens to `channel`, in this process and behind every proxy, once it has
+    /// what was published until now. Who subscribes later is not concerned.
+    ///
+    /// Browsers come back by themselves: refuse them if they should not.
+    ///
+    /// # Errors
+    ///
+    /// When the name is invalid, or a proxy fails.
+    pub async fn close_channel(&self, channel: impl AsRef<str>) -> Result<(), Error> {
+        let channel = Channel::new(channel)?;
+        self.inner.hub.close_channel(&channel);
+        self.inner.proxies.close_channel(&channel).wait().await
+    }
+
+    /// The channels that have subscriptions in this process, each with how many.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::EventStream;
+    ///
+    /// let es = EventStream::new();
+    /// let subscription = es.subscribe(["room-1"])?;
+    /// let rooms: Vec<_> = es.channels().map(|(channel, count)| format!("{channel}: {count}")).collect();
+    /// assert_eq!(rooms, ["room-1: 1"]);
+    /// # Ok::<(), axum_eventstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn channels(&self) -> impl ExactSizeIterator<Item = (Channel, usize)> + use<> {
+        self.inner.hub.channels().into_iter()
+    }
+
+    /// How many subscriptions a channel has in this process: none, if the name is invalid.
+    #[must_use]
+    pub fn subscribers(&self, channel: impl AsRef<str>) -> usize {
+        let channel = Channel::new(channel);
+        channel.map_or(0, |channel| self.inner.hub.subscribers(&channel))
     }
 
     /// Whether [`close`](Self::close) was called.
@@ -390,10 +483,14 @@ impl fmt::Debug for EventStream {
 
 impl From<Refused> for Error {
     fn from(refused: Refused) -> Self {
-        let kind = match refused {
-            Refused::Closed => ErrorKind::Closed,
-            _ => ErrorKind::LimitReached,
+        let (kind, advice) = match refused {
+            Refused::Closed => (ErrorKind::Closed, "`EventStream::close` was called"),
+            Refused::Subscriptions(_) => (ErrorKind::LimitReached, "see `Limits::subscriptions`"),
+            Refused::OnChannel(..) => (
+                ErrorKind::LimitReached,
+                "see `Limits::subscriptions_per_channel`",
+            ),
         };
-        Self::new(kind, refused.to_string())
+        Self::new(kind, format!("{refused}: {advice}"))
     }
 }

@@ -44,6 +44,8 @@ impl<S: Sync> FromRequestParts<S> for StreamRequest {
             request.negotiate(&event_stream)?;
         }
         request.read_parameters(parts).await?;
+        // Which stream will respond is not known yet, nor whether it has hooks.
+        request.keep(parts);
         Ok(request)
     }
 }

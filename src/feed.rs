@@ -1,6 +1,7 @@
 //! A reader's entries as server-sent events: what every kind of stream sends, apart from keep-alives.
 
 use crate::{
+    LagPolicy,
     channel::{Channel, Channels},
     hub::{Batch, ChannelLog, Gap, Hub, Read, Reader, Refused, Start},
     sse::{self, LastEventId},
@@ -12,6 +13,8 @@ use std::{mem, sync::Arc, task::Waker};
 pub(crate) struct Feed {
     reader: Reader,
     opening: bool,
+    lag_policy: LagPolicy,
+    ended: bool,
 }
 
 /// What a feed has to say next.
@@ -36,32 +39,51 @@ impl Feed {
         last_event_id: Option<&str>,
     ) -> Result<Self, Refused> {
         let reader = hub.subscribe(channels, start(hub, last_event_id))?;
-        let opening = false;
-        Ok(Self { reader, opening })
+        Ok(Self {
+            reader,
+            opening: false,
+            lag_policy: LagPolicy::Continue,
+            ended: false,
+        })
     }
 
-    /// Begins with `stream-open`.
-    pub(crate) fn opened(mut self) -> Self {
+    /// Begins with `stream-open`, and does as the policy says when it falls behind.
+    pub(crate) fn opened(mut self, lag_policy: LagPolicy) -> Self {
         self.opening = true;
+        self.lag_policy = lag_policy;
         self
     }
 
     /// What is ready, as one frame of about `limit` bytes at the most: one event at least.
     pub(crate) fn next(&mut self, limit: usize) -> Next {
         if mem::take(&mut self.opening) {
-            return frame(sse::stream_open(self.id()));
+            return Next::frame(sse::stream_open(self.id()));
+        }
+        if self.ended {
+            return Next::End;
         }
         match self.reader.read(limit) {
             Read::Batch(Batch { bytes, channel }) => Next::Frame {
                 bytes,
                 channel: Some(channel),
             },
-            Read::Gap(Gap { channels, missed }) => {
-                frame(sse::stream_reset(&channels, missed, self.id()))
-            }
+            Read::Gap(gap) => self.tell(&gap),
             Read::Empty => Next::Empty,
             Read::End => Next::End,
         }
+    }
+
+    /// Tells of events that are gone. If that is because the client is too slow, it may be the end.
+    fn tell(&mut self, gap: &Gap) -> Next {
+        let Gap { channels, missed } = gap;
+        let is_lag = missed.is_some();
+        crate::trace::event!(info, ?missed, channels = channels.len(), "stream reset");
+        self.ended = is_lag && self.lag_policy == LagPolicy::Disconnect;
+        if self.ended && self.hub().keeps_history() {
+            // It comes back with its last id, and is told then.
+            return Next::End;
+        }
+        Next::frame(sse::stream_reset(channels, *missed, self.id()))
     }
 
     /// Waits for more. False if there is more already: then `waker` may not be woken.
@@ -81,10 +103,6 @@ impl Feed {
         self.reader.logs()
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.hub().is_closed()
-    }
-
     /// The id with which a client gets what follows.
     fn id(&self) -> Option<LastEventId> {
         let hub = self.reader.hub();
@@ -93,10 +111,13 @@ impl Feed {
     }
 }
 
-fn frame(bytes: Bytes) -> Next {
-    Next::Frame {
-        bytes,
-        channel: None,
+impl Next {
+    /// Something that the stream says of itself.
+    pub(crate) fn frame(bytes: Bytes) -> Self {
+        Self::Frame {
+            bytes,
+            channel: None,
+        }
     }
 }
 

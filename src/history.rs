@@ -79,6 +79,10 @@ impl History {
         self
     }
 
+    pub(crate) fn is_on(&self) -> bool {
+        self.on
+    }
+
     pub(crate) fn parts(&self) -> (bool, usize, Duration, usize) {
         (self.on, self.events, self.max_age, self.bytes)
     }
@@ -96,4 +100,16 @@ impl History {
             None => Ok(()),
         }
     }
+}
+
+/// What happens to a subscriber that reads so slowly that events are gone before it got them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LagPolicy {
+    /// It is told by `stream-reset` how many, and goes on with the oldest event there is.
+    #[default]
+    Continue,
+    /// Its stream ends. With history it resumes by its last id, and is told then; without, it is told
+    /// before the end.
+    Disconnect,
 }

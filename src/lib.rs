@@ -1,7 +1,102 @@
 //! Server-sent events on named channels for axum.
+//!
+//! A handler subscribes its client to channels, and any code publishes to a channel. Who holds the
+//! stream is decided per request: this process (*direct*), or a [GRIP](grip) proxy such as Pushpin or
+//! Fastly Fanout that the request came through (*proxied*). Start direct, add a proxy later, change no route.
+//!
+//! ```
+//! use axum::{Router, body::Body, http::Request, routing::get};
+//! use axum_eventstream::{Event, EventStream, History};
+//! use http_body_util::BodyExt;
+//! use tower::ServiceExt;
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let es = EventStream::builder().history(History::off()).build()?;
+//! let app: Router = Router::new().route("/events/{room}", get(es.handler("room-{room}")));
+//!
+//! let request = Request::get("/events/1").body(Body::empty())?;
+//! let response = app.oneshot(request).await?;
+//! assert_eq!(response.headers()["content-type"], "text/event-stream");
+//!
+//! es.publish_event("room-1", Event::json("message", &["hello"])?).await?;
+//! es.publish_event("room-2", Event::json("message", &["elsewhere"])?).await?;
+//! es.close();
+//!
+//! let body = response.into_body().collect().await?.to_bytes();
+//! let events = "event: stream-open\ndata: \n\nevent: message\ndata: [\"hello\"]\n\n";
+//! assert_eq!(body, events);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Rules
+//!
+//! 1. A [`Channel`] is a name and nothing else: it is not created, and it costs nothing when it has neither
+//!    subscribers nor history. One rule says which names are valid, for subscribing and
+//!    publishing, in both deliveries.
+//! 2. A stream begins with the event `stream-open`. When it is silent for 20 seconds it sends
+//!    `keep-alive` ([`KeepAlive`]). Both have empty data.
+//! 3. An [`Event`] is checked when it is built, and encoded once: direct clients, history and proxies get
+//!    the same bytes.
+//! 4. Publishing reaches subscribers in this process first, then all proxies at once. It does not wait for
+//!    readers; a proxy that fails or hangs delays none of them, and the error names it.
+//! 5. All publishes of an [`EventStream`] have one order, over all channels and in each proxy's queue.
+//! 6. With [`History`] events carry ids. A client that comes back with `Last-Event-ID`, or `lastEventId` in
+//!    the query, gets what it missed on the channels it asks for, and then what is new: nothing twice.
+//! 7. Nothing is lost silently in direct delivery: a client that resumes from what is no longer there, or
+//!    that reads too slowly, gets the event `stream-reset` with `{"channels":[..],"missed":n}`, where `n`
+//!    is `null` if the number is not known. An event with an id of the user's own is outside of this.
+//! 8. A subscription ends when the client is gone, and with the response's body at the latest.
+//!    [`EventStream::close`] ends all, [`EventStream::drain`] one after another.
+//! 9. Nothing that a request contains panics, adds a line, a header or a channel, or takes memory without
+//!    a bound ([`Limits`]).
+//!
+//! # What a request gets
+//!
+//! In this order:
+//!
+//! | request | answer |
+//! | --- | --- |
+//! | `Accept` does not admit `text/event-stream` | 406 |
+//! | `Grip-Sig` is there, every proxy has a verify key, and none of them verifies it | 403 |
+//! | not through a proxy, with [`require_grip_proxy`](EventStreamBuilder) | 501 |
+//! | `Last-Event-ID: error` | 400 |
+//! | no channel, an invalid name, too many channels | 400 |
+//! | a function that names the channels refuses | its own response |
+//! | the stream is closed, or too many subscriptions are open | 503 with `Retry-After` |
+//! | `HEAD` | the head alone |
+//! | otherwise | 200 and the stream, or instructions for the proxy |
+//!
+//! # Deployment
+//!
+//! - Without a proxy an event reaches the clients of the process that publishes it. More than one process,
+//!   or none that lasts, needs a GRIP proxy.
+//! - History is in the memory of one process. With proxies it is off unless it is asked for.
+//! - `axum::serve` leaves Nagle's algorithm on, which can hold an event back for 40 ms: use
+//!   [`net::Listener`], or `tcp_listener.tap_io(|tcp| _ = tcp.set_nodelay(true))` of
+//!   `axum::serve::ListenerExt`.
+//! - `axum::serve(..).with_graceful_shutdown(signal)` alone waits for open streams, which do not end:
+//!   give it [`es.close_on(signal)`](EventStream::close_on).
+//! - An open stream is an open file: raise the limit (`ulimit -n`) above the number of clients.
+//! - Over HTTP/1.1 browsers open six connections to a host, all tabs together. Subscribe one stream to
+//!   several channels, or serve HTTP/2.
+//! - The time after which anything in between closes an idle connection must be longer than
+//!   the [keep-alive interval](KeepAlive::interval).
+//!
+//! # Features
+//!
+//! | feature | default | what |
+//! | --- | --- | --- |
+//! | `grip` | yes | GRIP proxies: publishing to them (reqwest), checking their signatures (jsonwebtoken) |
+//! | `tracing` | yes | logs refusals, failed publishes and the like with `tracing` |
+//! | `rustls` | no | `https` control URIs with rustls |
+//! | `native-tls` | no | `https` control URIs with the platform's TLS |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "axum-07")]
+mod axum07;
 mod builder;
 mod channel;
 mod error;
@@ -13,6 +108,7 @@ mod feed;
 pub mod grip;
 mod handler;
 mod history;
+mod hooks;
 mod hub;
 mod keep_alive;
 mod limits;
@@ -30,7 +126,7 @@ pub use channel::{Channel, InvalidChannel};
 pub use error::{Error, ErrorKind};
 pub use event_stream::{EventStream, Published};
 pub use handler::{Delivery, IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest};
-pub use history::History;
+pub use history::{History, LagPolicy};
 pub use keep_alive::KeepAlive;
 pub use limits::Limits;
 #[cfg(feature = "grip")]
@@ -39,3 +135,8 @@ pub use publish::{ChannelPublisher, ChannelSink};
 pub use sse::{Event, EventBuilder, InvalidEvent, InvalidLastEventId, LastEventId, ReceivedEvent};
 pub use stats::Stats;
 pub use subscription::Subscription;
+
+/// The README's program must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

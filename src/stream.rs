@@ -1,8 +1,13 @@
 //! An open stream, whoever writes it: a response body, or a driver that owns the socket.
 
-use crate::{KeepAlive, feed::Feed};
-use bytes::Bytes;
+use crate::{
+    KeepAlive,
+    feed::{Feed, Next},
+    hooks::Presence,
+    sse,
+};
 use std::{
+    any::Any,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::*},
@@ -15,16 +20,34 @@ use tokio::{
 };
 
 /// What one frame may have: enough for a burst of small events, little enough to keep for a slow client.
-pub(crate) const FRAME: usize = 64 << 10;
+const FRAME: usize = 64 << 10;
+
+/// Up to how long a client waits before it comes back from a stream that was ended on purpose.
+const COME_BACK: Duration = Duration::from_secs(5);
+
+/// A value that is dropped when the stream has ended.
+pub(crate) type Guard = Arc<dyn Any + Send + Sync>;
 
 /// Dropping it unsubscribes.
 #[derive(Debug)]
 pub(crate) struct OpenStream {
-    pub(crate) feed: Feed,
+    feed: Feed,
     keep_alive: Arc<KeepAlive>,
-    last: Instant,
-    departed: Option<Departed>,
     departures: Arc<Departures>,
+    last: Instant,
+    /// When the stream ends by itself.
+    ends: Option<Instant>,
+    goodbye: Goodbye,
+    departed: Option<Departed>,
+    /// Told or dropped with the stream, after its subscription.
+    _presence: Option<Presence>,
+    _guard: Option<Guard>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goodbye {
+    Unsaid,
+    Said,
 }
 
 impl OpenStream {
@@ -32,28 +55,80 @@ impl OpenStream {
         Self {
             feed,
             keep_alive,
-            last: Instant::now(),
-            departed: None,
             departures,
+            last: Instant::now(),
+            ends: None,
+            goodbye: Goodbye::Unsaid,
+            departed: None,
+            _presence: None,
+            _guard: None,
         }
     }
 
-    /// Something is sent now: the time until a keep-alive starts anew.
-    pub(crate) fn touch(&mut self, now: Instant) {
-        self.last = now;
+    /// Ends the stream at about this age, each at its own moment.
+    pub(crate) fn max_age(mut self, age: Option<Duration>) -> Self {
+        self.ends = age.map(|age| Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
+        self
     }
 
-    /// When a keep-alive is due.
-    pub(crate) fn due(&self) -> Instant {
-        self.last + self.keep_alive.after()
+    pub(crate) fn with(mut self, presence: Option<Presence>, guard: Option<Guard>) -> Self {
+        (self._presence, self._guard) = (presence, guard);
+        self
     }
 
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    pub(crate) fn feed_mut(&mut self) -> &mut Feed {
+        &mut self.feed
+    }
+
+    /// What is to be sent at the time `now`: events, a keep-alive, the word that the stream ends.
+    pub(crate) fn next(&mut self, now: Instant) -> Next {
+        if self.goodbye == Goodbye::Said {
+            return Next::End;
+        }
+        if self.ends.is_some_and(|ends| ends <= now) {
+            self.goodbye = Goodbye::Said;
+            return Next::frame(sse::retry(COME_BACK.mul_f64(fastrand::f64())));
+        }
+        match self.feed.next(FRAME) {
+            Next::Empty if self.last + self.keep_alive.after() <= now => {
+                self.last = now;
+                Next::frame(self.keep_alive.frame().clone())
+            }
+            Next::Empty => {
+                self.drain(now);
+                Next::Empty
+            }
+            next => {
+                self.last = now;
+                next
+            }
+        }
+    }
+
+    /// While the hub is drained, each stream picks its own moment to end.
+    fn drain(&mut self, now: Instant) {
+        let Some(until) = self.feed.hub().drained_by() else {
+            return;
+        };
+        if self.ends.is_none_or(|ends| ends > until) {
+            let left = until.saturating_duration_since(now);
+            self.ends = Some(now + left.mul_f64(fastrand::f64()));
+        }
+    }
+
+    /// When there is something to send even without news.
+    pub(crate) fn wakes_at(&self) -> Instant {
+        let keep_alive = self.last + self.keep_alive.after();
+        self.ends.map_or(keep_alive, |ends| ends.min(keep_alive))
+    }
+
+    /// How long it can take until there is something to send.
     pub(crate) fn interval(&self) -> Duration {
         self.keep_alive.after()
-    }
-
-    pub(crate) fn keep_alive(&self) -> &Bytes {
-        self.keep_alive.frame()
     }
 
     /// The stream is no longer the HTTP server's: whoever shuts down must wait for it elsewhere.

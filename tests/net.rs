@@ -156,7 +156,7 @@ impl Client {
         String::from_utf8(text).unwrap()
     }
 
-    async fn to_end(&mut self) -> String {
+    async fn rest(&mut self) -> String {
         let mut text = String::new();
         let reading = self.0.read_to_string(&mut text);
         within("the end of the stream", reading).await.unwrap();
@@ -206,7 +206,7 @@ async fn story(leave: bool) -> Vec<String> {
         publish(&es, "a", &format!("missed {n}")).await;
     }
     let resume = format!("last-event-id: {id}\r\n");
-    let mut clients = vec![
+    let mut clients = [
         Client::get(&server, "/a", "").await,
         Client::get(&server, "/a", &resume).await,
         Client::get(&server, "/a?lastEventId=garbage", "").await,
@@ -227,13 +227,16 @@ async fn story(leave: bool) -> Vec<String> {
     }
     server.stop.take().unwrap().send(()).unwrap();
     for (client, seen) in clients.iter_mut().zip(&mut seen) {
-        *seen += &client.to_end().await;
+        *seen += &client.rest().await;
     }
     within("the server", server.served).await.unwrap();
     assert_eq!(es.stats().subscriptions, 0);
     let cut = |seen: String| {
         let (head, body) = seen.split_once("\r\n\r\n").unwrap();
-        let head: Vec<_> = head.lines().filter(|line| !line.starts_with("date:")).collect();
+        let head: Vec<_> = head
+            .lines()
+            .filter(|line| !line.starts_with("date:"))
+            .collect();
         let body = unchunked(body).replace(&epoch, "EPOCH");
         format!("{}\n\n{body}", head.join("\n"))
     };
@@ -266,7 +269,9 @@ async fn only_an_untouched_stream_leaves() {
             Body::new(body.map_frame(move |frame| frame.map_data(upper)))
         })
     });
-    let changed = Router::new().route("/changed", get(es.handler("a"))).layer(upper);
+    let changed = Router::new()
+        .route("/changed", get(es.handler("a")))
+        .layer(upper);
     let bodies = Bodies::default();
     let server = serve(&es, bodies.count(app(&es).merge(changed)), true).await;
     let requests = [
@@ -280,11 +285,19 @@ async fn only_an_untouched_stream_leaves() {
         clients.push(Client::send(&server, request).await);
     }
     subscribed(&es, clients.len()).await;
-    for (client, opening) in clients.iter_mut().zip(["stream-open", "stream-open", "STREAM-OPEN", "stream-open"]) {
+    for (client, opening) in
+        clients
+            .iter_mut()
+            .zip(["stream-open", "stream-open", "STREAM-OPEN", "stream-open"])
+    {
         client.until(opening).await;
     }
     publish(&es, "a", "hello").await;
-    for (client, hello) in clients.iter_mut().zip(["data: hello", "data: hello", "DATA: HELLO", "data: hello"]) {
+    for (client, hello) in
+        clients
+            .iter_mut()
+            .zip(["data: hello", "data: hello", "DATA: HELLO", "data: hello"])
+    {
         client.until(hello).await;
     }
     assert_eq!(bodies.open(), clients.len());
@@ -357,7 +370,10 @@ async fn an_idle_stream_is_kept_alive() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped_and_delays_nobody() {
-    let es = EventStream::builder().history(History::off()).build().unwrap();
+    let es = EventStream::builder()
+        .history(History::off())
+        .build()
+        .unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
     let listener = net::Listener::new(tcp).client_timeout(Duration::from_millis(500));
@@ -397,21 +413,32 @@ async fn a_client_that_floods_is_only_dropped_words() {
 
 #[tokio::test]
 async fn limits_and_refusals_are_the_same() {
-    let es = EventStream::builder().limits(Limits::new().subscriptions(1)).build().unwrap();
+    let es = EventStream::builder()
+        .limits(Limits::new().subscriptions(1))
+        .build()
+        .unwrap();
     let server = serve(&es, app(&es), true).await;
     let mut first = Client::get(&server, "/a", "").await;
     first.until("\n\n\r\n").await;
-    let head = Client::get(&server, "/a", "connection: close\r\n").await.to_end().await;
+    let head = Client::get(&server, "/a", "connection: close\r\n")
+        .await
+        .rest()
+        .await;
     assert!(head.starts_with("HTTP/1.1 503"), "{head}");
     drop(first);
     subscribed(&es, 0).await;
-    Client::get(&server, "/a", "").await.until("stream-open").await;
+    Client::get(&server, "/a", "")
+        .await
+        .until("stream-open")
+        .await;
 }
 
 #[tokio::test]
 async fn several_streams_share_a_listener() {
     let (one, two) = (EventStream::new(), EventStream::new());
-    let app = Router::new().nest("/one", app(&one)).nest("/two", app(&two));
+    let app = Router::new()
+        .nest("/one", app(&one))
+        .nest("/two", app(&two));
     let server = serve(&one, app, true).await;
     let mut clients = (
         Client::get(&server, "/one/a", "").await,
@@ -424,14 +451,17 @@ async fn several_streams_share_a_listener() {
     assert!(!clients.0.until("from one").await.contains("two"));
     assert!(!clients.1.until("from two").await.contains("from one"));
     one.close();
-    assert!(clients.0.to_end().await.ends_with("0\r\n\r\n"));
+    assert!(clients.0.rest().await.ends_with("0\r\n\r\n"));
     publish(&two, "a", "goes on").await;
     clients.1.until("goes on").await;
 }
 
 #[tokio::test]
 async fn a_blocked_client_does_not_hang_the_shutdown() {
-    let es = EventStream::builder().history(History::off()).build().unwrap();
+    let es = EventStream::builder()
+        .history(History::off())
+        .build()
+        .unwrap();
     let mut server = serve(&es, app(&es), true).await;
     let _stalled = Client::get(&server, "/a", "").await;
     subscribed(&es, 1).await;

@@ -58,11 +58,11 @@ impl<'a> IntoIterator for &'a Channels {
 /// Why names are not [`Channels`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ChannelsError {
-    #[error("No specified channels.")]
+    #[error("no channel is named: name one at least")]
     None,
     #[error(transparent)]
     Invalid(#[from] InvalidChannel),
-    #[error("more than {limit} channels")]
+    #[error("more than {limit} channels: name fewer, or raise `Limits::channels_per_subscription`")]
     TooMany { limit: usize },
 }
 
@@ -95,7 +95,7 @@ mod tests {
     fn no_name_is_no_channel() {
         for names in [&[][..], &[""], &[" ", "\u{feff}"]] {
             let error = Channels::collect(names, 9).unwrap_err();
-            assert_eq!(error.to_string(), "No specified channels.");
+            assert_eq!(error.to_string(), "no channel is named: name one at least");
             assert_eq!(Error::from(error).kind(), ErrorKind::InvalidChannel);
         }
     }
@@ -114,7 +114,10 @@ mod tests {
         let endless = (0..).map(|n| n.to_string()).inspect(|_| read += 1);
         let error = Channels::collect(endless, 3).unwrap_err();
         assert_eq!(error, ChannelsError::TooMany { limit: 3 });
-        assert_eq!(error.to_string(), "more than 3 channels");
+        assert_eq!(
+            error.to_string(),
+            "more than 3 channels: name fewer, or raise `Limits::channels_per_subscription`"
+        );
         assert_eq!(read, 4);
         assert_eq!(Error::from(error).kind(), ErrorKind::LimitReached);
     }

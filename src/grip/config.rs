@@ -155,7 +155,8 @@ impl GripConfig {
 
 /// The rules that every control URI keeps; the error is the broken rule.
 pub(crate) fn parse_url(text: &str) -> Result<Url, &'static str> {
-    let mut url = Url::parse(text.trim()).map_err(|_| "is not a URL")?;
+    let mut url =
+        Url::parse(text.trim()).map_err(|_| "is not a URL such as `http://localhost:5561`")?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err("is neither http nor https");
     }
@@ -269,19 +270,19 @@ mod tests {
         let table = [
             (
                 "hush",
-                "GRIP control URI (not shown, it may hold a key): is not a URL",
+                "GRIP control URI (not shown, it may hold a key): is not a URL such as `http://localhost:5561`",
             ),
             (
                 "",
-                "GRIP control URI (not shown, it may hold a key): is not a URL",
+                "GRIP control URI (not shown, it may hold a key): is not a URL such as `http://localhost:5561`",
             ),
             (
                 "http://",
-                "GRIP control URI (not shown, it may hold a key): is not a URL",
+                "GRIP control URI (not shown, it may hold a key): is not a URL such as `http://localhost:5561`",
             ),
             (
                 "http://u:hush@h:port?key=hush",
-                "GRIP control URI (not shown, it may hold a key): is not a URL",
+                "GRIP control URI (not shown, it may hold a key): is not a URL such as `http://localhost:5561`",
             ),
             (
                 "localhost:5561?key=hush",

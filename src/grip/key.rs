@@ -60,7 +60,7 @@ pub(crate) enum InvalidKey {
     Family,
     #[error("is an RSA key of {0} bits, but 2048 to 4096 are needed")]
     RsaBits(usize),
-    #[error("is a public key, which cannot sign")]
+    #[error("is a public key, which cannot sign: the private one is needed")]
     NotPrivate,
 }
 

@@ -21,6 +21,7 @@ mod item;
 mod jwk;
 mod jws;
 mod key;
+mod last;
 mod signature;
 mod token;
 
@@ -35,6 +36,8 @@ pub use header::{
 };
 pub use instruct::{Hold, Instruct, InvalidInstruct};
 pub use item::Item;
+pub(crate) use jws::SigningKey;
 pub use key::Key;
+pub(crate) use last::last_ids;
 pub use signature::{InvalidSignature, Verifier};
 pub(crate) use token::Authorization;

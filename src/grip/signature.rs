@@ -115,6 +115,15 @@ impl Verifier {
     ///
     /// The first rule that the token breaks.
     pub fn verify(&self, token: impl AsRef<[u8]>, now: SystemTime) -> Result<(), InvalidSignature> {
+        self.claims(token, now).map(drop)
+    }
+
+    /// What a valid token says.
+    pub(crate) fn claims(
+        &self,
+        token: impl AsRef<[u8]>,
+        now: SystemTime,
+    ) -> Result<Map<String, Value>, InvalidSignature> {
         let token = token.as_ref();
         if token.len() > MAX_TOKEN {
             return Err(InvalidSignature::TooLong);
@@ -122,7 +131,8 @@ impl Verifier {
         let payload = self.signed_payload(token)?;
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         check_times(&payload, now)?;
-        self.check_issuer(&payload)
+        self.check_issuer(&payload)?;
+        Ok(payload)
     }
 
     fn signed_payload(&self, token: &[u8]) -> Result<Map<String, Value>, InvalidSignature> {

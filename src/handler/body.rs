@@ -1,10 +1,6 @@
 //! A response body that reads a feed, and says something when that is silent.
 
-use crate::{
-    feed::Next,
-    net::Handoff,
-    stream::{FRAME, OpenStream},
-};
+use crate::{feed::Next, net::Handoff, stream::OpenStream};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
@@ -90,7 +86,7 @@ impl Owner {
         let Self::New(mut stream) = mem::replace(self, Self::Gone) else {
             return Bytes::new();
         };
-        let Next::Frame { bytes, .. } = stream.feed.next(FRAME) else {
+        let Next::Frame { bytes, .. } = stream.next(Instant::now()) else {
             *self = Self::Body(stream);
             return Bytes::new();
         };
@@ -112,43 +108,36 @@ impl EventBody {
             return Poll::Ready(None);
         };
         loop {
-            match stream.feed.next(FRAME) {
-                Next::Frame { bytes, .. } => {
-                    stream.touch(Instant::now());
-                    return Poll::Ready(Some(bytes));
-                }
+            match stream.next(Instant::now()) {
+                Next::Frame { bytes, .. } => return Poll::Ready(Some(bytes)),
                 Next::End => {
                     *this.owner = Owner::Gone;
                     return Poll::Ready(None);
                 }
-                Next::Empty if stream.feed.wait(cx.waker()) => break,
+                Next::Empty if stream.feed_mut().wait(cx.waker()) => {
+                    ready!(poll_until(this.timer.as_mut(), stream.wakes_at(), cx));
+                }
                 Next::Empty => {}
             }
         }
-        ready!(poll_due(this.timer.as_mut(), stream, cx));
-        stream.touch(Instant::now());
-        Poll::Ready(Some(stream.keep_alive().clone()))
     }
 }
 
-/// Ready when a keep-alive is due. The timer is not set anew with each event: when it fires, it looks
-/// at when the last one was.
-fn poll_due(
-    mut timer: Pin<&mut Option<Sleep>>,
-    stream: &OpenStream,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
+/// Ready at the time `at`. The timer is not set anew with each event, but when it fires too early, or
+/// would fire too late.
+fn poll_until(mut timer: Pin<&mut Option<Sleep>>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
     loop {
         match timer.as_mut().as_pin_mut() {
-            None => timer.set(Some(sleep_until(stream.due()))),
+            None => timer.set(Some(sleep_until(at))),
             Some(mut sleep) => {
+                if sleep.deadline() > at {
+                    sleep.as_mut().reset(at);
+                }
                 ready!(sleep.as_mut().poll(cx));
-                let due = stream.due();
-                if due <= Instant::now() {
-                    sleep.reset(Instant::now() + stream.interval());
+                if at <= Instant::now() {
                     return Poll::Ready(());
                 }
-                sleep.reset(due);
+                sleep.reset(at);
             }
         }
     }

@@ -27,7 +27,10 @@ use std::{future::Future, pin::Pin};
 
 /// A handler that answers each request with an event stream: what [`EventStream::handler`] returns.
 ///
-/// It goes into any method router, with any router state.
+/// It goes into any method router, with any router state. With the feature `axum-07` it is a handler for
+/// axum 0.7 as well, where `/events/:id` is the route and `"{id}"` or `"<id>"` the channel. The
+/// extractors work there too, and a handler that ends in [`EventStream::respond`] returns
+/// `impl IntoResponse`.
 ///
 /// # Examples
 ///
@@ -64,9 +67,16 @@ impl StreamHandler {
         self
     }
 
-    async fn respond(&self, parts: &mut Parts) -> Result<Response, Rejection> {
+    pub(crate) async fn respond(&self, parts: &mut Parts) -> Result<Response, Rejection> {
         let mut request = StreamRequest::new(parts)?.leaves(self.leaves);
         request.negotiate_fully(&self.event_stream)?;
+        if !self.event_stream.inner().hooks.is_empty() {
+            request.keep(parts);
+        }
+        #[cfg(feature = "grip")]
+        if let Some(answer) = request.follow_link(&self.event_stream) {
+            return answer;
+        }
         if self.resolver.needs_parameters() {
             request.read_parameters(parts).await?;
         }

@@ -1,36 +1,199 @@
 //! Proxied delivery: instructions for the proxy, which holds the client.
+//!
+//! Without history that is all. With history, each channel of the hold has the id of its last event, so
+//! that the proxy sees when it has missed one, and a link where it then asks. What is answered there is
+//! made from what the proxy says it has, since it may ask twice.
 
-use super::direct;
+use super::{Rejection, direct};
 use crate::{
-    KeepAlive,
+    Channel,
     channel::Channels,
-    grip::{Hold, Instruct, InvalidInstruct},
-    publish::Proxies,
-    sse, trace,
+    event_stream::Inner,
+    grip::{Hold, Instruct, InvalidInstruct, last_ids},
+    hub::Recall,
+    publish::links::{self, Claims, Links},
+    sse::{self, LastEventId},
+    trace,
 };
-use axum::{body::Body, response::Response};
+use axum::{body::Body, extract::OriginalUri, response::Response};
+use bytes::{Bytes, BytesMut};
+use http::{Uri, request::Parts};
 
 /// Pushpin's `connection_subscription_max`: it drops further channels without a word.
 const PUSHPIN_CHANNELS: usize = 20;
 
-pub(super) fn hold(
-    proxies: &Proxies,
-    channels: &Channels,
-    keep_alive: &KeepAlive,
-) -> Result<Response, InvalidInstruct> {
-    if channels.len() > PUSHPIN_CHANNELS {
-        trace::event!(
-            warn,
-            channels = channels.len(),
-            "Pushpin holds a client on its first {PUSHPIN_CHANNELS} channels, unless `connection_subscription_max` allows more"
-        );
+/// What one answer to a proxy may have. It takes a little more than this with a hold.
+const PAGE: usize = 64 << 10;
+
+/// What a request says to proxied delivery.
+#[derive(Clone)]
+pub(super) struct Asked {
+    uri: Uri,
+    token: Option<String>,
+    last: Vec<(String, String)>,
+}
+
+/// Where the answer begins on each channel.
+type Wanted = Vec<(Channel, Option<u64>)>;
+
+impl Asked {
+    pub(super) fn new(parts: &Parts) -> Self {
+        let original = parts.extensions.get::<OriginalUri>();
+        let uri = original.map_or(&parts.uri, |OriginalUri(uri)| uri).clone();
+        let query = uri.query().unwrap_or_default().as_bytes();
+        let mut pairs = form_urlencoded::parse(query);
+        let token = pairs.find(|(name, _)| name == links::PARAMETER);
+        Self {
+            token: token.map(|(_, token)| token.into_owned()),
+            last: last_ids(&parts.headers),
+            uri,
+        }
     }
-    let names = channels.iter().map(|channel| proxies.name(channel));
-    let instruct = Instruct::new()
-        .hold(Hold::Stream)
-        .keep_alive(keep_alive.frame(), keep_alive.after());
-    let instruct = names.fold(instruct, Instruct::channel);
-    let mut response = direct::with_body(Body::from(sse::stream_open(None)));
+
+    /// The answer to a client's request, which the proxy is to hold.
+    pub(super) fn hold(
+        &self,
+        inner: &Inner,
+        channels: &Channels,
+        last_event_id: Option<&str>,
+    ) -> Result<Response, InvalidInstruct> {
+        if channels.len() > PUSHPIN_CHANNELS {
+            trace::event!(
+                warn,
+                channels = channels.len(),
+                "Pushpin holds a client on its first {PUSHPIN_CHANNELS} channels, unless `connection_subscription_max` allows more"
+            );
+        }
+        let Some(links) = inner.proxies.links() else {
+            let names = channels.iter().map(|channel| inner.proxies.name(channel));
+            let instruct = names.fold(held(inner), Instruct::channel);
+            return answer(&instruct, sse::stream_open(None));
+        };
+        let after = match last_event_id {
+            None => Some(inner.hub.sequence()),
+            Some(id) => sequence(inner, id),
+        };
+        let wanted: Wanted = channels
+            .iter()
+            .map(|channel| (channel.clone(), after))
+            .collect();
+        let open = sse::stream_open(Some(id(inner, after.unwrap_or(inner.hub.sequence()))));
+        self.recover(inner, links, &wanted, &open)
+    }
+
+    /// The answer to a proxy that follows one of our links, if that is what this is.
+    pub(super) fn follow_link(
+        &self,
+        inner: &Inner,
+        is_proxied: bool,
+    ) -> Option<Result<Response, Rejection>> {
+        let links = inner.proxies.links().filter(|_| is_proxied)?;
+        let claims = links.claims(self.token.as_ref()?);
+        let Some(wanted) = claims.and_then(|claims| self.wanted(inner, claims)) else {
+            // The end of the stream: the client has to come itself.
+            trace::event!(debug, "a link for missed events has expired or is not ours");
+            return Some(Ok(direct::with_body(Body::empty())));
+        };
+        let answer = self.recover(inner, links, &wanted, &[]);
+        Some(answer.map_err(Rejection::from))
+    }
+
+    /// Where to go on: at the page the link says, else after what the proxy says it has.
+    fn wanted(&self, inner: &Inner, claims: Claims) -> Option<Wanted> {
+        let limit = inner.limits.channels_per_subscription;
+        let channels = Channels::collect(claims.channels, limit).ok()?;
+        let mut page = claims.page.map(Vec::into_iter);
+        let wanted = |channel: &Channel| {
+            let after = match &mut page {
+                Some(page) => page.next(),
+                None => self.last_id(&inner.proxies.name(channel)),
+            };
+            (channel.clone(), after.and_then(|id| sequence(inner, &id)))
+        };
+        Some(channels.iter().map(wanted).collect())
+    }
+
+    fn last_id(&self, name: &str) -> Option<String> {
+        let mut last = self.last.iter();
+        let found = last.find(|(channel, _)| channel == name);
+        found.map(|(_, id)| id.clone())
+    }
+
+    /// Sends what is wanted, and holds the client there; or a page of it, and where the next one is.
+    fn recover(
+        &self,
+        inner: &Inner,
+        links: &Links,
+        wanted: &[(Channel, Option<u64>)],
+        opening: &[u8],
+    ) -> Result<Response, InvalidInstruct> {
+        let recall = inner.hub.recall(wanted, PAGE);
+        let channels: Vec<_> = wanted.iter().map(|(channel, _)| channel.clone()).collect();
+        let at = |sequence: &u64| id(inner, *sequence).to_string();
+        let positions: Vec<_> = recall.positions.iter().map(at).collect();
+        let names = channels.iter().map(|channel| inner.proxies.name(channel));
+        let page = recall.more.then(|| positions.clone());
+        let Some(link) = links.link(&self.uri, Claims::new(&channels, page)) else {
+            trace::event!(
+                warn,
+                channels = channels.len(),
+                "the channels make a link too long: the proxy cannot ask for what it misses"
+            );
+            let gone = if recall.bytes.is_empty() {
+                recall.gone
+            } else {
+                channels.clone()
+            };
+            let recall = Recall {
+                gone,
+                bytes: Bytes::new(),
+                ..recall
+            };
+            return answer(
+                &names.fold(held(inner), Instruct::channel),
+                body(inner, opening, &recall),
+            );
+        };
+        let instruct = match recall.more {
+            true => Instruct::new().next_link(link, None),
+            false => names
+                .zip(positions)
+                .fold(held(inner), |hold, (name, id)| hold.channel_after(name, id))
+                .next_link(link, Some(links.poll())),
+        };
+        answer(&instruct, body(inner, opening, &recall))
+    }
+}
+
+fn held(inner: &Inner) -> Instruct {
+    let keep_alive = &inner.keep_alive;
+    let instruct = Instruct::new().hold(Hold::Stream);
+    instruct.keep_alive(keep_alive.frame(), keep_alive.after())
+}
+
+fn answer(instruct: &Instruct, body: Bytes) -> Result<Response, InvalidInstruct> {
+    let mut response = direct::with_body(Body::from(body));
     response.headers_mut().extend(instruct.to_headers()?);
     Ok(response)
+}
+
+/// What is gone is told after what is there: its id is the position after both.
+fn body(inner: &Inner, opening: &[u8], recall: &Recall) -> Bytes {
+    let mut body = BytesMut::from(opening);
+    body.extend_from_slice(&recall.bytes);
+    if !recall.gone.is_empty() {
+        let id = Some(id(inner, recall.position));
+        body.extend_from_slice(&sse::stream_reset(&recall.gone, None, id));
+    }
+    body.freeze()
+}
+
+fn id(inner: &Inner, sequence: u64) -> LastEventId {
+    LastEventId::new(inner.hub.epoch(), sequence)
+}
+
+/// The sequence of a position of this hub.
+fn sequence(inner: &Inner, id: &str) -> Option<u64> {
+    let id = id.parse::<LastEventId>().ok()?;
+    (id.epoch() == inner.hub.epoch()).then(|| id.sequence())
 }

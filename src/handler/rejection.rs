@@ -11,7 +11,7 @@ const LATER: HeaderValue = HeaderValue::from_static("5");
 /// Why a request gets no stream.
 ///
 /// As a response it has the [`status`](Self::status) and the [`body_text`](Self::body_text), and no
-/// GRIP header, so that a proxy passes it on.
+/// GRIP header, so that a proxy passes it on. `Display` says more, for the log: also what to do.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Rejection {
@@ -89,7 +89,7 @@ impl IntoResponse for Rejection {
         trace::event!(
             debug,
             status = self.status().as_u16(),
-            reason = self.body_text().trim_end(),
+            reason = %self,
             "stream refused"
         );
         let mut response = match self {
@@ -105,7 +105,25 @@ impl IntoResponse for Rejection {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.body_text().trim_end())
+        f.write_str(match self {
+            Self::NotAcceptable => {
+                "`Accept` does not admit `text/event-stream`: the client must ask for it"
+            }
+            Self::InvalidGripSignature => {
+                "no key verifies `Grip-Sig`: compare `verify_key` with the proxy's key, and the clocks"
+            }
+            Self::NotProxied => {
+                "`require_grip_proxy` is set, and the request has no `Grip-Sig`: send it through the proxy"
+            }
+            Self::InvalidLastEventId => "`Last-Event-ID` is `error`: connect without it",
+            Self::NoChannels => {
+                "the request names no channel: check the route's parameters and what the handler returns"
+            }
+            Self::TooManyChannels(limit) => {
+                return write!(f, "{}", ChannelsError::TooMany { limit: *limit });
+            }
+            _ => return f.write_str(self.body_text().trim_end()),
+        })
     }
 }
 
@@ -151,5 +169,82 @@ impl IntoResponse for Error {
         let _ = kind;
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         (status, "Internal Server Error\n").into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::EventStream;
+
+    #[test]
+    fn a_refusal_says_more_to_the_log_than_to_the_client() {
+        let table = [
+            (
+                Rejection::NotAcceptable,
+                "Not Acceptable.\n",
+                "must ask for it",
+            ),
+            (
+                Rejection::InvalidGripSignature,
+                "GRIP Signature Invalid.\n",
+                "compare `verify_key`",
+            ),
+            (
+                Rejection::NotProxied,
+                "Not Implemented.\n",
+                "`require_grip_proxy` is set",
+            ),
+            (
+                Rejection::InvalidLastEventId,
+                "last-event-id header may not be 'error'.\n",
+                "connect without it",
+            ),
+            (
+                Rejection::NoChannels,
+                "No specified channels.\n",
+                "check the route's parameters",
+            ),
+            (
+                Rejection::TooManyChannels(9),
+                "more than 9 channels\n",
+                "`Limits::channels_per_subscription`",
+            ),
+            (
+                Rejection::InvalidPath("reason".into()),
+                "reason\n",
+                "reason",
+            ),
+            (
+                Rejection::MissingEventStream,
+                "no EventStream found: add `.layer(Extension(event_stream))` \
+                 to the router, or call `registry::get_or_init(registry::DEFAULT_NAME, ..)`\n",
+                "add `.layer(Extension(event_stream))`",
+            ),
+        ];
+        for (rejection, body, part) in table {
+            assert_eq!(rejection.body_text(), body);
+            assert!(rejection.to_string().contains(part), "{rejection}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_outside_of_requests_names_the_limit() {
+        let limits = crate::Limits::new()
+            .subscriptions(1)
+            .subscriptions_per_channel(1);
+        let es = EventStream::builder().limits(limits).build().unwrap();
+        let _first = es.subscribe(["a"]).unwrap();
+        let refused = |es: &EventStream| es.subscribe(["a"]).unwrap_err().to_string();
+        assert!(
+            refused(&es).ends_with("see `Limits::subscriptions`"),
+            "{}",
+            refused(&es)
+        );
+        es.close();
+        assert_eq!(
+            refused(&es),
+            "the stream is closed: `EventStream::close` was called"
+        );
     }
 }

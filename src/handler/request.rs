@@ -2,10 +2,15 @@
 
 use super::{IntoChannels, Rejection, direct};
 use crate::{
-    EventStream, channel::Channels, event_stream::Inner, feed::Feed, sse, stream::OpenStream,
+    EventStream,
+    channel::Channels,
+    event_stream::Inner,
+    feed::Feed,
+    sse,
+    stream::{Guard, OpenStream},
 };
 use axum::{
-    extract::{FromRequestParts, RawPathParams},
+    extract::{FromRequestParts, RawPathParams, rejection::RawPathParamsRejection},
     response::Response,
 };
 use http::{
@@ -13,6 +18,7 @@ use http::{
     header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
+use std::{fmt, sync::Arc};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const GRIP_SIG: HeaderName = HeaderName::from_static("grip-sig");
@@ -44,13 +50,18 @@ pub enum Delivery {
 ///     es.respond(&request, room).await
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StreamRequest {
     head: bool,
     may_leave: bool,
     last_event_id: Option<String>,
     grip_sig: Option<HeaderValue>,
     parameters: Vec<(String, String)>,
+    #[cfg(feature = "grip")]
+    proxy: super::proxied::Asked,
+    /// The whole request, for hooks.
+    parts: Option<Arc<Parts>>,
+    guard: Option<Guard>,
     /// What a stream has made of the signature: checking it again would give the same.
     negotiated: Option<(EventStream, Delivery)>,
 }
@@ -67,18 +78,16 @@ impl StreamRequest {
             last_event_id: last_event_id(parts),
             grip_sig: parts.headers.get(GRIP_SIG).cloned(),
             parameters: Vec::new(),
+            #[cfg(feature = "grip")]
+            proxy: super::proxied::Asked::new(parts),
+            parts: None,
+            guard: None,
             negotiated: None,
         })
     }
 
     pub(crate) async fn read_parameters(&mut self, parts: &mut Parts) -> Result<(), Rejection> {
-        let parameters = RawPathParams::from_request_parts(parts, &()).await;
-        let parameters = match &parameters {
-            Ok(parameters) => parameters,
-            Err(error) => return Err(Rejection::InvalidPath(error.body_text())),
-        };
-        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-        self.parameters = parameters.iter().map(owned).collect();
+        self.parameters = parameters(parts).await?;
         Ok(())
     }
 
@@ -87,6 +96,37 @@ impl StreamRequest {
     #[must_use]
     pub fn leaves(mut self, leaves: bool) -> Self {
         self.may_leave &= leaves;
+        self
+    }
+
+    /// Keeps the whole request for the hooks.
+    pub(crate) fn keep(&mut self, parts: &Parts) {
+        self.parts = Some(Arc::new(parts.clone()));
+    }
+
+    /// Gives the stream a value that is dropped when it has ended, whoever holds it by then: a count, an
+    /// entry in a list of who is here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::response::Response;
+    /// use axum_eventstream::{EventStream, Rejection, StreamRequest};
+    ///
+    /// struct Here;
+    /// impl Drop for Here {
+    ///     fn drop(&mut self) {
+    ///         println!("gone");
+    ///     }
+    /// }
+    ///
+    /// async fn events(es: EventStream, request: StreamRequest) -> Result<Response, Rejection> {
+    ///     es.respond(&request.guard(Here), ["room-1"]).await
+    /// }
+    /// ```
+    #[must_use]
+    pub fn guard(mut self, guard: impl Send + Sync + 'static) -> Self {
+        self.guard = Some(Arc::new(guard));
         self
     }
 
@@ -145,12 +185,28 @@ impl StreamRequest {
         Ok(())
     }
 
+    /// The answer to a proxy that follows one of our links: the link says for which channels.
+    #[cfg(feature = "grip")]
+    pub(crate) fn follow_link(
+        &self,
+        event_stream: &EventStream,
+    ) -> Option<Result<Response, Rejection>> {
+        let inner = event_stream.inner();
+        let is_proxied = self.delivery(event_stream).ok()? == Delivery::Proxied;
+        let answer = self.proxy.follow_link(inner, is_proxied && !self.head)?;
+        Some(self.check(inner, Delivery::Proxied).and(answer))
+    }
+
     /// Answers with a stream on `channels`.
     pub(crate) fn respond(
         &self,
         event_stream: &EventStream,
         channels: impl IntoChannels,
     ) -> Result<Response, Rejection> {
+        #[cfg(feature = "grip")]
+        if let Some(answer) = self.follow_link(event_stream) {
+            return answer;
+        }
         let inner = event_stream.inner();
         let delivery = self.delivery(event_stream)?;
         self.check(inner, delivery)?;
@@ -162,24 +218,55 @@ impl StreamRequest {
                 Ok(direct::head())
             }
             (false, Delivery::Direct) => {
-                let feed = Feed::subscribe(&inner.hub, &channels, self.last_event_id())?;
-                let (keep_alive, departures) = (&inner.keep_alive, &inner.departures);
-                let stream = OpenStream::new(feed.opened(), keep_alive.clone(), departures.clone());
+                let stream = self.open(inner, channels)?;
                 Ok(direct::respond(stream, self.may_leave))
             }
             #[cfg(feature = "grip")]
             (false, Delivery::Proxied) => {
                 inner.hub.admits(&channels)?;
-                let Inner {
-                    proxies,
-                    keep_alive,
-                    ..
-                } = inner;
-                Ok(super::proxied::hold(proxies, &channels, keep_alive)?)
+                let start = self.last_event_id();
+                Ok(self.proxy.hold(inner, &channels, start)?)
             }
             #[cfg(not(feature = "grip"))]
             (false, Delivery::Proxied) => Err(Rejection::NotProxied),
         }
+    }
+}
+
+impl StreamRequest {
+    fn open(&self, inner: &Inner, channels: Channels) -> Result<OpenStream, Rejection> {
+        let feed = Feed::subscribe(&inner.hub, &channels, self.last_event_id())?;
+        let feed = feed.opened(inner.lag_policy);
+        let (keep_alive, departures) = (inner.keep_alive.clone(), inner.departures.clone());
+        let parts = self.parts.clone().filter(|_| !inner.hooks.is_empty());
+        let presence = parts.map(|parts| inner.hooks.enter(channels, parts));
+        let stream = OpenStream::new(feed, keep_alive, departures).max_age(inner.max_age);
+        Ok(stream.with(presence, self.guard.clone()))
+    }
+}
+
+/// Headers may hold secrets, so only what is about the stream is shown.
+impl fmt::Debug for StreamRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamRequest")
+            .field("last_event_id", &self.last_event_id)
+            .field("parameters", &self.parameters)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The parameters of the route; none where a router has not matched any, as in a fallback.
+async fn parameters(parts: &mut Parts) -> Result<Vec<(String, String)>, Rejection> {
+    match RawPathParams::from_request_parts(parts, &()).await {
+        Ok(parameters) => {
+            let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+            Ok(parameters.iter().map(owned).collect())
+        }
+        #[cfg(feature = "axum-07")]
+        Err(RawPathParamsRejection::MissingPathParams(_)) => crate::axum07::parameters(parts).await,
+        #[cfg(not(feature = "axum-07"))]
+        Err(RawPathParamsRejection::MissingPathParams(_)) => Ok(Vec::new()),
+        Err(error) => Err(Rejection::InvalidPath(error.body_text())),
     }
 }
 
@@ -204,4 +291,23 @@ fn last_event_id(parts: &Parts) -> Option<String> {
         let found = pairs.find(|(name, _)| name == "lastEventId");
         found.map(|(_, value)| value.into_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{Router, body::Body};
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn a_request_in_a_fallback_has_no_parameters() {
+        async fn events(request: StreamRequest) -> Result<Response, Rejection> {
+            assert_eq!(request.parameter("id"), None);
+            EventStream::new().respond(&request, ["a"]).await
+        }
+        let app: Router = Router::new().fallback(events);
+        let request = http::Request::get("/anywhere").body(Body::empty()).unwrap();
+        let response = app.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), http::StatusCode::OK);
+    }
 }

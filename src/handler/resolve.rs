@@ -22,7 +22,8 @@ use std::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name channels",
     label = "expected a name, several, an `Option` or a `Result` of them",
-    note = "names are `&str`, `String`, `Cow<str>` or `Channel`, or an array, a slice or a `Vec` of them"
+    note = "names are `&str`, `String`, `Cow<str>` or `Channel`, or an array, a slice or a `Vec` of them",
+    note = "a future must be awaited first, in a handler that calls `EventStream::respond`"
 )]
 pub trait IntoChannels {
     /// The names.

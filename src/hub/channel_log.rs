@@ -24,6 +24,8 @@ pub(super) struct Inner {
     /// Readers of this channel, whether they have a seat or not.
     pub(super) subscribers: usize,
     pub(super) delivered: u64,
+    /// Goes up when the readers of the time are to end.
+    pub(super) generation: u64,
     /// The end of the log when all readers were last seen waiting.
     settled: u64,
 }
@@ -35,6 +37,7 @@ impl ChannelLog {
             waiters: Waiters::default(),
             subscribers: 0,
             delivered: 0,
+            generation: 0,
             settled: 0,
         };
         Self {
@@ -51,8 +54,23 @@ impl ChannelLog {
         lock(&self.inner)
     }
 
+    /// The sequence of the last entry there was.
+    pub(super) fn last(&self) -> u64 {
+        let inner = self.lock();
+        inner.log.before(inner.log.end())
+    }
+
     pub(super) fn subscribers(&self) -> usize {
         self.lock().subscribers
+    }
+
+    /// Which readers are to end: those of another generation.
+    pub(super) fn generation(&self) -> u64 {
+        self.lock().generation
+    }
+
+    pub(super) fn end_readers(&self) {
+        self.lock().generation += 1;
     }
 
     /// Readers that are woken and have not read all since.

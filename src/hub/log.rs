@@ -106,6 +106,13 @@ impl Log {
         (sequence >= self.evicted).then(|| self.first + self.entries.partition_point(older) as u64)
     }
 
+    /// The sequence of the entry before the index `next`: the position of a reader there.
+    pub(crate) fn before(&self, next: u64) -> u64 {
+        let index = next.checked_sub(self.first + 1);
+        let entry = index.and_then(|index| self.entries.get(usize::try_from(index).ok()?));
+        entry.map_or(self.evicted, |entry| entry.sequence)
+    }
+
     /// How many entries come after the sequence `head`.
     pub(crate) fn beyond(&self, head: u64) -> u64 {
         let newest = self.entries.iter().rev();
@@ -273,6 +280,7 @@ mod tests {
         for (sequence, index) in [(0, 0), (9, 0), (10, 1), (15, 1), (29, 2), (30, 3), (99, 3)] {
             assert_eq!(log.after(sequence), Some(index), "after {sequence}");
             assert_eq!(log.beyond(sequence), 3 - index, "beyond {sequence}");
+            assert_eq!(log.before(index), [0, 10, 20, 30][index as usize]);
         }
     }
 

@@ -15,11 +15,15 @@ mod channel_log;
 mod log;
 mod order;
 mod reader;
+#[cfg(any(feature = "grip", test))]
+mod recall;
 mod retired;
 mod waiters;
 
 pub(crate) use channel_log::ChannelLog;
 pub(crate) use reader::{Batch, Gap, Read, Reader};
+#[cfg(feature = "grip")]
+pub(crate) use recall::Recall;
 
 use crate::channel::{Channel, Channels};
 use bytes::Bytes;
@@ -27,12 +31,15 @@ use log::Entry;
 use order::Order;
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::*},
     },
     time::Duration,
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 /// What a hub keeps, and how much it allows.
 #[derive(Clone, Debug)]
@@ -56,6 +63,9 @@ pub(crate) struct Hub {
     order: Mutex<Order>,
     head: AtomicU64,
     closed: AtomicBool,
+    drained_by: OnceLock<Instant>,
+    /// The last reader has gone.
+    emptied: Notify,
     counters: Counters,
 }
 
@@ -123,6 +133,8 @@ impl Hub {
             order: Mutex::default(),
             head: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            drained_by: OnceLock::new(),
+            emptied: Notify::new(),
             counters: Counters::default(),
         })
     }
@@ -141,19 +153,24 @@ impl Hub {
         self.config.history
     }
 
-    /// Appends what `seal` makes of the sequence number, and wakes the channel's readers.
+    /// Appends what `seal` makes of the sequence number and that of the channel's entry before, and
+    /// wakes the channel's readers.
     ///
     /// `seal` runs under the order lock: what it does, it does in the order of all publishes.
-    pub(crate) fn append(&self, channel: &Channel, seal: impl FnOnce(u64) -> Bytes) -> Appended {
+    pub(crate) fn append(
+        &self,
+        channel: &Channel,
+        seal: impl FnOnce(u64, u64) -> Bytes,
+    ) -> Appended {
         let now = Instant::now();
         let mut order = lock(&self.order);
         order.expire(now, &self.config);
         let sequence = order.next_sequence();
-        let bytes = seal(sequence);
         let log = match self.config.history {
             true => Some(order.open(channel)),
             false => order.get(channel),
         };
+        let bytes = seal(sequence, log.as_ref().map_or(0, |log| log.last()));
         let Some(log) = log else {
             self.head.store(sequence, Release);
             return Appended {
@@ -200,7 +217,7 @@ impl Hub {
     }
 
     fn admit(&self, order: &Order, channels: &Channels) -> Result<(), Refused> {
-        if self.is_closed() {
+        if self.is_closing() {
             return Err(Refused::Closed);
         }
         if order.subscriptions >= self.config.max_subscriptions {
@@ -221,15 +238,68 @@ impl Hub {
         for (log, seat) in logs {
             order.leave(&log, seat, &self.config);
         }
+        if order.subscriptions == 0 {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Waits until there is no reader, or until the time `by`.
+    pub(crate) async fn empty(&self, by: Instant) {
+        loop {
+            let emptied = self.emptied.notified();
+            let is_empty = lock(&self.order).subscriptions == 0;
+            if is_empty || timeout_at(by, emptied).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Ends every reader once it has read what is ready, and refuses new ones.
     pub(crate) fn close(&self) {
         self.closed.store(true, SeqCst);
         let logs = lock(&self.order).logs();
-        for log in logs {
+        logs.iter().for_each(|log| log.wake());
+    }
+
+    /// Lets every reader know that it should end by then, and refuses new ones. The first call counts.
+    pub(crate) fn drain(&self, by: Instant) {
+        if self.drained_by.set(by).is_ok() {
+            let logs = lock(&self.order).logs();
+            logs.iter().for_each(|log| log.wake());
+        }
+    }
+
+    /// When every reader should have ended, if there is such a time.
+    pub(crate) fn drained_by(&self) -> Option<Instant> {
+        self.drained_by.get().copied()
+    }
+
+    /// Whether readers are about to end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closed() || self.drained_by().is_some()
+    }
+
+    /// Ends the readers of one channel once they have read what is ready.
+    pub(crate) fn close_channel(&self, channel: &Channel) {
+        let log = lock(&self.order).get(channel);
+        if let Some(log) = log {
+            log.end_readers();
             log.wake();
         }
+    }
+
+    /// The channels that have readers, with how many each has.
+    pub(crate) fn channels(&self) -> Vec<(Channel, usize)> {
+        let logs = lock(&self.order).logs();
+        let counted = logs
+            .iter()
+            .map(|log| (log.name().clone(), log.subscribers()));
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// How many readers a channel has.
+    pub(crate) fn subscribers(&self, channel: &Channel) -> usize {
+        lock(&self.order).subscribers(channel)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -42,6 +42,11 @@ impl Order {
         self.logs.get(channel).cloned()
     }
 
+    /// The sequence up to which all entries of a channel without a log are gone.
+    pub(super) fn evicted(&self, channel: &Channel) -> u64 {
+        self.retired.evicted(channel)
+    }
+
     pub(super) fn subscribers(&self, channel: &Channel) -> usize {
         self.logs.get(channel).map_or(0, |log| log.subscribers())
     }

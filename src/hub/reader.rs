@@ -30,6 +30,7 @@ pub(crate) struct Reader {
 struct Cursor {
     log: Arc<ChannelLog>,
     next: u64,
+    generation: u64,
     seat: Option<usize>,
 }
 
@@ -87,8 +88,12 @@ impl Reader {
             }
             let next = found.unwrap_or(end);
             replayed += end - next;
-            let seat = None;
-            Cursor { log, next, seat }
+            Cursor {
+                generation: log.generation(),
+                log,
+                next,
+                seat: None,
+            }
         };
         let cursors = logs.into_iter().map(cursor).collect();
         hub.counters.replayed.fetch_add(replayed, Relaxed);
@@ -164,6 +169,9 @@ impl Reader {
                 gone.push(cursor.log.name().clone());
             }
         }
+        if ready.is_empty() && gone.is_empty() && self.cursors.iter().any(Cursor::is_closed) {
+            return Read::End;
+        }
         if !gone.is_empty() {
             let before = |ready: &Ready| ready.sequence - 1;
             let waiting = ready.iter().map(before).min().unwrap_or(evicted);
@@ -229,6 +237,7 @@ impl Cursor {
     fn read(&mut self, limit: usize, position: &mut u64) -> Read {
         let mut inner = self.log.lock();
         match inner.log.read(self.next, limit) {
+            Ok(None) if inner.generation != self.generation => Read::End,
             Ok(None) => Read::Empty,
             Ok(Some(Piece {
                 bytes,
@@ -250,6 +259,10 @@ impl Cursor {
                 })
             }
         }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.log.generation() != self.generation
     }
 
     /// Adds what is ready up to `head` to `ready`: at least one entry, and no more than `limit` bytes need.
@@ -280,6 +293,9 @@ impl Cursor {
 
     fn wait(&mut self, hub: &Hub, waker: &Waker) -> bool {
         let mut inner = self.log.lock();
+        if inner.generation != self.generation {
+            return false;
+        }
         // An entry beyond the head is in its log before its readers are woken: they will be.
         let head = hub.sequence();
         match inner

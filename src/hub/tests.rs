@@ -37,7 +37,7 @@ fn reader(hub: &Arc<Hub>, names: &[&str], start: Start) -> Reader {
 
 fn publish(hub: &Hub, channel: &str, text: &'static str) -> Appended {
     let channel = Channel::new(channel).unwrap();
-    hub.append(&channel, |_| Bytes::from_static(text.as_bytes()))
+    hub.append(&channel, |_, _| Bytes::from_static(text.as_bytes()))
 }
 
 /// Everything that is ready, as text: gaps as `[channels missed @position]`.
@@ -246,6 +246,62 @@ fn closing_wakes_who_waits() {
 }
 
 #[test]
+fn closing_a_channel_ends_its_readers_of_the_time() {
+    let hub = live();
+    let (count, waker) = waker();
+    let (mut one, mut two, mut other) = (
+        reader(&hub, &["a"], Start::Live),
+        reader(&hub, &["b", "a"], Start::Live),
+        reader(&hub, &["b"], Start::Live),
+    );
+    assert!(one.wait(&waker) && two.wait(&waker));
+    publish(&hub, "a", "1");
+    let channel = |name| Channel::new(name).unwrap();
+    hub.close_channel(&channel("a"));
+    hub.close_channel(&channel("nobody is here"));
+    assert_eq!(count.take(), 2);
+    assert_eq!(
+        [all(&mut one), all(&mut two), all(&mut other)],
+        ["1END", "1END", ""]
+    );
+    assert!(!one.wait(&waker));
+    let mut new = reader(&hub, &["a"], Start::Live);
+    publish(&hub, "a", "2");
+    assert_eq!(all(&mut new), "2", "the channel itself goes on");
+}
+
+#[test]
+fn who_reads_what_is_known() {
+    let hub = hub(|_| ());
+    publish(&hub, "only history", "1");
+    let _readers = [
+        reader(&hub, &["a", "b"], Start::Live),
+        reader(&hub, &["a"], Start::Live),
+    ];
+    let channel = |name| Channel::new(name).unwrap();
+    let mut channels = hub.channels();
+    channels.sort();
+    assert_eq!(channels, [(channel("a"), 2), (channel("b"), 1)]);
+    assert_eq!(hub.subscribers(&channel("a")), 2);
+    assert_eq!(hub.subscribers(&channel("c")), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_wakes_who_waits_and_refuses_new_readers() {
+    let hub = live();
+    let (count, waker) = waker();
+    let mut reader = reader(&hub, &["a"], Start::Live);
+    assert!(reader.wait(&waker));
+    let by = Instant::now() + Duration::from_secs(9);
+    hub.drain(by);
+    assert_eq!((count.take(), hub.drained_by()), (1, Some(by)));
+    let refused = hub.subscribe(&channels(&["a"]), Start::Live).unwrap_err();
+    assert_eq!(refused, Refused::Closed);
+    publish(&hub, "a", "1");
+    assert_eq!(all(&mut reader), "1", "events go on until then");
+}
+
+#[test]
 fn subscriptions_are_limited_in_all_and_on_each_channel() {
     let hub = hub(|config| {
         config.max_subscriptions = 3;
@@ -407,7 +463,7 @@ fn many_threads_make_one_order() {
             let (hub, channel) = (hub.clone(), Channel::new(name).unwrap());
             std::thread::spawn(move || {
                 for _ in 0..EACH {
-                    let seal = |sequence: u64| Bytes::from(format!("{sequence}\n"));
+                    let seal = |sequence: u64, _| Bytes::from(format!("{sequence}\n"));
                     hub.append(&channel, seal);
                 }
             })
@@ -420,4 +476,85 @@ fn many_threads_make_one_order() {
     text += &all(&mut reader);
     let sequences: Vec<usize> = text.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(sequences, (1..=4 * EACH).collect::<Vec<_>>());
+}
+
+/// What is recalled of `wanted` with `limit`, as `text | positions | gone`.
+fn recall(hub: &Hub, wanted: &[(&str, Option<u64>)], limit: usize) -> String {
+    let channel = |(name, after): &(&str, _)| (Channel::new(name).unwrap(), *after);
+    let wanted: Vec<_> = wanted.iter().map(channel).collect();
+    let recall = hub.recall(&wanted, limit);
+    let gone: Vec<_> = recall.gone.iter().map(|channel| channel.as_str()).collect();
+    let text = String::from_utf8_lossy(&recall.bytes);
+    let more = if recall.more { ".." } else { "" };
+    format!(
+        "{text}{more} | {:?} @{} | {gone:?}",
+        recall.positions, recall.position
+    )
+}
+
+#[test]
+fn what_followed_a_position_is_recalled_in_order() {
+    let hub = hub(|_| ());
+    for (channel, text) in [("a", "1"), ("b", "2"), ("a", "3"), ("b", "4")] {
+        publish(&hub, channel, text);
+    }
+    let all = |a, b| recall(&hub, &[("a", a), ("b", b)], LIMIT);
+    assert_eq!(all(Some(0), Some(0)), "1234 | [3, 4] @4 | []");
+    assert_eq!(all(Some(1), Some(2)), "34 | [3, 4] @4 | []");
+    assert_eq!(all(Some(4), Some(4)), " | [3, 4] @4 | []");
+    assert_eq!(all(None, Some(2)), r#"4 | [3, 4] @4 | ["a"]"#);
+    assert_eq!(
+        all(Some(5), Some(2)),
+        r#"4 | [3, 4] @4 | ["a"]"#,
+        "from the future"
+    );
+    assert_eq!(recall(&hub, &[("never", Some(2))], LIMIT), " | [0] @4 | []");
+}
+
+#[test]
+fn what_is_recalled_comes_in_pages() {
+    let hub = hub(|_| ());
+    for (channel, text) in [("a", "11"), ("b", "22"), ("a", "33"), ("b", "44")] {
+        publish(&hub, channel, text);
+    }
+    let page = |a, b| recall(&hub, &[("a", Some(a)), ("b", Some(b))], 4);
+    assert_eq!(page(0, 0), "1122.. | [1, 2] @2 | []");
+    assert_eq!(page(1, 2), "3344 | [3, 4] @4 | []");
+    assert_eq!(
+        recall(&hub, &[("a", Some(0)), ("b", Some(2))], 1),
+        "11.. | [1, 2] @1 | []"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recall_knows_what_is_gone() {
+    let hub = hub(|config| config.events = 2);
+    for text in ["1", "2", "3"] {
+        publish(&hub, "a", text);
+    }
+    assert_eq!(
+        recall(&hub, &[("a", Some(0))], LIMIT),
+        r#" | [3] @3 | ["a"]"#
+    );
+    assert_eq!(recall(&hub, &[("a", Some(1))], LIMIT), "23 | [3] @3 | []");
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(hub.counts().bytes, 0);
+    assert_eq!(
+        recall(&hub, &[("a", Some(2))], LIMIT),
+        r#" | [3] @3 | ["a"]"#
+    );
+    assert_eq!(recall(&hub, &[("a", Some(3))], LIMIT), " | [3] @3 | []");
+}
+
+#[test]
+fn an_append_knows_the_one_before_on_its_channel() {
+    let hub = hub(|_| ());
+    let mut seen = Vec::new();
+    for name in ["a", "b", "a", "a", "b"] {
+        hub.append(&Channel::new(name).unwrap(), |sequence, previous| {
+            seen.push((sequence, previous));
+            Bytes::from_static(b"x")
+        });
+    }
+    assert_eq!(seen, [(1, 0), (2, 0), (3, 1), (4, 3), (5, 2)]);
 }

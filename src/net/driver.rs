@@ -40,6 +40,9 @@ const TURN: usize = 32;
 /// Keep-alives and blocked clients are looked after at least this often.
 const TICK: Duration = Duration::from_secs(1);
 
+/// And at most this often.
+const SHORTEST_TICK: Duration = Duration::from_millis(5);
+
 /// A listener's drivers, started with the first stream that leaves.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -105,6 +108,7 @@ struct Driver {
     followed: HashMap<usize, usize>,
     chunks: Chunks,
     tick: Duration,
+    next_tick: Instant,
     sent: usize,
 }
 
@@ -146,17 +150,17 @@ impl Driver {
             followed: HashMap::new(),
             chunks: Chunks::default(),
             tick: TICK,
+            next_tick: Instant::now(),
             sent: 0,
         }
     }
 
     async fn run(mut self) {
         let mut news = News::default();
-        let mut next_tick = Instant::now();
         while !(self.sockets.is_empty() && self.inbox.is_closed()) {
             match self.sockets.is_empty() {
                 true => self.inbox.wait().await,
-                false => _ = timeout_at(next_tick, self.inbox.wait()).await,
+                false => _ = timeout_at(self.next_tick, self.inbox.wait()).await,
             }
             self.inbox.take(&mut news);
             for arrival in news.arrivals.drain(..) {
@@ -171,9 +175,9 @@ impl Driver {
                 self.breathe().await;
             }
             let now = Instant::now();
-            if now >= next_tick {
+            if now >= self.next_tick {
+                self.next_tick = now + self.tick;
                 self.look_after_all(now).await;
-                next_tick = now + self.tick;
             }
             self.chunks.clear();
         }
@@ -189,11 +193,11 @@ impl Driver {
 
     fn arrive(&mut self, Arrival { tcp, stream }: Arrival) {
         self.tick = self.tick.min(stream.interval() / 8);
-        self.tick = self.tick.max(Duration::from_millis(5));
+        self.tick = self.tick.max(SHORTEST_TICK);
         let key = self.sockets.vacant_key();
         let waker = Waker::from(Arc::new(OfSocket(self.inbox.clone(), key)));
-        let hub = stream.feed.hub().clone();
-        let logs: Vec<_> = stream.feed.logs().cloned().collect();
+        let hub = stream.feed().hub().clone();
+        let logs: Vec<_> = stream.feed().logs().cloned().collect();
         let place = |log| self.join(&hub, log, key);
         let places = logs.into_iter().map(place).collect();
         let socket = Socket::new(tcp, stream, waker);
@@ -249,6 +253,10 @@ impl Driver {
             }
             self.breathe().await;
         }
+        let followed = self.channels.get(channel);
+        if followed.is_some_and(|followed| followed.hub.is_closing()) {
+            self.tick_at(now);
+        }
         self.wait(channel, end);
     }
 
@@ -295,11 +303,20 @@ impl Driver {
             let Some(Seated { socket, .. }) = self.sockets.get_mut(key) else {
                 continue;
             };
+            let wakes_at = socket.wakes_at();
             if socket.tick(&mut self.chunks, now, self.patience) == State::Gone {
                 self.remove(key);
+            } else {
+                self.tick_at(wakes_at);
             }
             self.breathe().await;
         }
+    }
+
+    /// Looks after all at the time `at` at the latest, but not more often than is good.
+    fn tick_at(&mut self, at: Instant) {
+        let at = at.max(Instant::now() + SHORTEST_TICK);
+        self.next_tick = self.next_tick.min(at);
     }
 
     fn remove(&mut self, key: usize) {

@@ -9,7 +9,7 @@ use socket2::{SockRef, TcpKeepalive};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
 
-/// A listener for `axum::serve` whose event streams leave the HTTP server: see the [module](self).
+/// A listener for `axum::serve` whose event streams leave the HTTP server: see the [module](crate::net).
 ///
 /// It wraps any listener for TCP, such as a `TcpListener` or what `ListenerExt::tap_io` makes of it.
 ///

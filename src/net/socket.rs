@@ -1,10 +1,7 @@
 //! A stream with its socket: what a driver does with one client.
 
 use super::chunk::{self, Chunks};
-use crate::{
-    feed::Next,
-    stream::{FRAME, OpenStream},
-};
+use crate::{feed::Next, stream::OpenStream};
 use bytes::Bytes;
 use std::{
     io::ErrorKind,
@@ -24,7 +21,7 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Socket {
     tcp: TcpStream,
-    pub(super) stream: OpenStream,
+    stream: OpenStream,
     waker: Waker,
     /// What is left of a chunk that the kernel took only a part of.
     rest: Bytes,
@@ -63,6 +60,11 @@ impl Socket {
         self.blocked.is_some()
     }
 
+    /// When there is something to send even without news.
+    pub(super) fn wakes_at(&self) -> Instant {
+        self.stream.wakes_at()
+    }
+
     /// Sends all that is ready.
     pub(super) fn send(&mut self, chunks: &mut Chunks, now: Instant) -> State {
         loop {
@@ -72,11 +74,8 @@ impl Socket {
                 State::Idle => {}
                 other => return other,
             }
-            match self.stream.feed.next(FRAME) {
-                Next::Frame { bytes, .. } => {
-                    self.stream.touch(now);
-                    self.rest = chunks.get(bytes);
-                }
+            match self.stream.next(now) {
+                Next::Frame { bytes, .. } => self.rest = chunks.get(bytes),
                 Next::Empty => return State::Idle,
                 Next::End => {
                     self.ended = true;
@@ -141,23 +140,21 @@ impl Socket {
         State::Again
     }
 
-    /// Sends a keep-alive if one is due. A client that has taken nothing for `patience` is gone.
+    /// Sends what is due by the clock. A client that has taken nothing for `patience` is gone.
     pub(super) fn tick(&mut self, chunks: &mut Chunks, now: Instant, patience: Duration) -> State {
-        if let Some(since) = self.blocked {
-            let patience = match self.stream.feed.is_closed() {
-                true => patience.min(LAST_PATIENCE),
-                false => patience,
+        let Some(since) = self.blocked else {
+            return match self.stream.wakes_at() <= now {
+                true => self.send(chunks, now),
+                false => State::Idle,
             };
-            return match now.saturating_duration_since(since) >= patience {
-                true => State::Gone,
-                false => State::Blocked,
-            };
+        };
+        let patience = match self.stream.feed().hub().is_closing() {
+            true => patience.min(LAST_PATIENCE),
+            false => patience,
+        };
+        match now.saturating_duration_since(since) >= patience {
+            true => State::Gone,
+            false => State::Blocked,
         }
-        if self.stream.due() > now {
-            return State::Idle;
-        }
-        self.stream.touch(now);
-        self.rest = chunks.get(self.stream.keep_alive().clone());
-        self.send(chunks, now)
     }
 }

@@ -4,6 +4,8 @@ mod channel;
 #[cfg(feature = "grip")]
 pub(crate) mod grip;
 #[cfg(feature = "grip")]
+pub(crate) mod links;
+#[cfg(feature = "grip")]
 mod proxies;
 #[cfg(not(feature = "grip"))]
 #[path = "no_proxies.rs"]

@@ -1,6 +1,8 @@
 //! Without the feature `grip` there are no proxies.
 
-use crate::{Channel, Error, Rejection, Stats, builder::EventStreamBuilder, handler::Delivery};
+use crate::{
+    Channel, Error, LastEventId, Rejection, Stats, builder::EventStreamBuilder, handler::Delivery,
+};
 use bytes::Bytes;
 use http::HeaderValue;
 
@@ -14,16 +16,16 @@ pub(crate) struct Proxies;
 pub(crate) struct InFlight;
 
 impl ProxiesBuilder {
-    pub(crate) fn build(self) -> Result<Proxies, Error> {
+    pub(crate) fn is_empty(&self) -> bool {
+        true
+    }
+
+    pub(crate) fn build(self, _history: bool) -> Result<Proxies, Error> {
         Ok(Proxies)
     }
 }
 
 impl Proxies {
-    pub(crate) fn is_empty(&self) -> bool {
-        true
-    }
-
     pub(crate) fn are_required(&self) -> bool {
         false
     }
@@ -32,7 +34,17 @@ impl Proxies {
         Ok(Delivery::Direct)
     }
 
-    pub(crate) fn enqueue(&self, _channel: &Channel, _bytes: &Bytes) -> InFlight {
+    pub(crate) fn enqueue(
+        &self,
+        _channel: &Channel,
+        _bytes: &Bytes,
+        _id: LastEventId,
+        _previous: LastEventId,
+    ) -> InFlight {
+        InFlight
+    }
+
+    pub(crate) fn close_channel(&self, _channel: &Channel) -> InFlight {
         InFlight
     }
 
@@ -52,7 +64,7 @@ impl EventStreamBuilder {
     pub(crate) fn env(self, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
         match variable("GRIP_URL").filter(|url| !url.trim().is_empty()) {
             Some(_) => Err(Error::config(
-                "GRIP_URL is set, but axum-eventstream was built without its feature `grip`",
+                "GRIP_URL is set, but axum-eventstream was built without its feature `grip`: switch it on, or unset the variable",
             )),
             None => Ok(self),
         }

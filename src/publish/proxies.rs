@@ -1,8 +1,9 @@
 //! The proxies of an `EventStream`: what it publishes to, whose requests it takes for proxied, and the
 //! prefix that channels have there. This is the one place where the prefix is applied.
 
+use super::links::{LinkSettings, Links};
 use crate::{
-    Channel, Error, Rejection, Stats,
+    Channel, Error, ErrorKind, LastEventId, Rejection, Stats,
     builder::EventStreamBuilder,
     excerpt::excerpt,
     grip::{GripConfig, Item, Key, Publisher},
@@ -11,7 +12,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::HeaderValue;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 const DEFAULT_PREFIX: &str = "events-";
 
@@ -20,6 +21,8 @@ pub(crate) struct Proxies {
     publisher: Option<Publisher>,
     prefix: String,
     required: bool,
+    /// With history, for what a proxy has missed.
+    links: Option<Links>,
 }
 
 /// A publish that the proxies have not all answered.
@@ -27,10 +30,6 @@ pub(crate) struct Proxies {
 pub(crate) struct InFlight(Option<Ticket>);
 
 impl Proxies {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.publisher.is_none()
-    }
-
     pub(crate) fn are_required(&self) -> bool {
         self.required
     }
@@ -52,11 +51,35 @@ impl Proxies {
         }
     }
 
-    /// Queues an event for all proxies: does not wait.
-    pub(crate) fn enqueue(&self, channel: &Channel, bytes: &Bytes) -> InFlight {
-        let item = || Item::stream(self.name(channel), bytes.clone());
+    /// The links for what a proxy has missed, if there is history to take that from.
+    pub(crate) fn links(&self) -> Option<&Links> {
+        self.links.as_ref()
+    }
+
+    /// Queues an event for all proxies: does not wait. With history, a proxy that does not have the
+    /// `previous` event of the channel asks for it.
+    pub(crate) fn enqueue(
+        &self,
+        channel: &Channel,
+        bytes: &Bytes,
+        id: LastEventId,
+        previous: LastEventId,
+    ) -> InFlight {
+        let item = || {
+            let item = Item::stream(self.name(channel), bytes.clone());
+            match self.links {
+                Some(_) => item.id(id.to_string()).prev_id(previous.to_string()),
+                None => item,
+            }
+        };
         let publisher = self.publisher.as_ref();
         InFlight(publisher.map(|publisher| publisher.enqueue(item())))
+    }
+
+    /// Queues the end of all streams that the proxies hold on this channel.
+    pub(crate) fn close_channel(&self, channel: &Channel) -> InFlight {
+        let publisher = self.publisher.as_ref();
+        InFlight(publisher.map(|publisher| publisher.enqueue(Item::close(self.name(channel)))))
     }
 
     pub(crate) fn count(&self, mut stats: Stats) -> Stats {
@@ -72,7 +95,10 @@ impl Proxies {
 impl InFlight {
     pub(crate) async fn wait(self) -> Result<(), Error> {
         match self.0 {
-            Some(ticket) => Ok(ticket.wait().await?),
+            Some(ticket) => ticket.wait().await.map_err(|error| {
+                let text = format!("subscribers in this process have the event, but {error}");
+                Error::new(ErrorKind::Publish, text).caused_by(error)
+            }),
             None => Ok(()),
         }
     }
@@ -82,7 +108,8 @@ impl InFlight {
 /// by white space), a [`GripConfig`], an array, a slice or a `Vec` of these, or a ready [`Publisher`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which GRIP proxies to use",
-    note = "give the text of a GRIP_URL, a `GripConfig`, an array or a `Vec` of these, or a `grip::Publisher`"
+    label = "expected the text of a GRIP_URL, or several",
+    note = "proxies are text, a `GripConfig`, an array, a slice or a `Vec` of these, or a `grip::Publisher`"
 )]
 pub trait IntoProxies {
     #[doc(hidden)]
@@ -154,6 +181,7 @@ pub(crate) struct ProxiesBuilder {
     source: Option<ProxySource>,
     prefix: String,
     required: bool,
+    links: LinkSettings,
 }
 
 impl Default for ProxiesBuilder {
@@ -162,18 +190,27 @@ impl Default for ProxiesBuilder {
             source: None,
             prefix: DEFAULT_PREFIX.to_owned(),
             required: false,
+            links: LinkSettings::default(),
         }
     }
 }
 
 impl ProxiesBuilder {
-    pub(crate) fn build(self) -> Result<Proxies, Error> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.source.is_none()
+    }
+
+    pub(crate) fn build(self, history: bool) -> Result<Proxies, Error> {
         let Self {
             source,
             prefix,
             required,
+            links,
         } = self;
         check_prefix(&prefix)?;
+        let secret = source.as_ref().and_then(ProxySource::secret);
+        let links = Links::new(links, secret.as_ref())?;
+        let links = (history && source.is_some()).then_some(links);
         let publisher = source.map(ProxySource::build).transpose()?;
         if required && publisher.is_none() {
             return Err(Error::config(
@@ -184,11 +221,17 @@ impl ProxiesBuilder {
             publisher,
             prefix,
             required,
+            links,
         })
     }
 }
 
 impl ProxySource {
+    /// What all instances of the application know, if anything.
+    fn secret(&self) -> Option<Key> {
+        self.configs.iter().find_map(|config| config.key.clone())
+    }
+
     fn build(self) -> Result<Publisher, Error> {
         let Self {
             configs,
@@ -217,7 +260,7 @@ fn check_prefix(prefix: &str) -> Result<(), Error> {
     if prefix.contains(forbidden) || prefix.starts_with(char::is_whitespace) {
         let prefix = excerpt(prefix);
         return Err(Error::config(format!(
-            "the GRIP prefix {prefix} begins with white space or has a control character, a comma or a semicolon"
+            "the GRIP prefix {prefix} begins with white space or has a control character, a comma or a semicolon, which GRIP cannot quote"
         )));
     }
     Ok(())
@@ -259,6 +302,65 @@ impl EventStreamBuilder {
     /// Sets whether requests that did not come through a proxy are refused with 501.
     pub fn require_grip_proxy(mut self, required: bool) -> Self {
         self.proxies.required = required;
+        self
+    }
+
+    /// Sets what the path of a link for missed events begins with, for a proxy whose routes rewrite paths:
+    /// the part that it removes. Nothing by default.
+    ///
+    /// Links are for history with proxies: a proxy that sees a gap asks for what it has missed.
+    pub fn grip_link_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.proxies.links.prefix = prefix.into();
+        self
+    }
+
+    /// Sets the path, as the proxy's clients see it, of a route with
+    /// [`EventStream::link_handler`](crate::EventStream::link_handler) that all links for missed events lead to. By default they lead
+    /// to the route of the stream.
+    ///
+    /// It is needed where a handler of one's own decides who may listen: the proxy asks without
+    /// the client's cookies. The link itself says, signed, what the client was allowed to hear.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use axum_eventstream::{EventStream, History};
+    ///
+    /// # fn main() -> Result<(), axum_eventstream::Error> {
+    /// let es = EventStream::builder()
+    ///     .grip("http://localhost:5561")
+    ///     .history(History::memory())
+    ///     .grip_link_path("/missed")
+    ///     .build()?;
+    /// let app: Router = Router::new().route("/missed", get(es.link_handler()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn grip_link_path(mut self, path: impl Into<String>) -> Self {
+        self.proxies.links.path = Some(path.into());
+        self
+    }
+
+    /// Sets the key that links for missed events are signed with. By default it is derived from
+    /// the first proxy's `key`, which all instances share; where there is none it is random, and
+    /// links end with the process.
+    pub fn grip_link_key(mut self, key: impl Into<Key>) -> Self {
+        self.proxies.links.key = Some(key.into());
+        self
+    }
+
+    /// Sets for how long a link for missed events is valid: a day by default. A stream whose link has
+    /// expired ends when the proxy uses it, and the client has to ask anew.
+    pub fn grip_link_valid_for(mut self, time: Duration) -> Self {
+        self.proxies.links.valid_for = time;
+        self
+    }
+
+    /// Sets after how long without an event a proxy asks whether it has missed one: 120 seconds by
+    /// default. Each idle stream is a request in this time.
+    pub fn grip_poll(mut self, interval: Duration) -> Self {
+        self.proxies.links.poll = interval;
         self
     }
 

@@ -1,5 +1,7 @@
 //! The events that a stream sends of itself.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::json;
 
@@ -20,6 +22,11 @@ pub(crate) fn stream_open(id: Option<LastEventId>) -> Bytes {
 /// What an idle stream sends.
 pub(crate) fn keep_alive() -> Bytes {
     Bytes::from_static(KEEP_ALIVE)
+}
+
+/// Tells a client how long to wait before it comes back, and dispatches nothing.
+pub(crate) fn retry(wait: Duration) -> Bytes {
+    format!("retry: {}\n\n", wait.as_millis()).into()
 }
 
 /// A comment, which clients do not see.
@@ -56,6 +63,7 @@ mod tests {
                 "event: stream-open\ndata: \nid: 0000000000ab-3\n\n",
             ),
             (keep_alive(), "event: keep-alive\ndata: \n\n"),
+            (retry(Duration::from_micros(1_234_567)), "retry: 1234\n\n"),
             (comment(""), ":\n\n"),
             (comment("a\r\nb\rc\n"), ":a\n:b\n:c\n:\n\n"),
             (

@@ -1,4 +1,5 @@
 //! A client that shows what is on the wire: heads as they are, bodies as they come.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! A private Pushpin: its own ports and folder, and gone with all its processes when it is dropped.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

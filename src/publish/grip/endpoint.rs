@@ -97,7 +97,7 @@ fn check_url(url: &Url) -> Result<(), &'static str> {
     }
     let tls = cfg!(any(feature = "rustls", feature = "native-tls"));
     if url.scheme() == "https" && !tls {
-        return Err("https needs the feature `rustls` or `native-tls`");
+        return Err("https needs the feature `rustls` or `native-tls` of axum-eventstream");
     }
     Ok(())
 }
@@ -207,7 +207,7 @@ mod tests {
         let table = [
             (
                 uri("nonsense"),
-                "(not shown, it may hold a key): is not a URL",
+                "(not shown, it may hold a key): is not a URL such as `http://localhost:5561`",
             ),
             (
                 uri("unix:/x"),
@@ -247,7 +247,7 @@ mod tests {
             );
         } else {
             let expected = "GRIP control URI `https://api.fastly.com/service/id`: \
-                            https needs the feature `rustls` or `native-tls`";
+                            https needs the feature `rustls` or `native-tls` of axum-eventstream";
             assert_eq!(https.err().unwrap().to_string(), expected);
         }
     }

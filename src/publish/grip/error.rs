@@ -77,7 +77,11 @@ impl EndpointFailure {
 
 impl fmt::Display for EndpointFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.endpoint, self.failure.message)
+        write!(f, "{}: {}", self.endpoint, self.failure.message)?;
+        match self.failure.kind.advice() {
+            Some(advice) => write!(f, " ({advice})"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -101,6 +105,32 @@ pub enum FailureKind {
     Runtime,
     /// The authorization could not be signed.
     Authorization,
+}
+
+impl FailureKind {
+    /// What to do about it.
+    fn advice(self) -> Option<&'static str> {
+        use StatusCode as S;
+        match self {
+            Self::Connect => Some("does the proxy run, and is this its control port?"),
+            Self::Status(S::UNAUTHORIZED | S::FORBIDDEN) => {
+                Some("check `key`, `control_iss`, `user` and `pass`")
+            }
+            Self::Status(S::NOT_FOUND | S::METHOD_NOT_ALLOWED) => {
+                Some("is this the control URI, and not one for clients?")
+            }
+            Self::Status(status) if status.is_redirection() => {
+                Some("name the address behind the redirect: none is followed")
+            }
+            Self::Timeout => Some("the proxy may have the item all the same"),
+            Self::QueueFull => {
+                Some("wait for each publish, or raise `queue_limit` and `queue_bytes`")
+            }
+            Self::TooLarge => Some("publish a link to the data instead"),
+            Self::Runtime => Some("publish in a tokio runtime that lasts"),
+            Self::Transport | Self::Status(_) | Self::Authorization => None,
+        }
+    }
 }
 
 /// A failure, shared by the items of a batch.
@@ -137,5 +167,43 @@ impl Failure {
     pub(super) fn is_about_content(&self) -> bool {
         let content = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE];
         matches!(self.kind, FailureKind::Status(status) if content.contains(&status))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_to_do() {
+        let status = |code| FailureKind::Status(StatusCode::from_u16(code).unwrap());
+        let table = [
+            (
+                FailureKind::Connect,
+                "e: m (does the proxy run, and is this its control port?)",
+            ),
+            (
+                status(401),
+                "e: m (check `key`, `control_iss`, `user` and `pass`)",
+            ),
+            (
+                status(404),
+                "e: m (is this the control URI, and not one for clients?)",
+            ),
+            (
+                status(302),
+                "e: m (name the address behind the redirect: none is followed)",
+            ),
+            (status(500), "e: m"),
+            (
+                FailureKind::Timeout,
+                "e: m (the proxy may have the item all the same)",
+            ),
+        ];
+        for (kind, expected) in table {
+            let (endpoint, failure) = ("e".into(), Failure::new(kind, "m"));
+            let failure = EndpointFailure { endpoint, failure };
+            assert_eq!(failure.to_string(), expected);
+        }
     }
 }

@@ -220,7 +220,9 @@ impl PublisherBuilder {
             )));
         }
         if items == 0 || bytes == 0 {
-            return Err(Error::config("the publish queue has room for nothing"));
+            return Err(Error::config(
+                "the publish queue has room for nothing: `queue_limit` and `queue_bytes` must be 1 at least",
+            ));
         }
         let client = endpoint::client()?;
         let endpoint = |config| Endpoint::new(config, self.limits, client.clone()).map(Arc::new);
@@ -272,7 +274,7 @@ impl Pending {
         item: Arc<Item>,
     ) -> Result<(oneshot::Receiver<Outcome>, Instant), Failure> {
         let runtime = Handle::try_current()
-            .map_err(|_| Failure::new(FailureKind::Runtime, "publishing needs a tokio runtime"))?;
+            .map_err(|_| Failure::new(FailureKind::Runtime, "there is no tokio runtime here"))?;
         let queued = endpoint.queue.push(item)?;
         if queued.is_first {
             runtime.spawn(Drain::new(Arc::clone(endpoint)).run());

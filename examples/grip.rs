@@ -1,0 +1,74 @@
+//! The same routes direct, and behind a GRIP proxy: the request decides.
+//!
+//! Run with: `cargo run --example grip`: every client is held by this process.
+//!
+//! Behind Pushpin:
+//!
+//! ```sh
+//! sudo apt-get install pushpin
+//! echo '* localhost:3000' | sudo tee /etc/pushpin/routes
+//! sudo service zurl restart; sudo service pushpin restart
+//! GRIP_URL='http://localhost:5561?verify-key=changeme' cargo run --example grip
+//! ```
+//!
+//! Pushpin takes requests on port 7999, forwards them to port 3000, and takes events on port 5561.
+//! `changeme` is the `sig_key` of `/etc/pushpin/pushpin.conf`: requests that are not signed by it get 403.
+//!
+//! Try: `curl -N localhost:7999/rooms/red` (held by Pushpin), `curl -N localhost:3000/rooms/red` (direct)
+//! and: `curl localhost:3000/rooms/red -d hello`: both have the event.
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::get,
+    serve::ListenerExt,
+};
+use axum_eventstream::{Error, ErrorKind, Event, EventStream};
+use std::{env, error};
+use tokio::{net::TcpListener, signal};
+
+async fn send(
+    State(es): State<EventStream>,
+    Path(room): Path<String>,
+    text: String,
+) -> Result<String, (StatusCode, String)> {
+    let answer = |error: Error| match error.kind() {
+        ErrorKind::InvalidChannel => (StatusCode::BAD_REQUEST, error.to_string()),
+        _ => (StatusCode::BAD_GATEWAY, error.to_string()),
+    };
+    let event = Event::text("message", text).expect("the name is valid");
+    let published = es.publish_event(format!("room-{room}"), event).await;
+    let here = published.map_err(answer)?.subscribers;
+    Ok(format!("published, {here} clients are held here\n"))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn error::Error>> {
+    let es = EventStream::from_env()?;
+    let app = Router::new()
+        .route("/rooms/{room}", get(es.handler("room-{room}")).post(send))
+        .with_state(es.clone());
+    let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    // Nagle's algorithm can hold an event back for 40 ms, until the one before is acknowledged.
+    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
+    let stop = es.close_on(stop_signal());
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stop)
+        .await?;
+    Ok(())
+}
+
+/// Ctrl-C, or SIGTERM where there is one.
+async fn stop_signal() {
+    #[cfg(unix)]
+    let term = async {
+        let mut term = signal::unix::signal(signal::unix::SignalKind::terminate()).unwrap();
+        term.recv().await
+    };
+    #[cfg(not(unix))]
+    let term = std::future::pending::<Option<()>>();
+    tokio::select! { _ = signal::ctrl_c() => {}, _ = term => {} }
+}

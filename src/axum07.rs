@@ -1,0 +1,64 @@
+//! The handler, the extractors and the refusals for axum 0.7.
+//!
+//! Both generations share the types of `http` and the trait of bodies, so a response only changes hands.
+
+use crate::{Error, EventStream, Rejection, StreamHandler, StreamRequest};
+use axum07::{
+    async_trait,
+    extract::{FromRequestParts, RawPathParams, Request, rejection::RawPathParamsRejection},
+    handler::Handler,
+    response::{IntoResponse, Response},
+};
+use http::request::Parts;
+use std::{future::Future, pin::Pin};
+
+impl<S> Handler<(StreamHandler,), S> for StreamHandler {
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    fn call(self, request: Request, _state: S) -> Self::Future {
+        let (mut parts, _) = request.into_parts();
+        Box::pin(async move { self.respond(&mut parts).await.into_response() })
+    }
+}
+
+#[async_trait]
+impl<S: Sync> FromRequestParts<S> for EventStream {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        <Self as axum::extract::FromRequestParts<S>>::from_request_parts(parts, state).await
+    }
+}
+
+#[async_trait]
+impl<S: Sync> FromRequestParts<S> for StreamRequest {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        <Self as axum::extract::FromRequestParts<S>>::from_request_parts(parts, state).await
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        axum::response::IntoResponse::into_response(self).into_response()
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        axum::response::IntoResponse::into_response(self).into_response()
+    }
+}
+
+/// The parameters of a route, if a router of axum 0.7 has matched one.
+pub(crate) async fn parameters(parts: &mut Parts) -> Result<Vec<(String, String)>, Rejection> {
+    match RawPathParams::from_request_parts(parts, &()).await {
+        Ok(parameters) => {
+            let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+            Ok(parameters.iter().map(owned).collect())
+        }
+        Err(RawPathParamsRejection::MissingPathParams(_)) => Ok(Vec::new()),
+        Err(error) => Err(Rejection::InvalidPath(error.body_text())),
+    }
+}

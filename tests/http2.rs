@@ -1,0 +1,192 @@
+//! The same routes over HTTP/2, without TLS and with prior knowledge of it.
+
+use axum::{Router, http::Version, routing::get, serve::ListenerExt};
+use axum_eventstream::{Event, EventStream, History, net};
+use reqwest::{Client, Response, StatusCode};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
+
+async fn within<F: Future>(what: &str, future: F) -> F::Output {
+    let result = timeout(Duration::from_secs(20), future).await;
+    result.unwrap_or_else(|_| panic!("not in time: {what}"))
+}
+
+struct Server {
+    es: EventStream,
+    base: String,
+    connections: Arc<AtomicUsize>,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<()>,
+}
+
+impl Server {
+    /// Serves through plain TCP, or through a listener that streams may leave by.
+    async fn start(leave: bool) -> Self {
+        let history = History::off();
+        let es = EventStream::builder().history(history).build().unwrap();
+        let app = Router::new().route("/{id}", get(es.handler(["{id}", "all"])));
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", tcp.local_addr().unwrap());
+        let connections = Arc::<AtomicUsize>::default();
+        let count = connections.clone();
+        let tcp = tcp.tap_io(move |_| _ = count.fetch_add(1, Relaxed));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let closed = es.close_on(stopped);
+        let served = match leave {
+            true => tokio::spawn(async move {
+                let serve = axum::serve(net::Listener::new(tcp), app);
+                serve.with_graceful_shutdown(closed).await.unwrap();
+            }),
+            false => tokio::spawn(async move {
+                let serve = axum::serve(tcp, app);
+                serve.with_graceful_shutdown(closed).await.unwrap();
+            }),
+        };
+        Self {
+            es,
+            base,
+            connections,
+            stop,
+            served,
+        }
+    }
+
+    async fn get(&self, client: &Client, path: &str) -> Response {
+        let request = client.get(format!("{}{path}", self.base));
+        within(path, request.send()).await.unwrap()
+    }
+
+    async fn publish(&self, channel: &str, text: &str) {
+        let event = Event::text("message", text).unwrap();
+        self.es.publish_event(channel, event).await.unwrap();
+    }
+
+    async fn subscribed(&self, count: usize) {
+        within("the subscriptions", async {
+            while self.es.stats().subscriptions != count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+}
+
+fn client() -> Client {
+    let builder = Client::builder().no_proxy().http2_prior_knowledge();
+    builder.build().unwrap()
+}
+
+/// Everything up to `end`.
+async fn until(response: &mut Response, end: &str) -> String {
+    let mut text = String::new();
+    while !text.ends_with(end) {
+        let chunk = within(end, response.chunk()).await.unwrap();
+        let chunk = chunk.unwrap_or_else(|| panic!("the stream ends after {text:?}"));
+        text += str::from_utf8(&chunk).unwrap();
+    }
+    text
+}
+
+const OPEN: &str = "event: stream-open\ndata: \n\n";
+
+#[tokio::test]
+async fn a_stream_has_the_same_head_and_events_without_headers_of_a_connection() {
+    for leave in [false, true] {
+        let server = Server::start(leave).await;
+        let mut response = server.get(&client(), "/a").await;
+        assert_eq!(response.version(), Version::HTTP_2);
+        assert_eq!(response.status(), StatusCode::OK);
+        response.headers_mut().remove("date");
+        let mut headers: Vec<_> = response.headers().iter().collect();
+        headers.sort_by_key(|(name, _)| name.as_str());
+        let headers = headers.into_iter();
+        let headers: Vec<_> = headers
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        let expected = [
+            "cache-control: no-cache",
+            "content-type: text/event-stream",
+            "x-accel-buffering: no",
+        ];
+        assert_eq!(headers, expected);
+        assert_eq!(until(&mut response, "\n\n").await, OPEN);
+        server.publish("a", "line\r\nbreak").await;
+        let event = "event: message\ndata: line\ndata: break\n\n";
+        assert_eq!(until(&mut response, "\n\n").await, event);
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_streams_share_a_connection_and_end_with_the_stream() {
+    for leave in [false, true] {
+        let (server, client) = (Server::start(leave).await, client());
+        let mut streams = Vec::new();
+        for n in 0..100 {
+            streams.push(server.get(&client, &format!("/{n}")).await);
+        }
+        for stream in &mut streams {
+            assert_eq!(until(stream, "\n\n").await, OPEN);
+        }
+        assert_eq!(server.connections.load(Relaxed), 1);
+        assert_eq!(server.es.stats().subscriptions, 100);
+
+        server.publish("all", "1").await;
+        for n in 0..100 {
+            server.publish(&n.to_string(), &format!("for {n}")).await;
+        }
+        server.publish("all", "2").await;
+        for (n, stream) in streams.iter_mut().enumerate() {
+            let event = |data: &str| format!("event: message\ndata: {data}\n\n");
+            let expected = event("1") + &event(&format!("for {n}")) + &event("2");
+            assert_eq!(until(stream, &event("2")).await, expected);
+        }
+
+        server.stop.send(()).unwrap();
+        for stream in streams {
+            assert_eq!(within("the end", stream.text()).await.unwrap(), "");
+        }
+        within("the server", server.served).await.unwrap();
+        assert_eq!(server.es.stats().subscriptions, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cancelled_ends_alone() {
+    for leave in [false, true] {
+        let (server, client) = (Server::start(leave).await, client());
+        let mut stays = server.get(&client, "/a").await;
+        let goes = server.get(&client, "/b").await;
+        server.subscribed(2).await;
+        drop(goes);
+        server.subscribed(1).await;
+        server.publish("a", "still here").await;
+        let event = "event: message\ndata: still here\n\n";
+        assert_eq!(until(&mut stays, event).await, format!("{OPEN}{event}"));
+        assert_eq!(server.connections.load(Relaxed), 1);
+    }
+}
+
+#[tokio::test]
+async fn refusals_and_heads_are_the_same() {
+    let (server, client) = (Server::start(true).await, client());
+    let url = format!("{}/a", server.base);
+    let refused = client.get(&url).header("accept", "text/html").send();
+    let refused = within("a refusal", refused).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::NOT_ACCEPTABLE);
+    assert_eq!(refused.text().await.unwrap(), "Not Acceptable.\n");
+    let head = within("a head", client.head(&url).send()).await.unwrap();
+    assert_eq!(head.headers()["content-length"], "0");
+    assert_eq!(head.headers()["content-type"], "text/event-stream");
+    assert_eq!(server.es.stats().subscriptions, 0);
+    server.es.close();
+    let closed = server.get(&client, "/a").await;
+    assert_eq!(closed.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(closed.headers()["retry-after"], "5");
+}

@@ -1,0 +1,371 @@
+//! How streams end, who is told, and what is left: with axum's own listener and with ours.
+
+use axum::{Router, http::request::Parts, response::Response, routing::get};
+use axum_eventstream::{
+    Channel, Event, EventStream, EventStreamBuilder, History, LagPolicy, Rejection, StreamRequest,
+    net,
+};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+use tokio_stream::StreamExt;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let result = timeout(LIMIT, future).await;
+    result.unwrap_or_else(|_| panic!("not in time: {what}"))
+}
+
+/// Serves until the signal has resolved and every connection is gone.
+async fn serve(
+    app: Router,
+    leave: bool,
+    signal: impl Future<Output = ()> + Send + 'static,
+) -> (SocketAddr, JoinHandle<()>) {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = tcp.local_addr().unwrap();
+    let served = match leave {
+        true => {
+            let served = axum::serve(net::Listener::new(tcp), app);
+            let served = served.with_graceful_shutdown(signal).into_future();
+            tokio::spawn(async { served.await.unwrap() })
+        }
+        false => {
+            let served = axum::serve(tcp, app)
+                .with_graceful_shutdown(signal)
+                .into_future();
+            tokio::spawn(async { served.await.unwrap() })
+        }
+    };
+    (address, served)
+}
+
+async fn get_stream(address: SocketAddr, target: &str) -> TcpStream {
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await.unwrap();
+    tcp
+}
+
+async fn read_until(tcp: &mut TcpStream, end: &str) -> String {
+    let mut text = Vec::new();
+    within(end, async {
+        while !text.ends_with(end.as_bytes()) {
+            text.push(tcp.read_u8().await.expect("the stream goes on"));
+        }
+    })
+    .await;
+    String::from_utf8(text).unwrap()
+}
+
+/// What is left of the response: a connection that hyper has may stay open after it.
+async fn read_rest(tcp: &mut TcpStream) -> String {
+    read_until(tcp, "\r\n0\r\n\r\n").await
+}
+
+async fn subscribed(es: &EventStream, count: usize) {
+    within("the subscriptions", async {
+        while es.stats().subscriptions != count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+async fn publish(es: &EventStream, channel: &str, text: &str) {
+    let event = Event::text("message", text).unwrap();
+    es.publish_event(channel, event).await.unwrap();
+}
+
+fn build(builder: EventStreamBuilder) -> EventStream {
+    builder.build().unwrap()
+}
+
+fn app(es: &EventStream) -> Router {
+    Router::new().route("/{id}", get(es.handler("{id}")))
+}
+
+#[tokio::test]
+async fn closing_ends_open_streams_and_refuses_new_ones() {
+    for leave in [false, true] {
+        let es = EventStream::new();
+        let (address, _served) = serve(app(&es), leave, std::future::pending()).await;
+        let mut open = get_stream(address, "/a").await;
+        subscribed(&es, 1).await;
+        publish(&es, "a", "last words").await;
+        es.close();
+        assert!(read_rest(&mut open).await.ends_with("-1\n\n\r\n0\r\n\r\n"));
+        let mut refused = get_stream(address, "/a").await;
+        let head = read_until(&mut refused, "\r\n\r\n").await;
+        assert!(
+            head.starts_with("HTTP/1.1 503") && head.contains("retry-after: 5"),
+            "{head}"
+        );
+        assert!(es.subscribe(["a"]).is_err());
+        assert_eq!(es.stats().subscriptions, 0);
+    }
+}
+
+/// A thousand streams end within the budget, each at its own moment and with a `retry` of its own.
+#[tokio::test]
+async fn draining_ends_streams_one_after_another() {
+    const STREAMS: usize = 1000;
+    let budget = Duration::from_secs(3);
+    for leave in [false, true] {
+        let es = EventStream::new();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let draining = es.clone();
+        let drained = async move {
+            let _ = stopped.await;
+            draining.drain(budget).await;
+        };
+        let (address, served) = serve(app(&es), leave, drained).await;
+        let mut streams = Vec::new();
+        for _ in 0..STREAMS {
+            streams.push(get_stream(address, "/a").await);
+        }
+        subscribed(&es, STREAMS).await;
+        let start = Instant::now();
+        stop.send(()).unwrap();
+        within("the drain has begun", async {
+            while es.subscribe(["a"]).is_ok() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        publish(&es, "a", "goes on").await;
+        let reading: Vec<_> = streams
+            .into_iter()
+            .map(|mut tcp| {
+                tokio::spawn(async move { (read_rest(&mut tcp).await, start.elapsed()) })
+            })
+            .collect();
+        let (mut retries, mut ends) = (Vec::new(), Vec::new());
+        for reading in reading {
+            let (text, end) = reading.await.unwrap();
+            let retry = text
+                .split_once("retry: ")
+                .and_then(|(_, rest)| rest.split_once('\n'));
+            let Some((retry, rest)) = retry else {
+                panic!("{text}")
+            };
+            assert!(rest.ends_with("\r\n0\r\n\r\n"), "properly ended");
+            retries.push(retry.parse::<u64>().unwrap());
+            ends.push(end);
+        }
+        within("the server", served).await.unwrap();
+        let different = |values: &mut Vec<u64>| {
+            values.sort_unstable();
+            values.dedup();
+            values.len()
+        };
+        assert!(retries.iter().all(|retry| *retry <= 5000) && different(&mut retries) > 100);
+        ends.sort_unstable();
+        assert!(
+            ends[STREAMS / 4] < ends[STREAMS * 3 / 4],
+            "spread over time"
+        );
+        assert_eq!(es.stats().subscriptions, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_closed_channel_ends_its_streams_and_no_others() {
+    for leave in [false, true] {
+        let es = EventStream::new();
+        let (address, _served) = serve(app(&es), leave, std::future::pending()).await;
+        let (mut closed, mut other) = (
+            get_stream(address, "/a").await,
+            get_stream(address, "/b").await,
+        );
+        let mut subscription = es.subscribe(["a", "b"]).unwrap();
+        subscribed(&es, 3).await;
+        publish(&es, "a", "last").await;
+        es.close_channel("a").await.unwrap();
+        assert!(read_rest(&mut closed).await.contains("data: last"));
+        assert_eq!(subscription.next().await.unwrap().data(), "last");
+        assert!(subscription.next().await.is_none());
+        publish(&es, "b", "goes on").await;
+        read_until(&mut other, "data: goes on").await;
+        let mut new = get_stream(address, "/a").await;
+        drop(subscription);
+        subscribed(&es, 2).await;
+        publish(&es, "a", "again").await;
+        read_until(&mut new, "data: again").await;
+    }
+    let error = EventStream::new().close_channel("a;b").await.unwrap_err();
+    assert!(error.to_string().contains("a;b"), "{error}");
+}
+
+#[tokio::test]
+async fn a_stream_ends_at_its_age() {
+    for leave in [false, true] {
+        let es = build(EventStream::builder().max_stream_age(Duration::from_millis(200)));
+        let (address, _served) = serve(app(&es), leave, std::future::pending()).await;
+        let text = read_rest(&mut get_stream(address, "/a").await).await;
+        assert!(
+            text.contains("retry: ") && text.ends_with("0\r\n\r\n"),
+            "{text}"
+        );
+    }
+    assert!(
+        EventStream::builder()
+            .max_stream_age(Duration::ZERO)
+            .build()
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn hooks_are_told_who_comes_and_goes() {
+    for leave in [false, true] {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let say = |what: &'static str| {
+            let log = log.clone();
+            move |channels: &[Channel], parts: &Parts| {
+                let line = format!("{what} {} {}", channels[0], parts.uri);
+                log.lock().unwrap().push(line);
+            }
+        };
+        let builder = EventStream::builder();
+        let es = build(builder.on_subscribe(say("in")).on_unsubscribe(say("out")));
+        let own = {
+            let es = es.clone();
+            get(|request: StreamRequest| async move { es.respond(&request, ["mine"]).await })
+        };
+        let (address, _served) =
+            serve(app(&es).route("/own/x", own), leave, std::future::pending()).await;
+        let said = || log.lock().unwrap().clone();
+        for (target, channel) in [("/a?q=1", "a"), ("/own/x", "mine")] {
+            let mut stream = get_stream(address, target).await;
+            read_until(&mut stream, "\n\n\r\n").await;
+            assert_eq!(said(), [format!("in {channel} {target}")]);
+            // In `net::Listener`'s hands or not, the client is still there.
+            publish(&es, channel, "hello").await;
+            read_until(&mut stream, "data: hello").await;
+            assert_eq!(said().len(), 1);
+            drop(stream);
+            subscribed(&es, 0).await;
+            within("the hook", async {
+                while said().len() < 2 {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+            assert_eq!(said()[1], format!("out {channel} {target}"));
+            log.lock().unwrap().clear();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_hook_that_panics_harms_no_stream() {
+    for leave in [false, true] {
+        let es = build(EventStream::builder().on_unsubscribe(|_, _| panic!("a user's mistake")));
+        let (address, _served) = serve(app(&es), leave, std::future::pending()).await;
+        let mut stays = get_stream(address, "/a").await;
+        drop(get_stream(address, "/a").await);
+        read_until(&mut stays, "\n\n\r\n").await;
+        subscribed(&es, 1).await;
+        publish(&es, "a", "hello").await;
+        read_until(&mut stays, "data: hello").await;
+    }
+}
+
+#[tokio::test]
+async fn a_guard_lives_as_long_as_its_stream() {
+    async fn events(
+        axum::Extension(guard): axum::Extension<Arc<()>>,
+        es: EventStream,
+        request: StreamRequest,
+    ) -> Result<Response, Rejection> {
+        es.respond(&request.guard(guard), ["a"]).await
+    }
+    for leave in [false, true] {
+        let (es, guard) = (EventStream::new(), Arc::new(()));
+        let app = Router::new().route("/", get(events));
+        let app = app.layer(axum::Extension(es.clone()));
+        // The layer holds two at the most: its own, and that of a request on its way.
+        let app = app.layer(axum::Extension(guard.clone()));
+        let (address, _served) = serve(app, leave, std::future::pending()).await;
+        let idle = Arc::strong_count(&guard);
+        let mut stream = get_stream(address, "/").await;
+        read_until(&mut stream, "\n\n\r\n").await;
+        publish(&es, "a", "hello").await;
+        read_until(&mut stream, "data: hello").await;
+        assert!(Arc::strong_count(&guard) > idle);
+        drop(stream);
+        subscribed(&es, 0).await;
+        within("the guard is dropped", async {
+            while Arc::strong_count(&guard) > idle {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn who_lags_is_disconnected_if_so_wished_and_told_when_it_resumes() {
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    let history = History::memory().events(4);
+    let disconnect = |history| {
+        EventStream::builder()
+            .history(history)
+            .lag_policy(LagPolicy::Disconnect)
+    };
+    let request = |last_event_id: &str| {
+        let request = axum::http::Request::get("/a").header("last-event-id", last_event_id);
+        request.body(axum::body::Body::empty()).unwrap()
+    };
+    let frames = async |es: &EventStream, last_event_id: &str, publishes: usize| {
+        let mut body = app(es)
+            .oneshot(request(last_event_id))
+            .await
+            .unwrap()
+            .into_body();
+        let mut text = Vec::new();
+        for n in 0..publishes {
+            publish(es, "a", &n.to_string()).await;
+        }
+        while let Ok(Some(frame)) = timeout(Duration::from_millis(100), body.frame()).await {
+            text.extend_from_slice(frame.unwrap().data_ref().unwrap());
+        }
+        String::from_utf8(text).unwrap()
+    };
+    let es = build(disconnect(history.clone()));
+    publish(&es, "a", "first").await;
+    let id = es.current_id().unwrap().to_string();
+    let text = frames(&es, &id, 10).await;
+    assert_eq!(
+        text,
+        format!("event: stream-open\ndata: \nid: {id}\n\n"),
+        "and then the end"
+    );
+    let text = frames(&es, &id, 0).await;
+    assert!(
+        text.contains(r#"data: {"channels":["a"],"missed":null}"#),
+        "{text}"
+    );
+
+    let es = build(disconnect(History::off().events(4)));
+    let text = frames(&es, &id, 10).await;
+    assert!(
+        text.ends_with("data: {\"channels\":[\"a\"],\"missed\":6}\n\n"),
+        "{text}"
+    );
+    assert_eq!(es.stats().lagged, 6);
+}

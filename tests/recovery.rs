@@ -1,0 +1,474 @@
+//! Nothing is lost silently behind a proxy that misses, restarts or is killed.
+//!
+//! These tests run a real Pushpin: `cargo test --test recovery -- --ignored`.
+#![cfg(all(unix, feature = "grip"))]
+
+#[path = "common/client.rs"]
+mod client;
+#[path = "common/pushpin.rs"]
+mod pushpin;
+#[path = "common/server.rs"]
+mod server;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
+};
+use axum_eventstream::{Event, EventStream, EventStreamBuilder, History};
+use client::Response;
+use eventsource_stream::Eventsource;
+use futures_util::StreamExt;
+use pushpin::Pushpin;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+use tokio::task::JoinHandle;
+
+/// Stands between application and control port: passes on, or takes an item without doing so.
+#[derive(Clone)]
+struct Gate {
+    control_uri: String,
+    drops: Arc<AtomicBool>,
+}
+
+impl Gate {
+    async fn start(proxy: &Pushpin) -> (Self, String) {
+        let gate = Self {
+            control_uri: format!("{}publish/", proxy.control_uri()),
+            drops: Arc::default(),
+        };
+        let app = Router::new().route("/publish/", post(Self::publish));
+        let (listener, address) = server::bind().await;
+        server::serve(listener, app.with_state(gate.clone()));
+        (gate, format!("http://{address}/"))
+    }
+
+    async fn publish(State(gate): State<Self>, body: Bytes) -> StatusCode {
+        if gate.drops.load(SeqCst) {
+            return StatusCode::OK;
+        }
+        let sent = reqwest::Client::new()
+            .post(&gate.control_uri)
+            .body(body)
+            .send();
+        sent.await
+            .map_or(StatusCode::BAD_GATEWAY, |answer| answer.status())
+    }
+
+    fn drops(&self, drops: bool) {
+        self.drops.store(drops, SeqCst);
+    }
+}
+
+fn app(es: &EventStream) -> Router {
+    Router::new()
+        .route("/events/{id}", get(es.handler("{id}")))
+        .route("/both", get(es.handler(["a", "b"])))
+        .route("/missed", get(es.link_handler()))
+}
+
+fn builder(control_uri: &str) -> EventStreamBuilder {
+    let builder = EventStream::builder().grip(control_uri);
+    builder
+        .history(History::memory())
+        .grip_link_key("a secret of all instances")
+}
+
+async fn publish(es: &EventStream, channel: &str, text: &str) {
+    let event = Event::text("message", text).unwrap();
+    es.publish_event(channel, event).await.unwrap();
+}
+
+/// The data of all events up to one whose data is `last`.
+async fn data_until(client: &mut Response, last: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    while all.last().is_none_or(|data| data != last) {
+        let event = client
+            .next_event()
+            .await
+            .unwrap_or_else(|| panic!("ended after {all:?}"));
+        all.extend(data(&event));
+    }
+    all
+}
+
+fn data(event: &str) -> Option<String> {
+    let mut lines = event.lines();
+    Some(
+        lines
+            .find_map(|line| line.strip_prefix("data: "))?
+            .to_owned(),
+    )
+}
+
+fn id(event: &str) -> Option<&str> {
+    event.lines().find_map(|line| line.strip_prefix("id: "))
+}
+
+struct Stage {
+    es: EventStream,
+    gate: Gate,
+    proxy: Pushpin,
+    serving: JoinHandle<()>,
+    origin: SocketAddr,
+}
+
+impl Stage {
+    async fn set(change: impl FnOnce(EventStreamBuilder) -> EventStreamBuilder) -> Self {
+        let (listener, origin) = server::bind().await;
+        let proxy = Pushpin::builder().origin(origin).start().await;
+        let (gate, control_uri) = Gate::start(&proxy).await;
+        let es = change(builder(&control_uri)).build().unwrap();
+        let serving = server::serve(listener, app(&es));
+        Self {
+            es,
+            gate,
+            proxy,
+            serving,
+            origin,
+        }
+    }
+
+    async fn hold(&self, target: &str, channels: &[&str], headers: &[(&str, &str)]) -> Response {
+        let client = client::get(self.proxy.address(), target, headers).await;
+        assert_eq!(client.status(), "HTTP/1.1 200 OK");
+        for channel in channels {
+            self.proxy
+                .wait_for_subscribe(&format!("events-{channel}"), 1)
+                .await;
+        }
+        client
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_proxy_that_missed_an_event_asks_for_it() {
+    let stage = Stage::set(|builder| builder).await;
+    let mut client = stage.hold("/events/a", &["a"], &[]).await;
+    client.next_event().await.unwrap();
+    publish(&stage.es, "a", "1").await;
+    assert_eq!(data_until(&mut client, "1").await, ["1"]);
+    stage.gate.drops(true);
+    publish(&stage.es, "a", "2").await;
+    publish(&stage.es, "a", "3").await;
+    stage.gate.drops(false);
+    publish(&stage.es, "a", "4").await;
+    assert_eq!(data_until(&mut client, "4").await, ["2", "3", "4"]);
+    publish(&stage.es, "a", "5").await;
+    assert_eq!(data_until(&mut client, "5").await, ["5"]);
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn each_of_several_channels_recovers_what_it_missed() {
+    let stage = Stage::set(|builder| builder.grip_link_path("/missed")).await;
+    publish(&stage.es, "b", "before").await;
+    let mut client = stage.hold("/both?x=1", &["a", "b"], &[]).await;
+    client.next_event().await.unwrap();
+    stage.gate.drops(true);
+    for n in 1..=6 {
+        publish(
+            &stage.es,
+            if n % 2 == 0 { "a" } else { "b" },
+            &n.to_string(),
+        )
+        .await;
+    }
+    stage.gate.drops(false);
+    publish(&stage.es, "b", "7").await;
+    assert_eq!(
+        data_until(&mut client, "7").await,
+        ["1", "2", "3", "4", "5", "6", "7"]
+    );
+    publish(&stage.es, "a", "8").await;
+    publish(&stage.es, "b", "9").await;
+    assert_eq!(data_until(&mut client, "9").await, ["8", "9"]);
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_client_that_comes_back_gets_what_it_missed() {
+    let stage = Stage::set(|builder| builder).await;
+    let mut client = stage.hold("/events/a", &["a"], &[]).await;
+    let open = client.next_event().await.unwrap();
+    let opening = id(&open).expect("the position it starts from").to_owned();
+    publish(&stage.es, "a", "1").await;
+    publish(&stage.es, "b", "not for this client").await;
+    let first = client.next_event().await.unwrap();
+    drop(client);
+    publish(&stage.es, "a", "2").await;
+    for (id, expected) in [
+        (id(&first).unwrap(), vec!["", "2", "3"]),
+        (&opening, vec!["", "1", "2", "3", "4"]),
+    ] {
+        let held = stage.proxy.log().matches(" subscribe ").count();
+        let mut client =
+            client::get(stage.proxy.address(), "/events/a", &[("last-event-id", id)]).await;
+        while stage.proxy.log().matches(" subscribe ").count() == held {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        publish(&stage.es, "a", expected.last().unwrap()).await;
+        assert_eq!(
+            data_until(&mut client, expected.last().unwrap()).await,
+            expected
+        );
+    }
+    for unknown in ["0123456789ab-1", "garbage", "error2"] {
+        let mut client = client::get(
+            stage.proxy.address(),
+            "/events/a",
+            &[("last-event-id", unknown)],
+        )
+        .await;
+        assert!(
+            client
+                .next_event()
+                .await
+                .unwrap()
+                .starts_with("event: stream-open\n")
+        );
+        let reset = client.next_event().await.unwrap();
+        assert!(reset.starts_with(
+            "event: stream-reset\ndata: {\"channels\":[\"a\"],\"missed\":null}\nid: "
+        ));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn much_that_was_missed_comes_in_pages() {
+    let stage = Stage::set(|builder| builder).await;
+    let mut client = stage.hold("/events/a", &["a"], &[]).await;
+    client.next_event().await.unwrap();
+    let large = |n: usize| format!("{n} {}", "x".repeat(10_000));
+    stage.gate.drops(true);
+    for n in 1..=40 {
+        publish(&stage.es, "a", &large(n)).await;
+    }
+    stage.gate.drops(false);
+    publish(&stage.es, "a", "last").await;
+    let mut expected: Vec<_> = (1..=40).map(large).collect();
+    expected.push("last".to_owned());
+    let got = data_until(&mut client, "last").await;
+    let numbers = |all: &[String]| -> Vec<String> {
+        all.iter()
+            .map(|data| data.chars().take(4).collect())
+            .collect()
+    };
+    assert_eq!(numbers(&got), numbers(&expected));
+    assert!(got == expected);
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn what_is_no_longer_there_is_told() {
+    let stage = Stage::set(|builder| builder.history(History::memory().events(2))).await;
+    let mut client = stage.hold("/events/a", &["a"], &[]).await;
+    client.next_event().await.unwrap();
+    stage.gate.drops(true);
+    for n in 1..=4 {
+        publish(&stage.es, "a", &n.to_string()).await;
+    }
+    stage.gate.drops(false);
+    publish(&stage.es, "a", "5").await;
+    let reset = client.next_event().await.unwrap();
+    assert!(
+        reset
+            .starts_with("event: stream-reset\ndata: {\"channels\":[\"a\"],\"missed\":null}\nid: "),
+        "{reset}"
+    );
+    publish(&stage.es, "a", "6").await;
+    assert_eq!(data_until(&mut client, "6").await, ["6"]);
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_lost_last_event_is_found_by_asking_now_and_then() {
+    let stage = Stage::set(|builder| builder.grip_poll(Duration::from_secs(1))).await;
+    let mut client = stage.hold("/events/a", &["a"], &[]).await;
+    client.next_event().await.unwrap();
+    stage.gate.drops(true);
+    publish(&stage.es, "a", "lost, and nothing follows").await;
+    stage.gate.drops(false);
+    data_until(&mut client, "lost, and nothing follows").await;
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn an_expired_link_ends_the_stream() {
+    let settings = |builder: EventStreamBuilder| {
+        builder
+            .grip_poll(Duration::from_secs(3))
+            .grip_link_valid_for(Duration::from_secs(1))
+    };
+    let stage = Stage::set(settings).await;
+    let mut client = stage.hold("/events/a", &["a"], &[]).await;
+    client.next_event().await.unwrap();
+    assert_eq!(client.rest().await, "");
+    assert!(client.is_complete());
+}
+
+/// The application goes and comes back with an empty memory: every client is told.
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_restarted_application_tells_what_it_cannot_know() {
+    let stage = Stage::set(|builder| builder).await;
+    let mut client = stage.hold("/events/a", &["a"], &[]).await;
+    client.next_event().await.unwrap();
+    publish(&stage.es, "a", "1").await;
+    assert_eq!(data_until(&mut client, "1").await, ["1"]);
+    stage.serving.abort();
+    let _ = stage.serving.await;
+    drop(stage.es);
+    let es = builder(&stage.proxy.control_uri()).build().unwrap();
+    let listener = tokio::net::TcpListener::bind(stage.origin).await.unwrap();
+    let _serving = server::serve(listener, app(&es));
+    publish(&es, "a", "2").await;
+    let reset = client.next_event().await.unwrap();
+    assert!(reset.starts_with("event: stream-reset\n"), "{reset}");
+    publish(&es, "a", "3").await;
+    assert_eq!(data_until(&mut client, "3").await, ["3"]);
+}
+
+/// A client as a browser is: it comes back with its last id.
+async fn browse(proxy: SocketAddr, last: &str, seen: Arc<Mutex<Vec<String>>>) {
+    let mut last_id = String::new();
+    loop {
+        let mut request = reqwest::Client::new().get(format!("http://{proxy}/events/a"));
+        if !last_id.is_empty() {
+            request = request.header("last-event-id", &last_id);
+        }
+        let Ok(response) = request
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+        else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let mut events = response.bytes_stream().eventsource();
+        while let Some(Ok(event)) = events.next().await {
+            last_id = event.id;
+            if event.event != "message" {
+                assert_ne!(event.event, "stream-reset", "nothing was missing");
+                continue;
+            }
+            let is_last = event.data == last;
+            seen.lock().unwrap().push(event.data);
+            if is_last {
+                return;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_proxy_that_is_killed_while_events_are_published_loses_none() {
+    const EVENTS: usize = 300;
+    let (listener, origin) = server::bind().await;
+    let mut proxy = Pushpin::builder().origin(origin).start().await;
+    let es = builder(&proxy.control_uri())
+        .history(History::memory().events(2 * EVENTS))
+        .build()
+        .unwrap();
+    server::serve(listener, app(&es));
+    let seen: Vec<_> = (0..10)
+        .map(|_| Arc::<Mutex<Vec<String>>>::default())
+        .collect();
+    let last = (EVENTS - 1).to_string();
+    let mut first = client::get(proxy.address(), "/events/a", &[]).await;
+    first.next_event().await.unwrap();
+    let browsers: Vec<_> = seen
+        .iter()
+        .map(|seen| {
+            let (proxy, last, seen) = (proxy.address(), last.clone(), seen.clone());
+            tokio::spawn(async move { browse(proxy, &last, seen).await })
+        })
+        .collect();
+    proxy.wait_for_subscribe("events-a", 11).await;
+    let failed = Arc::<AtomicUsize>::default();
+    let publishing = {
+        let (es, failed) = (es.clone(), failed.clone());
+        tokio::spawn(async move {
+            for n in 0..EVENTS {
+                let event = Event::text("message", n.to_string()).unwrap();
+                // What the proxy does not take while it is down, its clients get when they come back.
+                if es.publish_event("a", event).await.is_err() {
+                    failed.fetch_add(1, SeqCst);
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+    };
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    proxy.kill();
+    proxy.start_again().await;
+    publishing.await.unwrap();
+    let all = async {
+        for browser in browsers {
+            browser.await.unwrap();
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(60), all)
+        .await
+        .is_err()
+    {
+        let ends: Vec<_> = seen
+            .iter()
+            .map(|seen| seen.lock().unwrap().last().cloned())
+            .collect();
+        panic!("not all came to the end: {ends:?}");
+    }
+    let expected: Vec<_> = (0..EVENTS).map(|n| n.to_string()).collect();
+    for seen in seen {
+        assert_eq!(*seen.lock().unwrap(), expected, "none twice, none missing");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_control_port_that_is_refused_for_two_seconds_loses_nothing() {
+    let (listener, origin) = server::bind().await;
+    let proxy = Pushpin::builder().origin(origin).start().await;
+    let (control, control_address) = server::bind().await;
+    drop(control);
+    let es = builder(&format!("http://{control_address}/"))
+        .build()
+        .unwrap();
+    server::serve(listener, app(&es));
+    let mut client = client::get(proxy.address(), "/events/a", &[]).await;
+    proxy.wait_for_subscribe("events-a", 1).await;
+    client.next_event().await.unwrap();
+    let publishing = {
+        let es = es.clone();
+        tokio::spawn(async move {
+            for text in ["1", "2", "3"] {
+                publish(&es, "a", text).await;
+            }
+        })
+    };
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let gate = Gate {
+        control_uri: format!("{}publish/", proxy.control_uri()),
+        drops: Arc::default(),
+    };
+    let passing = Router::new()
+        .route("/publish/", post(Gate::publish))
+        .with_state(gate);
+    let listener = tokio::net::TcpListener::bind(control_address)
+        .await
+        .unwrap();
+    server::serve(listener, passing);
+    assert_eq!(data_until(&mut client, "3").await, ["1", "2", "3"]);
+    publishing.await.unwrap();
+}
