@@ -43,6 +43,7 @@ impl Order {
     }
 
     /// The sequence up to which all entries of a channel without a log are gone.
+    #[cfg(feature = "grip")]
     pub(super) fn evicted(&self, channel: &Channel) -> u64 {
         self.retired.evicted(channel)
     }
