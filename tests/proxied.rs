@@ -49,7 +49,7 @@ async fn serve(builder: EventStreamBuilder) -> (EventStream, SocketAddr) {
     (es, origin)
 }
 
-fn message(text: impl ToString) -> Event {
+fn message(text: impl std::fmt::Display) -> Event {
     Event::text("message", text.to_string()).unwrap()
 }
 
