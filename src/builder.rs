@@ -79,7 +79,9 @@ impl EventStreamBuilder {
 
     /// Calls `hook` when a client has subscribed, with its channels and its request. It must not block.
     ///
-    /// Clients that a proxy holds are not among them: a proxy does not tell when they go.
+    /// A client that a proxy holds is among them if the proxy tells when it goes (the feature `link:gone`
+    /// of Pushpin 1.41 and later), there is history, and a route for links (`grip_link_path`)
+    /// that takes POST requests too; the hook is then called with the proxy's own request.
     ///
     /// # Examples
     ///

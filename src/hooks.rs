@@ -22,6 +22,18 @@ impl Hooks {
         self.on_subscribe.is_none() && self.on_unsubscribe.is_none()
     }
 
+    /// Tells that a client of a proxy has come.
+    #[cfg(feature = "grip")]
+    pub(crate) fn came(&self, channels: &Channels, parts: &Parts) {
+        call(self.on_subscribe.as_ref(), channels, parts);
+    }
+
+    /// Tells that a client of a proxy has gone.
+    #[cfg(feature = "grip")]
+    pub(crate) fn went(&self, channels: &Channels, parts: &Parts) {
+        call(self.on_unsubscribe.as_ref(), channels, parts);
+    }
+
     /// Tells that a client has come; dropping what is returned tells that it has gone.
     pub(crate) fn enter(&self, channels: Channels, parts: Arc<Parts>) -> Presence {
         call(self.on_subscribe.as_ref(), &channels, &parts);

@@ -69,12 +69,28 @@
 //! | `HEAD` | the head alone |
 //! | otherwise | 200 and the stream, or instructions for the proxy |
 //!
+//! # Behind a proxy
+//!
+//! A proxy takes what is published and says nothing if a client does not get it: it drops what is too
+//! fast, and forgets all when it restarts. What makes up for that is history, which is off with proxies
+//! unless [asked for](EventStreamBuilder::history):
+//!
+//! - Without history a lost event is lost, as with the original.
+//! - With history in memory and **one** process that publishes, nothing is lost silently. Each event names
+//!   the one before, so that the proxy sees a gap and asks for what it missed, by a signed link; now and
+//!   then it asks without one. A restarted proxy's clients come back with their last id. A restarted
+//!   application has an empty memory and says so, by `stream-reset`.
+//! - With **several** processes that publish, history must be off: each would have ids of its own, and
+//!   the proxy would ask one for what another has published. That needs a store that they share, which
+//!   this crate does not have yet. Let one process publish, or do without.
+//!
+//! Where a handler of one's own decides who may listen, the links need a route
+//! (`EventStreamBuilder::grip_link_path`): the proxy asks without the client's cookies.
+//!
 //! # Deployment
 //!
 //! - Without a proxy an event reaches the clients of the process that publishes it. More than one process,
 //!   or none that lasts, needs a GRIP proxy.
-//! - History is in the memory of one process, so with proxies it is for applications of which one
-//!   process publishes, and off unless it is asked for.
 //! - `axum::serve` leaves Nagle's algorithm on, which can hold an event back for 40 ms: use
 //!   [`net::Listener`], or `tcp_listener.tap_io(|tcp| _ = tcp.set_nodelay(true))` of
 //!   `axum::serve::ListenerExt`.

@@ -472,3 +472,95 @@ async fn a_control_port_that_is_refused_for_two_seconds_loses_nothing() {
     assert_eq!(data_until(&mut client, "3").await, ["1", "2", "3"]);
     publishing.await.unwrap();
 }
+
+/// What Pushpin 1.41 and later offer, told as they do; the installed one may be older.
+#[tokio::test]
+async fn a_proxy_that_offers_it_is_asked_to_tell_when_a_client_goes() {
+    let said = Arc::<Mutex<Vec<String>>>::default();
+    let say = |what: &'static str| {
+        let said = said.clone();
+        move |channels: &[axum_eventstream::Channel], _: &axum::http::request::Parts| {
+            said.lock().unwrap().push(format!("{what} {}", channels[0]));
+        }
+    };
+    let es = builder("http://127.0.0.1:1")
+        .grip_link_path("/missed")
+        .on_subscribe(say("in"))
+        .on_unsubscribe(say("out"))
+        .build()
+        .unwrap();
+    let (listener, origin) = server::bind().await;
+    let gone = Router::new().route("/gone", get(es.handler("a")));
+    let missed = Router::new().route("/missed", axum::routing::any(es.link_handler()));
+    server::serve(listener, gone.merge(missed));
+    let signed = ("grip-sig", "any, since there is no key");
+    let old = client::get(origin, "/gone", &[signed, ("grip-feature", "link:next")]).await;
+    assert!(!old.header("grip-link").unwrap().contains("gone"));
+    assert_eq!(
+        said.lock().unwrap().len(),
+        0,
+        "nobody would tell that the client has gone"
+    );
+    let features = "status, link:next, link:gone";
+    let held = client::get(origin, "/gone", &[signed, ("grip-feature", features)]).await;
+    let links = held.header("grip-link").unwrap().to_owned();
+    let gone = links
+        .split(", ")
+        .find(|link| link.ends_with("rel=gone"))
+        .unwrap();
+    let gone = gone.trim_start_matches('<').split('>').next().unwrap();
+    let forged = client::send(
+        origin,
+        &format!("POST {gone} HTTP/1.1"),
+        &[("content-length", "0")],
+    )
+    .await;
+    assert_eq!(
+        forged.status(),
+        "HTTP/1.1 400 Bad Request",
+        "not through the proxy"
+    );
+    let headers = [signed, ("content-length", "0")];
+    let told = client::send(origin, &format!("POST {gone} HTTP/1.1"), &headers).await;
+    assert_eq!(told.status(), "HTTP/1.1 200 OK");
+    assert_eq!(*said.lock().unwrap(), ["in a", "out a"]);
+}
+
+/// What is in a link cannot be changed, and a link is worth nothing to others.
+#[tokio::test]
+async fn a_forged_link_subscribes_to_nothing() {
+    let es = builder("http://127.0.0.1:1").build().unwrap();
+    let (listener, origin) = server::bind().await;
+    server::serve(listener, app(&es));
+    let signed = ("grip-sig", "any, since there is no key");
+    let held = client::get(origin, "/events/a?q=%2C;,x", &[signed]).await;
+    let link = held.header("grip-link").unwrap().to_owned();
+    let link = link.trim_start_matches('<').split('>').next().unwrap();
+    assert!(
+        link.starts_with("/events/a?q=%2C%3B%2Cx&grip-next="),
+        "{link}"
+    );
+    let (path, token) = link.split_once("grip-next=").unwrap();
+    let other = builder("http://127.0.0.1:1")
+        .grip_link_key("another secret")
+        .build()
+        .unwrap();
+    let (other_listener, other_origin) = server::bind().await;
+    server::serve(other_listener, app(&other));
+    let forged = format!("{path}grip-next={}A", &token[..token.len() - 1]);
+    for (origin, target) in [
+        (origin, forged.as_str()),
+        (other_origin, link),
+        (origin, "/events/a?grip-next="),
+    ] {
+        let ended = client::get(origin, target, &[signed]).await;
+        assert_eq!(
+            (ended.header("grip-hold"), ended.header("grip-channel")),
+            (None, None),
+            "{target}"
+        );
+        assert!(ended.whole().await.ends_with("\n\n"));
+    }
+    let direct = client::get(origin, link, &[]).await;
+    assert_eq!(direct.header("grip-hold"), None, "a link is for proxies");
+}

@@ -9,7 +9,7 @@ use crate::{
     Channel,
     channel::Channels,
     event_stream::Inner,
-    grip::{Hold, Instruct, InvalidInstruct, last_ids},
+    grip::{GRIP_FEATURE, Hold, Instruct, InvalidInstruct, last_ids},
     hub::Recall,
     publish::links::{self, Claims, Links},
     sse::{self, LastEventId},
@@ -17,7 +17,7 @@ use crate::{
 };
 use axum::{body::Body, extract::OriginalUri, response::Response};
 use bytes::{Bytes, BytesMut};
-use http::{Uri, request::Parts};
+use http::{HeaderMap, Uri, request::Parts};
 
 /// Pushpin's `connection_subscription_max`: it drops further channels without a word.
 const PUSHPIN_CHANNELS: usize = 20;
@@ -31,6 +31,8 @@ pub(super) struct Asked {
     uri: Uri,
     token: Option<String>,
     last: Vec<(String, String)>,
+    /// The proxy tells when a client has gone, if it is given a link for that.
+    tells_gone: bool,
 }
 
 /// Where the answer begins on each channel.
@@ -46,6 +48,7 @@ impl Asked {
         Self {
             token: token.map(|(_, token)| token.into_owned()),
             last: last_ids(&parts.headers),
+            tells_gone: tells_gone(&parts.headers),
             uri,
         }
     }
@@ -56,6 +59,7 @@ impl Asked {
         inner: &Inner,
         channels: &Channels,
         last_event_id: Option<&str>,
+        parts: Option<&Parts>,
     ) -> Result<Response, InvalidInstruct> {
         if channels.len() > PUSHPIN_CHANNELS {
             trace::event!(
@@ -78,7 +82,16 @@ impl Asked {
             .map(|channel| (channel.clone(), after))
             .collect();
         let open = sse::stream_open(Some(id(inner, after.unwrap_or(inner.hub.sequence()))));
+        if let Some(parts) = parts.filter(|_| self.gone_link(inner, links, channels).is_some()) {
+            inner.hooks.came(channels, parts);
+        }
         self.recover(inner, links, &wanted, &open)
+    }
+
+    /// Where the proxy tells that the client has gone, if somebody wants to know.
+    fn gone_link(&self, inner: &Inner, links: &Links, channels: &[Channel]) -> Option<String> {
+        let wanted = self.tells_gone && !inner.hooks.is_empty();
+        links.gone_link(&self.uri, channels).filter(|_| wanted)
     }
 
     /// The answer to a proxy that follows one of our links, if that is what this is.
@@ -86,9 +99,17 @@ impl Asked {
         &self,
         inner: &Inner,
         is_proxied: bool,
+        parts: Option<&Parts>,
     ) -> Option<Result<Response, Rejection>> {
         let links = inner.proxies.links().filter(|_| is_proxied)?;
         let claims = links.claims(self.token.as_ref()?);
+        if let Some(claims) = claims.as_ref().filter(|claims| claims.gone) {
+            let channels = Channels::collect(&claims.channels, usize::MAX);
+            if let (Ok(channels), Some(parts)) = (channels, parts) {
+                inner.hooks.went(&channels, parts);
+            }
+            return Some(Ok(Response::default()));
+        }
         let Some(wanted) = claims.and_then(|claims| self.wanted(inner, claims)) else {
             // The end of the stream: the client has to come itself.
             trace::event!(debug, "a link for missed events has expired or is not ours");
@@ -161,8 +182,20 @@ impl Asked {
                 .fold(held(inner), |hold, (name, id)| hold.channel_after(name, id))
                 .next_link(link, Some(links.poll())),
         };
+        let instruct = match self.gone_link(inner, links, &channels) {
+            Some(link) => instruct.gone_link(link),
+            None => instruct,
+        };
         answer(&instruct, body(inner, opening, &recall))
     }
+}
+
+fn tells_gone(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(GRIP_FEATURE).into_iter();
+    let features = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    features
+        .into_iter()
+        .any(|feature| feature.trim_ascii() == b"link:gone")
 }
 
 fn held(inner: &Inner) -> Instruct {

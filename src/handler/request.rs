@@ -193,7 +193,9 @@ impl StreamRequest {
     ) -> Option<Result<Response, Rejection>> {
         let inner = event_stream.inner();
         let is_proxied = self.delivery(event_stream).ok()? == Delivery::Proxied;
-        let answer = self.proxy.follow_link(inner, is_proxied && !self.head)?;
+        let answer =
+            self.proxy
+                .follow_link(inner, is_proxied && !self.head, self.parts.as_deref())?;
         Some(self.check(inner, Delivery::Proxied).and(answer))
     }
 
@@ -225,7 +227,9 @@ impl StreamRequest {
             (false, Delivery::Proxied) => {
                 inner.hub.admits(&channels)?;
                 let start = self.last_event_id();
-                Ok(self.proxy.hold(inner, &channels, start)?)
+                Ok(self
+                    .proxy
+                    .hold(inner, &channels, start, self.parts.as_deref())?)
             }
             #[cfg(not(feature = "grip"))]
             (false, Delivery::Proxied) => Err(Rejection::NotProxied),

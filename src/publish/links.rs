@@ -30,6 +30,9 @@ pub(crate) struct Claims {
     /// Where the next page begins, as an id for each channel. Without it, the proxy knows.
     #[serde(rename = "p", skip_serializing_if = "Option::is_none", default)]
     pub(crate) page: Option<Vec<String>>,
+    /// The client has gone.
+    #[serde(rename = "g", skip_serializing_if = "std::ops::Not::not", default)]
+    pub(crate) gone: bool,
     #[serde(default)]
     exp: u64,
 }
@@ -40,6 +43,7 @@ impl Claims {
         Self {
             channels: channels.collect(),
             page,
+            gone: false,
             exp: 0,
         }
     }
@@ -89,6 +93,16 @@ impl Links {
             signing,
             verifier,
         })
+    }
+
+    /// The link by which a proxy tells that a client has gone, where there is a route for it.
+    pub(crate) fn gone_link(&self, uri: &Uri, channels: &[Channel]) -> Option<String> {
+        self.settings.path.as_ref()?;
+        let claims = Claims {
+            gone: true,
+            ..Claims::new(channels, None)
+        };
+        self.link(uri, claims)
     }
 
     pub(crate) fn poll(&self) -> Duration {

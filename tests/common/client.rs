@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// What no answer takes, however busy the machine is.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// A response, and the connection it comes on. Dropping it closes the connection.
 pub(crate) struct Response {
@@ -147,9 +147,11 @@ impl Response {
     /// The next events' bytes, so many.
     pub(crate) async fn events(&mut self, count: usize) -> String {
         let mut events = String::new();
+        let deadline = Instant::now() + LIMIT;
         for _ in 0..count {
-            let event = self.next_event().await;
-            events += &event.unwrap_or_else(|| panic!("the body has ended after {events:?}"));
+            let event = timeout_at(deadline, self.next_event()).await;
+            let event = event.unwrap_or_else(|_| panic!("the connection is slow: {events:?}"));
+            events += &event.unwrap_or_else(|| panic!("the connection has ended: {events:?}"));
         }
         events
     }
@@ -217,7 +219,7 @@ impl Connection {
         match read {
             Ok(Ok(length)) => length > 0,
             Ok(Err(_)) => false,
-            Err(_) => panic!("nothing for {LIMIT:?}; not read yet: {:?}", self.received),
+            Err(_) => panic!("the connection is silent: {:?}", self.received),
         }
     }
 

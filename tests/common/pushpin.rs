@@ -7,11 +7,13 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::FutureExt;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
@@ -24,17 +26,21 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs Pushpin until a line with a signal's name comes, or the standard input ends: then the test is
-/// done with it, or is dead. Its services are in process groups of their own, and it ends them itself
-/// unless it is killed.
+/// done with it, or is dead. Pushpin ends its services itself, unless it is killed.
 const GUARD: &str = r#"
-{ "$@" & echo $! >pid; wait $!; echo "Pushpin has ended: $?"; } &
-read -r signal
-pushpin=$(cat pid)
-services=$(cat "/proc/$pushpin/task/$pushpin/children")
-case $signal in KILL) kill -KILL $pushpin $services ;; *) kill $pushpin ;; esac
-tries=0
-while kill -0 $pushpin && [ $((tries += 1)) -lt 100 ]; do sleep 0.05; done 2>&-
-kill -0 $pushpin 2>&- && kill -KILL $pushpin $services
+exec 3<&0
+"$@" </dev/null 3<&- &
+pushpin=$!
+{
+    read -r signal <&3
+    services=$(cat "/proc/$pushpin/task/$pushpin/children")
+    case $signal in KILL) kill -KILL $pushpin $services ;; *) kill $pushpin ;; esac
+    tries=0
+    while kill -0 $pushpin && [ $((tries += 1)) -lt 100 ]; do sleep 0.05; done
+    kill -0 $pushpin && kill -KILL $pushpin $services
+} 2>/dev/null &
+wait $pushpin
+echo "Pushpin has ended: $?"
 "#;
 
 type Settings = BTreeMap<(&'static str, &'static str), String>;
@@ -62,6 +68,22 @@ struct Ports {
 
 /// The shell that ends Pushpin.
 struct Guard(Child);
+
+/// Runs a test again, at most twice, when a connection has gone silent or was cut without reason: on a
+/// busy machine Pushpin 1.36 does that, rarely.
+pub(crate) async fn test_with_proxy(test: impl AsyncFn()) {
+    for _ in 1..STARTS {
+        let Err(panic) = AssertUnwindSafe(test()).catch_unwind().await else {
+            return;
+        };
+        let message = panic.downcast_ref::<String>();
+        if !message.is_some_and(|message| message.starts_with("the connection ")) {
+            resume_unwind(panic);
+        }
+        println!("The test begins again with a fresh proxy.");
+    }
+    test().await;
+}
 
 impl Builder {
     /// Sends all requests that no other route is for to this address.
@@ -169,7 +191,7 @@ impl Pushpin {
             }
             assert!(
                 Instant::now() < deadline,
-                "nobody subscribed to {channel}: {log}"
+                "the connection is not subscribed to {channel}: {log}"
             );
             sleep(PAUSE).await;
         }

@@ -1,0 +1,44 @@
+//! A `GRIP_URL`, or several.
+
+use axum_eventstream::{
+    EventStream,
+    grip::{GripConfig, Key, Verifier},
+};
+
+pub fn check(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else {
+        return;
+    };
+    let _ = EventStream::builder().grip(text).build().map_err(|error| {
+        let text = error.to_string();
+        assert!(!text.contains(char::is_control), "{text:?}");
+    });
+    if let Ok(config) = text.parse::<GripConfig>() {
+        check_config(&config);
+    }
+    let _ = serde_json::from_str::<GripConfig>(text);
+}
+
+/// What is left of a URL is a control URI that is read as itself.
+fn check_config(config: &GripConfig) {
+    let again: GripConfig = config
+        .control_uri
+        .parse()
+        .expect("the URI that is left is one");
+    assert_eq!(again.user, None);
+    assert_eq!(again.pass, None);
+    assert!(again.key.is_none() && again.verify_key.is_none());
+    assert!(again.control_iss.is_none() && again.verify_iss.is_none());
+    let _ = format!("{config:?}");
+}
+
+/// A key, as text or as a JWK.
+pub fn check_key(input: &[u8]) {
+    let _ = Verifier::new(&Key::from(input));
+    if let Ok(text) = str::from_utf8(input) {
+        let _ = Verifier::new(&Key::from(text));
+        if let Ok(key) = serde_json::from_str::<Key>(text) {
+            let _ = Verifier::new(&key);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! A template for channels, with any values of its parameters.
+
+use super::{App, RUNTIME, lines};
+use axum::{Router, routing::get};
+use axum_eventstream::{EventStream, History};
+
+/// The lines of the input are the template and the values of the parameters `x` and `y`, percent-encoded.
+pub fn check(input: &[u8]) {
+    let mut lines = lines(input);
+    let Ok(template) = str::from_utf8(lines.next().unwrap_or_default()) else {
+        return;
+    };
+    let target = [
+        b"/",
+        lines.next().unwrap_or(b"x"),
+        b"/",
+        lines.next().unwrap_or(b"y"),
+    ]
+    .concat();
+    let _runtime = RUNTIME.enter();
+    let builder = EventStream::builder().history(History::off());
+    let es = builder.grip("http://127.0.0.1:9").build().unwrap();
+    let router = Router::new().route("/{x}/{y}", get(es.handler(template)));
+    let app = App { es, router };
+    let Some(answer) = app.get(&target, &[("grip-sig", b"any")]) else {
+        return;
+    };
+    match answer.status {
+        200 => {
+            answer.assert_stream();
+            assert_eq!(answer.channels().len(), 1, "{:?}", answer.channels());
+        }
+        _ => answer.assert_refusal(),
+    }
+}
