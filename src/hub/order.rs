@@ -43,7 +43,7 @@ impl Order {
     }
 
     /// The sequence up to which all entries of a channel without a log are gone.
-    #[cfg(feature = "grip")]
+    #[cfg(any(feature = "grip", test))]
     pub(super) fn evicted(&self, channel: &Channel) -> u64 {
         self.retired.evicted(channel)
     }
