@@ -138,11 +138,7 @@ impl EventStreamBuilder {
         keep_alive.check()?;
         history.check()?;
         limits.check()?;
-        if max_age.is_some_and(|age| age.is_zero()) {
-            return Err(Error::config(
-                "the maximum stream age is 0; it must be more",
-            ));
-        }
+        check_age(max_age)?;
         let hub = Hub::new(hub_config(&history, &limits));
         Ok(EventStream::from_inner(Inner {
             hub,
@@ -154,6 +150,16 @@ impl EventStreamBuilder {
             lag_policy,
             max_age,
         }))
+    }
+}
+
+fn check_age(age: Option<Duration>) -> Result<(), Error> {
+    const YEAR: Duration = Duration::from_secs(366 * 86_400);
+    match age {
+        Some(age) if age.is_zero() || age > YEAR => Err(Error::config(format!(
+            "the maximum stream age is {age:?}; it must be more than zero and at most a year"
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     stream::Departures,
 };
 use axum::response::Response;
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{env::VarError, fmt, future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// How long the streams that left the HTTP server are waited for: more than a driver gives them.
@@ -91,9 +91,7 @@ impl EventStream {
     ///
     /// When a value is wrong; the message names the variable.
     pub fn from_env() -> Result<Self, Error> {
-        Self::builder()
-            .env(|name| std::env::var(name).ok())?
-            .build()
+        Self::builder().env(variable)?.build()
     }
 
     /// Settings other than the defaults.
@@ -307,7 +305,7 @@ impl EventStream {
     /// own of up to 5 seconds and ends at its own moment, so that clients do not all come back at once;
     /// until then it goes on as before. Behind a proxy nothing of this is needed: it holds the clients.
     ///
-    /// Returns when all have ended, which is within the budget, and up to 5 seconds more for clients of
+    /// A [`Subscription`] in this process goes on until the budget is over. Returns when all have ended, which is within the budget, and up to 5 seconds more for clients of
     /// a [`net::Listener`](crate::net::Listener) that do not read.
     ///
     /// # Examples
@@ -331,7 +329,8 @@ impl EventStream {
     /// ```
     pub async fn drain(&self, budget: Duration) {
         let hub = &self.inner.hub;
-        let by = Instant::now() + budget;
+        // More than a year is as good as for ever.
+        let by = Instant::now() + budget.min(Duration::from_secs(366 * 86_400));
         hub.drain(by);
         hub.empty(by).await;
         hub.close();
@@ -348,8 +347,11 @@ impl EventStream {
     /// When the name is invalid, or a proxy fails.
     pub async fn close_channel(&self, channel: impl AsRef<str>) -> Result<(), Error> {
         let channel = Channel::new(channel)?;
-        self.inner.hub.close_channel(&channel);
-        self.inner.proxies.close_channel(&channel).wait().await
+        let Inner { hub, proxies, .. } = &*self.inner;
+        let closing = hub.close_channel(&channel, |last| {
+            proxies.close_channel(&channel, LastEventId::new(hub.epoch(), last))
+        });
+        closing.wait().await
     }
 
     /// The channels that have subscriptions in this process, each with how many.
@@ -448,6 +450,15 @@ impl EventStream {
             ..Stats::default()
         };
         self.inner.proxies.count(stats)
+    }
+}
+
+/// A variable of the environment. One that cannot be read must not pass for one that is not set.
+fn variable(name: &str) -> Result<Option<String>, Error> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(Error::config(format!("{name} is not UTF-8"))),
     }
 }
 

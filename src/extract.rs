@@ -38,10 +38,14 @@ impl<S: Sync> FromRequestParts<S> for StreamRequest {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Rejection> {
-        let event_stream = find(&parts.extensions);
         let mut request = Self::new(parts)?;
-        if let Some(event_stream) = event_stream {
-            request.negotiate(&event_stream)?;
+        match parts.extensions.get::<EventStream>().cloned() {
+            Some(event_stream) => request.negotiate(&event_stream)?,
+            // A guess: the handler may have another stream, with other keys.
+            None => match registry::get(DEFAULT_NAME).map(|found| request.negotiate(&found)) {
+                None | Some(Ok(()) | Err(Rejection::InvalidGripSignature)) => {}
+                Some(Err(rejection)) => return Err(rejection),
+            },
         }
         request.read_parameters(parts).await?;
         // Which stream will respond is not known yet, nor whether it has hooks.

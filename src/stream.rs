@@ -8,6 +8,8 @@ use crate::{
 };
 use std::{
     any::Any,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::*},
@@ -20,13 +22,36 @@ use tokio::{
 };
 
 /// What one frame may have: enough for a burst of small events, little enough to keep for a slow client.
-const FRAME: usize = 64 << 10;
+pub(crate) const FRAME: usize = 64 << 10;
 
 /// Up to how long a client waits before it comes back from a stream that was ended on purpose.
 const COME_BACK: Duration = Duration::from_secs(5);
 
 /// A value that is dropped when the stream has ended.
-pub(crate) type Guard = Arc<dyn Any + Send + Sync>;
+#[derive(Clone)]
+pub(crate) struct Guard(Option<Arc<dyn Any + Send + Sync>>);
+
+impl Guard {
+    pub(crate) fn new(value: impl Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(value)))
+    }
+}
+
+impl Drop for Guard {
+    /// If the value panics, that must not end other streams of the same thread.
+    fn drop(&mut self) {
+        let value = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
+            crate::trace::event!(error, "the guard of an event stream has panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Guard")
+    }
+}
 
 /// Dropping it unsubscribes.
 #[derive(Debug)]

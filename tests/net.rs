@@ -472,3 +472,61 @@ async fn a_blocked_client_does_not_hang_the_shutdown() {
     server.stop.take().unwrap().send(()).unwrap();
     within("the shutdown", server.served).await.unwrap();
 }
+
+/// Two streams in one response: none can leave, or the other would be lost.
+#[tokio::test]
+async fn merged_streams_stay() {
+    use axum_eventstream::StreamRequest;
+
+    let es = EventStream::builder()
+        .history(History::off())
+        .build()
+        .unwrap();
+    let merged = {
+        let es = es.clone();
+        get(|request: StreamRequest| async move {
+            let one = es.respond(&request, ["a"]).await.unwrap().into_body();
+            let two = es.respond(&request, ["b"]).await.unwrap().into_body();
+            let streams = [one.into_data_stream(), two.into_data_stream()];
+            Body::from_stream(futures_util::stream::select_all(streams))
+        })
+    };
+    let server = serve(&es, Router::new().route("/merged", merged), true).await;
+    let mut client = Client::get(&server, "/merged", "").await;
+    subscribed(&es, 2).await;
+    client.until("stream-open").await;
+    client.until("stream-open").await;
+    for channel in ["a", "b", "a", "b"] {
+        publish(&es, channel, &format!("on {channel}")).await;
+        client.until(&format!("data: on {channel}")).await;
+    }
+}
+
+/// A guard that panics is its own handler's mistake.
+#[tokio::test]
+async fn a_guard_that_panics_harms_no_other_stream() {
+    use axum_eventstream::StreamRequest;
+
+    struct Careless;
+    impl Drop for Careless {
+        fn drop(&mut self) {
+            panic!("a user's mistake");
+        }
+    }
+    let es = EventStream::new();
+    let careless = {
+        let es = es.clone();
+        get(
+            |request: StreamRequest| async move { es.respond(&request.guard(Careless), ["a"]).await },
+        )
+    };
+    let server = serve(&es, app(&es).route("/own/careless", careless), true).await;
+    let mut stays = Client::get(&server, "/a", "").await;
+    stays.until("\n\n\r\n").await;
+    let mut goes = Client::get(&server, "/own/careless", "").await;
+    goes.until("\n\n\r\n").await;
+    drop(goes);
+    subscribed(&es, 1).await;
+    publish(&es, "a", "still here").await;
+    stays.until("data: still here").await;
+}

@@ -473,6 +473,24 @@ async fn a_control_port_that_is_refused_for_two_seconds_loses_nothing() {
     publishing.await.unwrap();
 }
 
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_closed_channel_ends_the_streams_of_a_proxy_too() {
+    for history in [History::memory(), History::off()] {
+        let stage = Stage::set(|builder| builder.history(history)).await;
+        let mut client = stage.hold("/events/a", &["a"], &[]).await;
+        let mut other = stage.hold("/events/b", &["b"], &[]).await;
+        client.next_event().await.unwrap();
+        publish(&stage.es, "a", "last").await;
+        assert_eq!(data_until(&mut client, "last").await, ["last"]);
+        stage.es.close_channel("a").await.unwrap();
+        assert_eq!(client.rest().await, "");
+        assert!(client.is_complete());
+        publish(&stage.es, "b", "goes on").await;
+        data_until(&mut other, "goes on").await;
+    }
+}
+
 /// What Pushpin 1.41 and later offer, told as they do; the installed one may be older.
 #[tokio::test]
 async fn a_proxy_that_offers_it_is_asked_to_tell_when_a_client_goes() {

@@ -13,6 +13,7 @@ use super::header::{
 
 /// How the proxy keeps the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Hold {
     /// As a stream: every message is appended to the response.
     Stream,

@@ -91,10 +91,10 @@ impl Owner {
             return Bytes::new();
         };
         *self = match Handoff::of_this_task() {
-            Some(handoff) => {
-                handoff.arm(stream, &bytes, cx.waker());
-                Self::Leaving(handoff)
-            }
+            Some(handoff) => match handoff.arm(stream, &bytes, cx.waker()) {
+                None => Self::Leaving(handoff),
+                Some(stream) => Self::Body(stream),
+            },
             None => Self::Body(stream),
         };
         bytes

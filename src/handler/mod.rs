@@ -60,7 +60,8 @@ impl StreamHandler {
     /// Sets whether streams may leave the HTTP server through a
     /// [`net::Listener`](crate::net::Listener): they may unless set.
     ///
-    /// A stream that stays is for middleware that has to see its whole body.
+    /// It is to stay where anything has to see its whole body, not only the first event: middleware that
+    /// counts, filters or redacts, or a body that is merged with another.
     #[must_use]
     pub fn leaves(mut self, leaves: bool) -> Self {
         self.leaves = leaves;

@@ -10,7 +10,7 @@ use crate::{
     channel::Channels,
     event_stream::Inner,
     grip::{GRIP_FEATURE, Hold, Instruct, InvalidInstruct, last_ids},
-    hub::Recall,
+    hub::{Recall, Refused},
     publish::links::{self, Claims, Links},
     sse::{self, LastEventId},
     trace,
@@ -81,11 +81,11 @@ impl Asked {
             .iter()
             .map(|channel| (channel.clone(), after))
             .collect();
-        let open = sse::stream_open(Some(id(inner, after.unwrap_or(inner.hub.sequence()))));
+        let open = after.map(|after| id(inner, after));
         if let Some(parts) = parts.filter(|_| self.gone_link(inner, links, channels).is_some()) {
             inner.hooks.came(channels, parts);
         }
-        self.recover(inner, links, &wanted, &open)
+        self.recover(inner, links, &wanted, Some(open))
     }
 
     /// Where the proxy tells that the client has gone, if somebody wants to know.
@@ -110,12 +110,16 @@ impl Asked {
             }
             return Some(Ok(Response::default()));
         }
+        if inner.hub.is_closing() {
+            // The proxy asks again, of who comes after us.
+            return Some(Err(Refused::Closed.into()));
+        }
         let Some(wanted) = claims.and_then(|claims| self.wanted(inner, claims)) else {
             // The end of the stream: the client has to come itself.
             trace::event!(debug, "a link for missed events has expired or is not ours");
             return Some(Ok(direct::with_body(Body::empty())));
         };
-        let answer = self.recover(inner, links, &wanted, &[]);
+        let answer = self.recover(inner, links, &wanted, None);
         Some(answer.map_err(Rejection::from))
     }
 
@@ -146,9 +150,11 @@ impl Asked {
         inner: &Inner,
         links: &Links,
         wanted: &[(Channel, Option<u64>)],
-        opening: &[u8],
+        opening: Option<Option<LastEventId>>,
     ) -> Result<Response, InvalidInstruct> {
         let recall = inner.hub.recall(wanted, PAGE);
+        let opening = opening.map(|id| sse::stream_open(id.filter(|_| recall.gone.is_empty())));
+        let opening = opening.unwrap_or_default();
         let channels: Vec<_> = wanted.iter().map(|(channel, _)| channel.clone()).collect();
         let at = |sequence: &u64| id(inner, *sequence).to_string();
         let positions: Vec<_> = recall.positions.iter().map(at).collect();
@@ -172,7 +178,7 @@ impl Asked {
             };
             return answer(
                 &names.fold(held(inner), Instruct::channel),
-                body(inner, opening, &recall),
+                body(inner, &opening, &recall),
             );
         };
         let instruct = match recall.more {
@@ -186,7 +192,7 @@ impl Asked {
             Some(link) => instruct.gone_link(link),
             None => instruct,
         };
-        answer(&instruct, body(inner, opening, &recall))
+        answer(&instruct, body(inner, &opening, &recall))
     }
 }
 
@@ -210,14 +216,15 @@ fn answer(instruct: &Instruct, body: Bytes) -> Result<Response, InvalidInstruct>
     Ok(response)
 }
 
-/// What is gone is told after what is there: its id is the position after both.
+/// What is gone is told first. It has an id only if nothing follows: a client that breaks off in between
+/// must come back with the position it has.
 fn body(inner: &Inner, opening: &[u8], recall: &Recall) -> Bytes {
     let mut body = BytesMut::from(opening);
-    body.extend_from_slice(&recall.bytes);
     if !recall.gone.is_empty() {
-        let id = Some(id(inner, recall.position));
+        let id = recall.bytes.is_empty().then(|| id(inner, recall.position));
         body.extend_from_slice(&sse::stream_reset(&recall.gone, None, id));
     }
+    body.extend_from_slice(&recall.bytes);
     body.freeze()
 }
 

@@ -92,7 +92,8 @@ impl StreamRequest {
     }
 
     /// Sets whether the stream may leave the HTTP server through a
-    /// [`net::Listener`](crate::net::Listener): it may unless set.
+    /// [`net::Listener`](crate::net::Listener): it may unless set. It is to stay where the response's body
+    /// is wrapped or merged with another.
     #[must_use]
     pub fn leaves(mut self, leaves: bool) -> Self {
         self.may_leave &= leaves;
@@ -106,6 +107,8 @@ impl StreamRequest {
 
     /// Gives the stream a value that is dropped when it has ended, whoever holds it by then: a count, an
     /// entry in a list of who is here.
+    ///
+    /// In proxied delivery no stream stays here: it is dropped with the request.
     ///
     /// # Examples
     ///
@@ -126,7 +129,7 @@ impl StreamRequest {
     /// ```
     #[must_use]
     pub fn guard(mut self, guard: impl Send + Sync + 'static) -> Self {
-        self.guard = Some(Arc::new(guard));
+        self.guard = Some(Guard::new(guard));
         self
     }
 
@@ -289,12 +292,16 @@ fn last_event_id(parts: &Parts) -> Option<String> {
         let value = headers.get(LAST_EVENT_ID)?;
         Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
-    header(&parts.headers).or_else(|| {
+    let query = || {
         let query = parts.uri.query()?.as_bytes();
         let mut pairs = form_urlencoded::parse(query);
         let found = pairs.find(|(name, _)| name == "lastEventId");
         found.map(|(_, value)| value.into_owned())
-    })
+    };
+    // An empty one is what a client has that was told to forget its position.
+    header(&parts.headers)
+        .or_else(query)
+        .filter(|id| !id.is_empty())
 }
 
 #[cfg(test)]

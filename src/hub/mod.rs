@@ -280,12 +280,18 @@ impl Hub {
     }
 
     /// Ends the readers of one channel once they have read what is ready.
-    pub(crate) fn close_channel(&self, channel: &Channel) {
-        let log = lock(&self.order).get(channel);
-        if let Some(log) = log {
-            log.end_readers();
-            log.wake();
-        }
+    ///
+    /// `with` is given the sequence of the channel's last entry, and runs in the order of all publishes.
+    pub(crate) fn close_channel<T>(&self, channel: &Channel, with: impl FnOnce(u64) -> T) -> T {
+        let order = lock(&self.order);
+        let Some(log) = order.get(channel) else {
+            return with(order.evicted(channel));
+        };
+        let done = with(log.last());
+        log.end_readers();
+        drop(order);
+        log.wake();
+        done
     }
 
     /// The channels that have readers, with how many each has.

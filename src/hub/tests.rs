@@ -257,8 +257,8 @@ fn closing_a_channel_ends_its_readers_of_the_time() {
     assert!(one.wait(&waker) && two.wait(&waker));
     publish(&hub, "a", "1");
     let channel = |name| Channel::new(name).unwrap();
-    hub.close_channel(&channel("a"));
-    hub.close_channel(&channel("nobody is here"));
+    hub.close_channel(&channel("a"), |last| assert_eq!(last, 1));
+    hub.close_channel(&channel("nobody is here"), |last| assert_eq!(last, 0));
     assert_eq!(count.take(), 2);
     assert_eq!(
         [all(&mut one), all(&mut two), all(&mut other)],

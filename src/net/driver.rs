@@ -303,11 +303,11 @@ impl Driver {
             let Some(Seated { socket, .. }) = self.sockets.get_mut(key) else {
                 continue;
             };
-            let wakes_at = socket.wakes_at();
             if socket.tick(&mut self.chunks, now, self.patience) == State::Gone {
                 self.remove(key);
             } else {
-                self.tick_at(wakes_at);
+                let wakes_at = self.sockets[key].socket.wakes_at();
+                wakes_at.into_iter().for_each(|at| self.tick_at(at));
             }
             self.breathe().await;
         }

@@ -69,14 +69,33 @@ impl Handoff {
         lock(&SOCKETS).get(&id).cloned()
     }
 
-    /// Leaves the stream here until its opening is sent.
-    pub(crate) fn arm(&self, stream: OpenStream, opening: &[u8], body: &Waker) {
-        *lock(&self.state) = State::Armed {
-            stream: Box::new(stream),
-            opening: chunk(opening),
-            body: body.clone(),
-        };
-        self.armed.store(true, Release);
+    /// Leaves the stream here until its opening is sent. Gives it back if there is one already: then the
+    /// response has two streams in it, and none can leave.
+    pub(crate) fn arm(
+        &self,
+        stream: OpenStream,
+        opening: &[u8],
+        body: &Waker,
+    ) -> Option<OpenStream> {
+        let state = &mut *lock(&self.state);
+        match mem::take(state) {
+            State::Idle => {
+                *state = State::Armed {
+                    stream: Box::new(stream),
+                    opening: chunk(opening),
+                    body: body.clone(),
+                };
+                self.armed.store(true, Release);
+                return None;
+            }
+            State::Armed { stream, body, .. } => {
+                self.armed.store(false, Release);
+                *state = State::Returned(stream);
+                body.wake();
+            }
+            State::Returned(stream) => *state = State::Returned(stream),
+        }
+        Some(stream)
     }
 
     /// The body waits for its stream, in case it does not leave.

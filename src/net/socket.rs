@@ -1,8 +1,11 @@
 //! A stream with its socket: what a driver does with one client.
 
 use super::chunk::{self, Chunks};
-use crate::{feed::Next, stream::OpenStream};
-use bytes::Bytes;
+use crate::{
+    feed::Next,
+    stream::{FRAME, OpenStream},
+};
+use bytes::{Buf, Bytes};
 use std::{
     io::ErrorKind,
     mem,
@@ -29,6 +32,15 @@ pub(super) struct Socket {
     blocked: Option<Instant>,
     /// The last chunk is sent or in `rest`.
     ended: bool,
+}
+
+/// The rest of a joined chunk as bytes of its own, so that it does not keep the whole. A larger one is a
+/// single event, which many share and history keeps anyway.
+fn own(rest: Bytes) -> Bytes {
+    match rest.len() <= FRAME {
+        true => Bytes::copy_from_slice(&rest),
+        false => rest,
+    }
 }
 
 /// What a socket waits for.
@@ -60,9 +72,9 @@ impl Socket {
         self.blocked.is_some()
     }
 
-    /// When there is something to send even without news.
-    pub(super) fn wakes_at(&self) -> Instant {
-        self.stream.wakes_at()
+    /// When there is something to send even without news, if the client takes it.
+    pub(super) fn wakes_at(&self) -> Option<Instant> {
+        (!self.is_blocked()).then(|| self.stream.wakes_at())
     }
 
     /// Sends all that is ready.
@@ -91,17 +103,16 @@ impl Socket {
         while !bytes.is_empty() {
             match self.tcp.try_write(&bytes) {
                 Ok(written) if written == bytes.len() => break,
-                // A copy: the rest of one chunk must not keep what many share.
                 Ok(written) => {
                     self.blocked = None;
-                    bytes = Bytes::copy_from_slice(&bytes[written..]);
+                    bytes.advance(written);
                 }
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return State::Gone,
                 Err(_) => match self.tcp.poll_write_ready(&mut Context::from_waker(&waker)) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return State::Gone,
                     Poll::Pending => {
-                        self.rest = bytes;
+                        self.rest = own(bytes);
                         self.blocked.get_or_insert(now);
                         return State::Blocked;
                     }

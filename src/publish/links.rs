@@ -120,11 +120,11 @@ impl Links {
         let LinkSettings { prefix, path, .. } = &self.settings;
         Some(match path {
             Some(path) => format!("{path}?{PARAMETER}={token}"),
-            None => format!(
-                "{prefix}{}?{}{PARAMETER}={token}",
-                plain(uri.path()),
-                other(uri)
-            ),
+            None => {
+                // Two slashes would begin the name of another host.
+                let path = plain(uri.path().trim_start_matches('/'));
+                format!("{prefix}/{path}?{}{PARAMETER}={token}", other(uri))
+            }
         })
     }
 

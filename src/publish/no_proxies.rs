@@ -44,7 +44,7 @@ impl Proxies {
         InFlight
     }
 
-    pub(crate) fn close_channel(&self, _channel: &Channel) -> InFlight {
+    pub(crate) fn close_channel(&self, _channel: &Channel, _last: LastEventId) -> InFlight {
         InFlight
     }
 
@@ -61,8 +61,11 @@ impl InFlight {
 
 impl EventStreamBuilder {
     /// Proxies cannot be set here, so asking for one is a mistake that must not go unnoticed.
-    pub(crate) fn env(self, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        match variable("GRIP_URL").filter(|url| !url.trim().is_empty()) {
+    pub(crate) fn env(
+        self,
+        variable: impl Fn(&str) -> Result<Option<String>, Error>,
+    ) -> Result<Self, Error> {
+        match variable("GRIP_URL")?.filter(|url| !url.trim().is_empty()) {
             Some(_) => Err(Error::config(
                 "GRIP_URL is set, but axum-eventstream was built without its feature `grip`: switch it on, or unset the variable",
             )),

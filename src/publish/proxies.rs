@@ -76,10 +76,18 @@ impl Proxies {
         InFlight(publisher.map(|publisher| publisher.enqueue(item())))
     }
 
-    /// Queues the end of all streams that the proxies hold on this channel.
-    pub(crate) fn close_channel(&self, channel: &Channel) -> InFlight {
+    /// Queues the end of all streams that the proxies hold on this channel, after its `last` event: a
+    /// proxy with history takes an item that does not follow that for a gap.
+    pub(crate) fn close_channel(&self, channel: &Channel, last: LastEventId) -> InFlight {
+        let item = || {
+            let item = Item::close(self.name(channel));
+            match self.links {
+                Some(_) => item.prev_id(last.to_string()),
+                None => item,
+            }
+        };
         let publisher = self.publisher.as_ref();
-        InFlight(publisher.map(|publisher| publisher.enqueue(Item::close(self.name(channel)))))
+        InFlight(publisher.map(|publisher| publisher.enqueue(item())))
     }
 
     pub(crate) fn count(&self, mut stats: Stats) -> Stats {
@@ -365,14 +373,22 @@ impl EventStreamBuilder {
     }
 
     /// Adds the proxies that the environment names, if it does.
-    pub(crate) fn env(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        let Some(urls) = variable("GRIP_URL").filter(|urls| !urls.trim().is_empty()) else {
+    pub(crate) fn env(
+        mut self,
+        variable: impl Fn(&str) -> Result<Option<String>, Error>,
+    ) -> Result<Self, Error> {
+        let Some(urls) = variable("GRIP_URL")?.filter(|urls| !urls.trim().is_empty()) else {
             return Ok(self);
         };
         let in_variable = |name, error| Error::config(format!("{name}: {error}"));
         let mut configs =
             GripConfig::parse_list(&urls).map_err(|error| in_variable("GRIP_URL", error))?;
-        if let Some(key) = variable("GRIP_VERIFY_KEY").filter(|key| !key.is_empty()) {
+        if let Some(key) = variable("GRIP_VERIFY_KEY")? {
+            if key.trim().is_empty() {
+                return Err(Error::config(
+                    "GRIP_VERIFY_KEY is empty: set a key, or unset it to take any signature",
+                ));
+            }
             let key = Key::from(key);
             let without = configs
                 .iter_mut()
