@@ -161,7 +161,8 @@ impl Order {
             (bytes + entry.bytes.len(), entry.sequence)
         });
         self.bytes -= bytes;
-        if last > 0 {
+        // A channel that was only named must not push out what is remembered of others.
+        if last > self.retired.evicted(log.name()) {
             self.retired.insert(log.name(), last);
         }
     }

@@ -350,6 +350,23 @@ fn without_history_a_channel_goes_with_its_last_reader() {
     assert_eq!((hub.counts().channels, hub.counts().published), (0, 2));
     assert!(lock(&hub.order).is_consistent());
 }
+#[test]
+fn naming_channels_makes_nobody_forget_what_others_have_lost() {
+    let hub = hub(|config| config.bytes = 1);
+    let name = |n: u64| Channel::new(n.to_string()).unwrap();
+    for n in 1..=20_000 {
+        hub.append(&name(n), |_, _| Bytes::from_static(b"x"));
+    }
+    let evicted = |channel: Channel| lock(&hub.order).evicted(&channel);
+    let floor = evicted(Channel::new("never").unwrap());
+    assert!(floor > 0, "more than are remembered");
+    for n in 20_001..=20_010 {
+        drop(reader(&hub, &[name(n).as_str()], Start::Live));
+    }
+    assert_eq!(evicted(name(20_001)), floor);
+    assert_eq!(evicted(name(floor + 1)), floor + 1);
+}
+
 
 #[tokio::test(start_paused = true)]
 async fn history_goes_with_its_age_and_the_channel_with_it() {
