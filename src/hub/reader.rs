@@ -167,23 +167,29 @@ impl Reader {
     fn merge(&mut self, limit: usize) -> Read {
         // Beyond it, an entry of one channel could come before an earlier one of another.
         let head = self.hub.sequence();
-        let (mut ready, mut gone, mut missed, mut evicted) = (Vec::new(), Vec::new(), 0, 0);
+        let (mut ready, mut gone, mut missed) = (Vec::new(), Vec::new(), 0);
+        // Nothing up to here is still to be handed out.
+        let mut position = head;
         for (index, cursor) in self.cursors.iter_mut().enumerate() {
             if cursor.ready(index, head, limit, &mut ready).is_err() {
                 let inner = cursor.log.lock();
                 missed += inner.log.first() - cursor.next;
                 cursor.next = inner.log.first();
-                evicted = inner.log.evicted().max(evicted);
+                position = inner.log.evicted().min(position);
                 gone.push(cursor.log.name().clone());
             }
         }
         if ready.is_empty() && gone.is_empty() && self.cursors.iter().any(Cursor::is_closed) {
-            return Read::End;
+            // What was published until the close may be beyond the head of before.
+            return match self.hub.sequence() == head {
+                true => Read::End,
+                false => self.merge(limit),
+            };
         }
         if !gone.is_empty() {
-            let before = |ready: &Ready| ready.sequence - 1;
-            let waiting = ready.iter().map(before).min().unwrap_or(evicted);
-            self.position = evicted.min(waiting).max(self.position);
+            let before = ready.iter().map(|ready| ready.sequence - 1);
+            let position = before.fold(position, u64::min);
+            self.position = position.max(self.position);
             return Read::Gap(Gap {
                 channels: gone,
                 missed: Some(missed),

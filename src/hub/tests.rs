@@ -188,6 +188,20 @@ fn a_gap_in_one_of_many_channels_never_skips_what_others_still_have() {
 }
 
 #[test]
+fn a_gap_in_several_channels_never_skips_what_is_left_of_one() {
+    let hub = hub(|config| config.events = 1);
+    let mut client = reader(&hub, &["a", "b"], Start::Live);
+    for (channel, text) in [("b", "1"), ("b", "2"), ("a", "3"), ("a", "4"), ("a", "5")] {
+        publish(&hub, channel, text);
+    }
+    assert!(matches!(client.read(LIMIT), Read::Gap(_)));
+    assert_eq!(client.position(), 1, "2 is left of b");
+    let mut again = reader(&hub, &["a", "b"], Start::After(client.position()));
+    assert_eq!(all(&mut client), "25");
+    assert_eq!(all(&mut again), "[a ? @1]2");
+}
+
+#[test]
 fn publishing_on_one_channel_wakes_nobody_else() {
     let hub = live();
     let ((a, a_waker), (b, b_waker)) = (waker(), waker());
@@ -337,20 +351,6 @@ fn a_channel_that_is_only_named_leaves_nothing_behind() {
 }
 
 #[test]
-fn without_history_a_channel_goes_with_its_last_reader() {
-    let hub = live();
-    let one = reader(&hub, &["a"], Start::Live);
-    let two = reader(&hub, &["a"], Start::Live);
-    publish(&hub, "a", "1");
-    drop(one);
-    assert_eq!((hub.counts().channels, hub.counts().bytes), (1, 1));
-    drop(two);
-    assert_eq!((hub.counts().channels, hub.counts().bytes), (0, 0));
-    publish(&hub, "a", "nobody");
-    assert_eq!((hub.counts().channels, hub.counts().published), (0, 2));
-    assert!(lock(&hub.order).is_consistent());
-}
-#[test]
 fn naming_channels_makes_nobody_forget_what_others_have_lost() {
     let hub = hub(|config| config.bytes = 1);
     let name = |n: u64| Channel::new(n.to_string()).unwrap();
@@ -367,6 +367,20 @@ fn naming_channels_makes_nobody_forget_what_others_have_lost() {
     assert_eq!(evicted(name(floor + 1)), floor + 1);
 }
 
+#[test]
+fn without_history_a_channel_goes_with_its_last_reader() {
+    let hub = live();
+    let one = reader(&hub, &["a"], Start::Live);
+    let two = reader(&hub, &["a"], Start::Live);
+    publish(&hub, "a", "1");
+    drop(one);
+    assert_eq!((hub.counts().channels, hub.counts().bytes), (1, 1));
+    drop(two);
+    assert_eq!((hub.counts().channels, hub.counts().bytes), (0, 0));
+    publish(&hub, "a", "nobody");
+    assert_eq!((hub.counts().channels, hub.counts().published), (0, 2));
+    assert!(lock(&hub.order).is_consistent());
+}
 
 #[tokio::test(start_paused = true)]
 async fn history_goes_with_its_age_and_the_channel_with_it() {
