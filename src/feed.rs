@@ -105,11 +105,12 @@ impl Feed {
         self.reader.logs()
     }
 
-    /// The id with which a client gets what follows.
+    /// The id with which a client gets what follows. None while it is to be told of a gap: if its
+    /// connection breaks before that, it must come back with the id it had.
     fn id(&self) -> Option<LastEventId> {
         let hub = self.reader.hub();
         let id = || LastEventId::new(hub.epoch(), self.reader.position());
-        hub.keeps_history().then(id)
+        (hub.keeps_history() && !self.reader.has_gap()).then(id)
     }
 }
 

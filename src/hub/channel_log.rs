@@ -1,7 +1,7 @@
 //! A channel's log with who reads it and who waits, behind the channel's own lock.
 
 use super::{
-    Config, Hub, lock,
+    Config, Hub, Stage, lock,
     log::{Entry, Log},
     waiters::Waiters,
 };
@@ -39,6 +39,14 @@ pub(super) struct Progress {
     pub(super) awake: usize,
     /// Events handed to any of them, ever.
     pub(super) delivered: u64,
+}
+
+/// How far a channel is, for one who waits on behalf of several readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    end: u64,
+    generation: u64,
+    stage: Stage,
 }
 
 /// Only which channel it is: what is in it may be private.
@@ -122,26 +130,34 @@ impl ChannelLog {
         self.lock().waiters.leave(seat);
     }
 
-    /// The end of what readers can read now, whatever other channels they read.
-    pub(crate) fn readable(&self, hub: &Hub) -> u64 {
-        let inner = self.lock();
-        // An entry beyond the head becomes readable before its readers are woken.
-        let beyond = inner.log.beyond(hub.sequence());
-        inner.log.end() - beyond
+    /// What there is for readers now, whatever other channels they read.
+    pub(crate) fn mark(&self, hub: &Hub) -> Mark {
+        self.lock().mark(hub)
     }
 
-    /// Waits in `seat` for what comes after the index `end`. False if it is there, or the stream is closed.
-    pub(crate) fn wait(&self, hub: &Hub, seat: usize, waker: &Waker, end: u64) -> bool {
+    /// Waits in `seat` for what is new since `mark`. False if something is: then `waker` may not be woken.
+    pub(crate) fn wait(&self, hub: &Hub, seat: usize, waker: &Waker, mark: Mark) -> bool {
         let mut inner = self.lock();
-        if inner.log.end() != end {
-            return false;
+        // All that a mark has changes before the waiters are woken, which takes this lock.
+        let waits = inner.mark(hub) == mark;
+        if waits {
+            inner.sit_down(seat, waker);
         }
-        inner.sit_down(seat, waker);
-        !hub.is_closed()
+        waits
     }
 }
 
 impl Inner {
+    fn mark(&self, hub: &Hub) -> Mark {
+        // An entry beyond the head becomes readable before its readers are woken.
+        let beyond = self.log.beyond(hub.sequence());
+        Mark {
+            end: self.log.end() - beyond,
+            generation: self.generation,
+            stage: hub.stage(),
+        }
+    }
+
     /// Appends, and tells whether readers that are awake have fallen behind by a good part of what is kept.
     pub(super) fn push(&mut self, entry: Entry, config: &Config) -> bool {
         if self.waiters.awake() == 0 {

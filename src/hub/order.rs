@@ -162,6 +162,7 @@ impl Order {
             (bytes + entry.bytes.len(), entry.sequence)
         });
         self.bytes -= bytes;
+        // A channel that was only named must not push out what is remembered of others.
         if last > self.retired.evicted(log.name()) {
             self.retired.insert(log.name(), last);
         }
