@@ -22,6 +22,8 @@ pub(crate) struct Reader {
     hub: Arc<Hub>,
     cursors: Box<[Cursor]>,
     position: u64,
+    /// How many entries it began with.
+    replayed: u64,
     /// What was already missing at the start.
     gap: Option<Box<Gap>>,
 }
@@ -111,6 +113,7 @@ impl Reader {
             hub,
             cursors,
             position,
+            replayed,
             gap: gap.map(Box::new),
         }
     }
@@ -118,6 +121,11 @@ impl Reader {
     /// The hub this reader belongs to.
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.hub
+    }
+
+    /// How many entries it began with, because it resumed from a position.
+    pub(crate) fn replayed(&self) -> u64 {
+        self.replayed
     }
 
     /// Everything up to this sequence has been handed out, or was told as missed.
