@@ -62,7 +62,9 @@ impl Feed {
     /// What is ready, as one frame of about `limit` bytes at the most: one event at least.
     pub(crate) fn next(&mut self, limit: usize) -> Next {
         if mem::take(&mut self.opening) {
-            return Next::frame(sse::stream_open(self.id()));
+            // Until it is told what is missing, a client must come back with the position it has.
+            let id = self.id().filter(|_| !self.reader.has_gap());
+            return Next::frame(sse::stream_open(id));
         }
         if self.ended {
             return Next::End;

@@ -46,7 +46,7 @@ async fn serve_plain() -> (EventStream, SocketAddr) {
     serve(EventStream::builder().history(History::off())).await
 }
 
-fn message(text: impl ToString) -> Event {
+fn message(text: impl std::fmt::Display) -> Event {
     Event::text("message", text.to_string()).unwrap()
 }
 

@@ -49,11 +49,11 @@ async fn serve(builder: EventStreamBuilder) -> (EventStream, SocketAddr) {
     (es, origin)
 }
 
-fn message(text: impl ToString) -> Event {
+fn message(text: impl std::fmt::Display) -> Event {
     Event::text("message", text.to_string()).unwrap()
 }
 
-async fn publish(es: &EventStream, channel: &str, text: impl ToString) {
+async fn publish(es: &EventStream, channel: &str, text: impl std::fmt::Display) {
     es.publish_event(channel, message(text)).await.unwrap();
 }
 

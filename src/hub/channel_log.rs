@@ -1,17 +1,17 @@
 //! A channel's log with who reads it and who waits, behind the channel's own lock.
 
 use super::{
-    Hub, lock,
+    Config, Hub, lock,
     log::{Entry, Log},
     waiters::Waiters,
 };
 use crate::channel::Channel;
 use std::{
+    fmt,
     sync::{Mutex, MutexGuard},
     task::Waker,
 };
 
-#[derive(Debug)]
 pub(crate) struct ChannelLog {
     name: Channel,
     inner: Mutex<Inner>,
@@ -28,6 +28,24 @@ pub(super) struct Inner {
     pub(super) generation: u64,
     /// The end of the log when all readers were last seen waiting.
     settled: u64,
+    /// Bytes that were appended since then.
+    unsettled: usize,
+}
+
+/// How far the readers of a channel are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// Those that are woken and have not read all since.
+    pub(super) awake: usize,
+    /// Events handed to any of them, ever.
+    pub(super) delivered: u64,
+}
+
+/// Only which channel it is: what is in it may be private.
+impl fmt::Debug for ChannelLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ChannelLog").field(&self.name).finish()
+    }
 }
 
 impl ChannelLog {
@@ -39,6 +57,7 @@ impl ChannelLog {
             delivered: 0,
             generation: 0,
             settled: 0,
+            unsettled: 0,
         };
         Self {
             name,
@@ -73,14 +92,16 @@ impl ChannelLog {
         self.lock().generation += 1;
     }
 
-    /// Readers that are woken and have not read all since.
-    pub(super) fn awake(&self) -> usize {
-        self.lock().waiters.awake()
+    pub(super) fn progress(&self) -> Progress {
+        let inner = self.lock();
+        Progress {
+            awake: inner.waiters.awake(),
+            delivered: inner.delivered,
+        }
     }
 
     pub(super) fn settled(&self) {
-        let mut inner = self.lock();
-        inner.settled = inner.log.end();
+        self.lock().settle();
     }
 
     /// Wakes all who wait.
@@ -121,14 +142,20 @@ impl ChannelLog {
 }
 
 impl Inner {
-    /// Appends, and tells whether readers that are awake have fallen behind by a part of `capacity`.
-    pub(super) fn push(&mut self, entry: Entry, capacity: usize) -> bool {
+    /// Appends, and tells whether readers that are awake have fallen behind by a good part of what is kept.
+    pub(super) fn push(&mut self, entry: Entry, config: &Config) -> bool {
         if self.waiters.awake() == 0 {
-            self.settled = self.log.end();
+            self.settle();
         }
+        self.unsettled += entry.bytes.len();
         self.log.push(entry);
         let behind = self.log.end() - self.settled;
-        self.waiters.len() > 0 && behind >= (capacity as u64 / 4).max(1)
+        let far = behind >= (config.events as u64 / 4).max(1) || self.unsettled >= config.bytes / 4;
+        self.waiters.len() > 0 && far
+    }
+
+    fn settle(&mut self) {
+        (self.settled, self.unsettled) = (self.log.end(), 0);
     }
 
     pub(super) fn sit_down(&mut self, seat: usize, waker: &Waker) {

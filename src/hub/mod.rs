@@ -30,11 +30,12 @@ use bytes::Bytes;
 use log::Entry;
 use order::Order;
 use std::{
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::*},
     },
-    time::Duration,
+    time::{Duration, Instant as StdInstant},
 };
 use tokio::{
     sync::Notify,
@@ -55,7 +56,6 @@ pub(crate) struct Config {
     pub(crate) max_subscriptions_per_channel: usize,
 }
 
-#[derive(Debug)]
 pub(crate) struct Hub {
     config: Config,
     /// Tells the positions of this hub from those of one before a restart.
@@ -311,15 +311,17 @@ impl Hub {
     /// A loop of appends would otherwise overrun the ring before readers on the same thread get a
     /// turn. A reader that does not read holds nobody up.
     pub(crate) async fn settle(log: &ChannelLog) {
-        const PATIENCE: u32 = 64;
-        let (mut fewest, mut idle) = (usize::MAX, 0);
-        while idle < PATIENCE {
+        /// Readers of other threads may not have had a turn yet.
+        const PATIENCE: Duration = Duration::from_micros(500);
+        const YIELDS: u32 = 64;
+        let (mut before, mut idle, mut since) = (log.progress(), 0, StdInstant::now());
+        while before.awake > 0 && (idle < YIELDS || since.elapsed() < PATIENCE) {
             tokio::task::yield_now().await;
-            match log.awake() {
-                0 => break,
-                awake if awake < fewest => (fewest, idle) = (awake, 0),
-                _ => idle += 1,
+            let now = log.progress();
+            if now.awake < before.awake || now.delivered > before.delivered {
+                (idle, since) = (0, StdInstant::now());
             }
+            (before, idle) = (now, idle + 1);
         }
         log.settled();
     }
@@ -333,6 +335,16 @@ impl Hub {
             refused: self.counters.refused.load(Relaxed),
             ..order.counts()
         }
+    }
+}
+
+/// Nothing of what is in the logs.
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("epoch", &self.epoch)
+            .field("head", &self.head)
+            .finish_non_exhaustive()
     }
 }
 

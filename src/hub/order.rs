@@ -43,7 +43,7 @@ impl Order {
     }
 
     /// The sequence up to which all entries of a channel without a log are gone.
-    #[cfg(feature = "grip")]
+    #[cfg(any(feature = "grip", test))]
     pub(super) fn evicted(&self, channel: &Channel) -> u64 {
         self.retired.evicted(channel)
     }
@@ -80,7 +80,7 @@ impl Order {
         if inner.log.is_empty() {
             self.oldest.insert(sequence, (at, log.clone()));
         }
-        let crowded = inner.push(entry, config.events);
+        let crowded = inner.push(entry, config);
         let subscribers = inner.subscribers;
         let overflow = inner.log.len() > config.events;
         drop(inner);
@@ -162,7 +162,7 @@ impl Order {
             (bytes + entry.bytes.len(), entry.sequence)
         });
         self.bytes -= bytes;
-        if last > 0 {
+        if last > self.retired.evicted(log.name()) {
             self.retired.insert(log.name(), last);
         }
     }
@@ -186,6 +186,15 @@ impl Order {
 
 #[cfg(test)]
 impl Order {
+    pub(super) fn retire_for_test(&mut self, n: u64) {
+        self.retired.insert(n, n + 1);
+    }
+
+    /// The floor, and how many channels are remembered.
+    pub(super) fn retired_for_test(&self) -> (u64, usize) {
+        self.retired.state()
+    }
+
     /// What is counted and indexed is what the logs hold.
     pub(super) fn is_consistent(&self) -> bool {
         let (mut bytes, mut fronts) = (0, 0);

@@ -12,6 +12,8 @@ use super::{
 use crate::channel::Channel;
 use bytes::{Bytes, BytesMut};
 use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
     mem,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Waker,
@@ -63,11 +65,40 @@ pub(crate) struct Gap {
     pub(crate) missed: Option<u64>,
 }
 
-/// An entry that is ready, on the way to be merged with those of other channels.
-struct Ready {
-    sequence: u64,
-    cursor: usize,
-    bytes: Bytes,
+/// Entries, joined as they come: a single one is not copied.
+#[derive(Debug, Default)]
+pub(super) struct Joined {
+    first: Option<Bytes>,
+    all: BytesMut,
+}
+
+impl Joined {
+    /// Whether `bytes` fit, which they do if they are the first.
+    pub(super) fn has_room(&self, bytes: &Bytes, limit: usize) -> bool {
+        match &self.first {
+            None => true,
+            Some(first) => self.all.len().max(first.len()) + bytes.len() <= limit,
+        }
+    }
+
+    pub(super) fn push(&mut self, bytes: Bytes) {
+        match &self.first {
+            None => self.first = Some(bytes),
+            Some(first) => {
+                if self.all.is_empty() {
+                    self.all.extend_from_slice(first);
+                }
+                self.all.extend_from_slice(&bytes);
+            }
+        }
+    }
+
+    pub(super) fn freeze(self) -> Bytes {
+        match self.all.is_empty() {
+            true => self.first.unwrap_or_default(),
+            false => self.all.freeze(),
+        }
+    }
 }
 
 impl Reader {
@@ -128,6 +159,11 @@ impl Reader {
         self.replayed
     }
 
+    /// Whether something is missing that has not been told yet.
+    pub(crate) fn has_gap(&self) -> bool {
+        self.gap.is_some()
+    }
+
     /// Everything up to this sequence has been handed out, or was told as missed.
     pub(crate) fn position(&self) -> u64 {
         self.position
@@ -167,60 +203,59 @@ impl Reader {
     fn merge(&mut self, limit: usize) -> Read {
         // Beyond it, an entry of one channel could come before an earlier one of another.
         let head = self.hub.sequence();
-        let (mut ready, mut gone, mut missed, mut evicted) = (Vec::new(), Vec::new(), 0, 0);
-        for (index, cursor) in self.cursors.iter_mut().enumerate() {
-            if cursor.ready(index, head, limit, &mut ready).is_err() {
-                let inner = cursor.log.lock();
-                missed += inner.log.first() - cursor.next;
-                cursor.next = inner.log.first();
-                evicted = inner.log.evicted().max(evicted);
-                gone.push(cursor.log.name().clone());
-            }
+        if let Some(gap) = self.skip_gone(head) {
+            return Read::Gap(gap);
         }
-        if ready.is_empty() && gone.is_empty() && self.cursors.iter().any(Cursor::is_closed) {
-            return Read::End;
+        let cursors = self.cursors.iter().enumerate();
+        let ready = cursors.filter_map(|(index, cursor)| Some((cursor.peek(head)?, index)));
+        let mut ready: BinaryHeap<_> = ready.map(Reverse).collect();
+        let (mut joined, mut last) = (Joined::default(), None);
+        while let Some(Reverse((sequence, index))) = ready.pop() {
+            let room = |bytes: &Bytes| joined.has_room(bytes, limit);
+            // What was evicted in between is told with the next read.
+            let Some(bytes) = self.cursors[index].take(room) else {
+                break;
+            };
+            joined.push(bytes);
+            last = Some(index);
+            self.position = sequence;
+            let following = self.cursors[index].peek(head);
+            ready.extend(following.map(|sequence| Reverse((sequence, index))));
         }
-        if !gone.is_empty() {
-            let before = |ready: &Ready| ready.sequence - 1;
-            let waiting = ready.iter().map(before).min().unwrap_or(evicted);
-            self.position = evicted.min(waiting).max(self.position);
-            return Read::Gap(Gap {
-                channels: gone,
-                missed: Some(missed),
-            });
+        match last {
+            Some(channel) => Read::Batch(Batch {
+                bytes: joined.freeze(),
+                channel,
+            }),
+            None if self.cursors.iter().any(Cursor::is_closed) => Read::End,
+            None => Read::Empty,
         }
-        ready.sort_unstable_by_key(|ready| ready.sequence);
-        self.take(&ready, limit)
     }
 
-    /// Moves the cursors over as much of `ready` as fits.
-    fn take(&mut self, ready: &[Ready], limit: usize) -> Read {
-        let mut length = 0;
-        let fits = |entry: &&Ready| {
-            length += entry.bytes.len();
-            length == entry.bytes.len() || length <= limit
-        };
-        let count = ready.iter().take_while(fits).count();
-        let (Some(last), taken) = (ready[..count].last(), &ready[..count]) else {
-            return Read::Empty;
-        };
-        for entry in taken {
-            let cursor = &mut self.cursors[entry.cursor];
-            cursor.next += 1;
-            cursor.log.lock().delivered += 1;
-        }
-        self.position = last.sequence;
-        let channel = last.cursor;
-        let bytes = match taken {
-            [one] => one.bytes.clone(),
-            many => {
-                let mut joined = BytesMut::new();
-                many.iter()
-                    .for_each(|entry| joined.extend_from_slice(&entry.bytes));
-                joined.freeze()
+    /// Moves cursors that the ring has overtaken to the oldest entry there is.
+    fn skip_gone(&mut self, head: u64) -> Option<Gap> {
+        let (mut channels, mut missed) = (Vec::new(), 0);
+        for cursor in &mut self.cursors {
+            let first = cursor.log.lock().log.first();
+            if cursor.next < first {
+                missed += first - mem::replace(&mut cursor.next, first);
+                channels.push(cursor.log.name().clone());
             }
-        };
-        Read::Batch(Batch { bytes, channel })
+        }
+        if channels.is_empty() {
+            return None;
+        }
+        // Whoever comes back with this position must get what no channel has handed out yet.
+        let unread = self
+            .cursors
+            .iter()
+            .filter_map(|cursor| cursor.peek(u64::MAX));
+        let position = unread.min().map_or(head, |sequence| head.min(sequence - 1));
+        self.position = self.position.max(position);
+        Some(Gap {
+            channels,
+            missed: Some(missed),
+        })
     }
 
     /// Waits for the next entry. False if there is one, or the end: then `waker` may not be woken.
@@ -273,30 +308,21 @@ impl Cursor {
         self.log.generation() != self.generation
     }
 
-    /// Adds what is ready up to `head` to `ready`: at least one entry, and no more than `limit` bytes need.
-    fn ready(
-        &self,
-        cursor: usize,
-        head: u64,
-        limit: usize,
-        ready: &mut Vec<Ready>,
-    ) -> Result<(), Missed> {
+    /// The sequence of the next entry, if it is not beyond `head`.
+    fn peek(&self, head: u64) -> Option<u64> {
         let inner = self.log.lock();
-        let entries = inner.log.entries(self.next)?;
-        let mut length = 0;
-        for entry in entries.take_while(|entry| entry.sequence <= head) {
-            let bytes = entry.bytes.clone();
-            length += bytes.len();
-            ready.push(Ready {
-                sequence: entry.sequence,
-                cursor,
-                bytes,
-            });
-            if length > limit {
-                break;
-            }
-        }
-        Ok(())
+        let next = inner.log.entries(self.next).ok()?.next()?.sequence;
+        (next <= head).then_some(next)
+    }
+
+    /// The next entry, if there is one that has `room`.
+    fn take(&mut self, room: impl Fn(&Bytes) -> bool) -> Option<Bytes> {
+        let mut inner = self.log.lock();
+        let next = inner.log.entries(self.next).ok()?.next();
+        let bytes = next.filter(|entry| room(&entry.bytes))?.bytes.clone();
+        inner.delivered += 1;
+        self.next += 1;
+        Some(bytes)
     }
 
     fn wait(&mut self, hub: &Hub, waker: &Waker) -> bool {

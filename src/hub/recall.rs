@@ -1,8 +1,9 @@
 //! What followed a position on each of several channels, read at once and without a subscription.
 
-use super::{Hub, lock, order::Order};
+use super::{ChannelLog, Hub, lock, order::Order, reader::Joined};
 use crate::channel::Channel;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
 /// What was asked for, as of one moment.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,20 +20,22 @@ pub(crate) struct Recall {
     pub(crate) more: bool,
 }
 
-struct Found {
-    sequence: u64,
+/// Where a channel's entries are still to be taken from.
+struct Source {
     channel: usize,
-    bytes: Bytes,
+    log: Arc<ChannelLog>,
+    next: u64,
 }
 
 impl Hub {
     /// The entries after the given sequence on each channel, of about `limit` bytes at the most. No
     /// sequence is one that means nothing here.
     pub(crate) fn recall(&self, wanted: &[(Channel, Option<u64>)], limit: usize) -> Recall {
+        // As long as it is held, nothing is appended and nothing is evicted.
         let order = lock(&self.order);
-        let (mut recall, mut found) = (Recall::default(), Vec::new());
+        let (mut recall, mut sources) = (Recall::default(), Vec::new());
         for (index, (channel, after)) in wanted.iter().enumerate() {
-            let position = order.find(channel, *after, index, &mut found);
+            let position = order.find(channel, *after, index, &mut sources);
             let position = position.unwrap_or_else(|last| {
                 recall.gone.push(channel.clone());
                 last
@@ -40,9 +43,7 @@ impl Hub {
             recall.positions.push(position);
         }
         recall.position = order.sequence();
-        drop(order);
-        found.sort_unstable_by_key(|entry| entry.sequence);
-        recall.take(&found, limit);
+        recall.take(sources, limit);
         recall
     }
 }
@@ -55,46 +56,59 @@ impl Order {
         channel: &Channel,
         after: Option<u64>,
         index: usize,
-        found: &mut Vec<Found>,
+        sources: &mut Vec<Source>,
     ) -> Result<u64, u64> {
         let after = after.filter(|after| *after <= self.sequence());
         let Some(log) = self.get(channel) else {
             let last = self.evicted(channel);
-            return after
-                .filter(|after| *after >= last)
-                .map(|_| last)
-                .ok_or(last);
+            let known = after.filter(|after| *after >= last);
+            return known.map(|_| last).ok_or(last);
         };
         let inner = log.lock();
         let next = after.and_then(|after| inner.log.after(after));
         let next = next.ok_or_else(|| inner.log.before(inner.log.end()))?;
-        for entry in inner.log.entries(next).into_iter().flatten() {
-            found.push(Found {
-                sequence: entry.sequence,
-                channel: index,
-                bytes: entry.bytes.clone(),
-            });
-        }
-        Ok(inner.log.before(next))
+        let position = inner.log.before(next);
+        drop(inner);
+        sources.push(Source {
+            channel: index,
+            log,
+            next,
+        });
+        Ok(position)
+    }
+}
+
+impl Source {
+    /// The next entry: its sequence and its bytes.
+    fn next(&self) -> Option<(u64, Bytes)> {
+        let inner = self.log.lock();
+        let entry = inner.log.entries(self.next).ok()?.next()?;
+        Some((entry.sequence, entry.bytes.clone()))
     }
 }
 
 impl Recall {
-    /// Takes as many entries as fit, one at least.
-    fn take(&mut self, found: &[Found], limit: usize) {
-        let (mut bytes, mut last) = (BytesMut::new(), self.position);
-        for entry in found {
-            self.more = !bytes.is_empty() && bytes.len() + entry.bytes.len() > limit;
-            if self.more {
+    /// Takes as many entries as fit, one at least, in the order of their sequence.
+    fn take(&mut self, mut sources: Vec<Source>, limit: usize) {
+        let place = |(index, source): (usize, &Source)| Some((source.next()?.0, index));
+        let places = sources.iter().enumerate().filter_map(place);
+        let mut places: BinaryHeap<_> = places.map(Reverse).collect();
+        let (mut joined, mut last) = (Joined::default(), self.position);
+        while let Some(Reverse((sequence, index))) = places.pop() {
+            let source = &mut sources[index];
+            let next = source
+                .next()
+                .filter(|(_, bytes)| joined.has_room(bytes, limit));
+            let Some((_, bytes)) = next else {
+                (self.more, self.position) = (true, last);
                 break;
-            }
-            bytes.extend_from_slice(&entry.bytes);
-            self.positions[entry.channel] = entry.sequence;
-            last = entry.sequence;
+            };
+            joined.push(bytes);
+            self.positions[source.channel] = sequence;
+            last = sequence;
+            source.next += 1;
+            places.extend(place((index, source)).map(Reverse));
         }
-        if self.more {
-            self.position = last;
-        }
-        self.bytes = bytes.freeze();
+        self.bytes = joined.freeze();
     }
 }

@@ -44,6 +44,13 @@ impl Retired {
 }
 
 #[cfg(test)]
+impl Retired {
+    pub(super) fn state(&self) -> (u64, usize) {
+        (self.floor, self.evicted.len())
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

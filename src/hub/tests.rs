@@ -216,7 +216,7 @@ fn a_reader_of_many_channels_leaves_no_wakers_to_pile_up() {
     let idle = lock(&hub.order)
         .get(&Channel::new("idle").unwrap())
         .unwrap();
-    assert_eq!((idle.awake(), idle.subscribers()), (0, 1));
+    assert_eq!((idle.progress().awake, idle.subscribers()), (0, 1));
 }
 
 #[test]
@@ -557,4 +557,54 @@ fn an_append_knows_the_one_before_on_its_channel() {
         });
     }
     assert_eq!(seen, [(1, 0), (2, 0), (3, 1), (4, 3), (5, 2)]);
+}
+
+#[test]
+fn the_position_of_a_gap_is_before_everything_unread() {
+    let hub = hub(|config| config.events = 2);
+    let mut both = reader(&hub, &["a", "b"], Start::Live);
+    for (channel, text) in [
+        ("b", "1"),
+        ("b", "2"),
+        ("b", "3"),
+        ("a", "4"),
+        ("a", "5"),
+        ("a", "6"),
+    ] {
+        publish(&hub, channel, text);
+    }
+    // Sequences 2 and 3 of `b` are still to come: a client that breaks off here must get them.
+    assert_eq!(all(&mut both), "[a,b 2 @1]2356");
+    assert_eq!(
+        all(&mut reader(&hub, &["a", "b"], Start::After(1))),
+        "[a ? @1]23"
+    );
+}
+
+#[test]
+fn naming_channels_does_not_push_out_what_is_remembered() {
+    let hub = hub(|config| config.events = 1);
+    publish(&hub, "a", "1");
+    publish(&hub, "a", "2");
+    let mut order = lock(&hub.order);
+    for n in 0..20_000 {
+        order.retire_for_test(n);
+    }
+    let (floor, remembered) = order.retired_for_test();
+    drop(order);
+    assert!(floor > 0);
+    for n in 0..100 {
+        drop(reader(&hub, &[&format!("named {n}")], Start::Live));
+    }
+    assert_eq!(lock(&hub.order).retired_for_test(), (floor, remembered));
+}
+
+#[test]
+fn large_events_ask_for_a_pause_too() {
+    let hub = hub(|config| (config.events, config.bytes) = (1000, 40));
+    let (_, waker) = waker();
+    let mut reader = reader(&hub, &["a"], Start::Live);
+    assert!(reader.wait(&waker));
+    assert!(publish(&hub, "a", "123456789").crowded.is_none());
+    assert!(publish(&hub, "a", "123456789").crowded.is_some());
 }
