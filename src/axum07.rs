@@ -2,7 +2,7 @@
 //!
 //! Both generations share the types of `http` and the trait of bodies, so a response only changes hands.
 
-use crate::{Error, EventStream, Rejection, StreamHandler, StreamRequest};
+use crate::{Error, EventStream, Health, Rejection, StreamHandler, StreamRequest};
 use axum07::{
     async_trait,
     extract::{FromRequestParts, RawPathParams, Request, rejection::RawPathParamsRejection},
@@ -46,6 +46,12 @@ impl IntoResponse for Rejection {
 }
 
 impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        axum::response::IntoResponse::into_response(self).into_response()
+    }
+}
+
+impl IntoResponse for Health {
     fn into_response(self) -> Response {
         axum::response::IntoResponse::into_response(self).into_response()
     }

@@ -146,6 +146,7 @@ impl EventStreamBuilder {
             limits,
             proxies,
             departures: Arc::default(),
+            publishes: Default::default(),
             hooks,
             lag_policy,
             max_age,

@@ -1,13 +1,14 @@
 //! `EventStream`: a cheap handle on the hub, the proxies and the settings.
 
 use crate::{
-    Channel, Error, ErrorKind, Event, KeepAlive, LagPolicy, Limits, Stats, Subscription,
+    Channel, Error, ErrorKind, Event, Health, KeepAlive, LagPolicy, Limits, Stats, Subscription,
     builder::EventStreamBuilder,
     channel::Channels,
     feed::Feed,
     handler::{IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest},
     hooks::Hooks,
     hub::{ChannelLog, Hub, Refused},
+    measure,
     publish::{ChannelPublisher, ChannelSink, InFlight, Proxies},
     sse::LastEventId,
     stream::Departures,
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) proxies: Proxies,
     pub(crate) departures: Arc<Departures>,
+    pub(crate) publishes: measure::Publishes,
     pub(crate) hooks: Hooks,
     pub(crate) lag_policy: LagPolicy,
     pub(crate) max_age: Option<Duration>,
@@ -267,6 +269,7 @@ impl EventStream {
             bytes
         });
         let subscribers = appended.subscribers;
+        self.inner.publishes.count(subscribers);
         Ok(Publishing {
             published: Published { id, subscribers },
             crowded: appended.crowded,
@@ -432,6 +435,25 @@ impl EventStream {
         let hub = &self.inner.hub;
         let id = || LastEventId::new(hub.epoch(), hub.sequence());
         hub.keeps_history().then(id)
+    }
+
+    /// Whether each proxy answered the last publish: for a readiness route. Without proxies, or before the
+    /// first publish, all is well.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Extension, Router, routing::get};
+    /// use axum_eventstream::{EventStream, Health};
+    ///
+    /// async fn ready(es: EventStream) -> Health {
+    ///     es.health()
+    /// }
+    ///
+    /// let app: Router = Router::new().route("/ready", get(ready)).layer(Extension(EventStream::new()));
+    /// ```
+    pub fn health(&self) -> Health {
+        self.inner.proxies.health()
     }
 
     /// What the stream holds now and has counted since its start.

@@ -4,7 +4,9 @@ use crate::{
     LagPolicy,
     channel::{Channel, Channels},
     hub::{Batch, ChannelLog, Gap, Hub, Read, Reader, Refused, Start},
+    measure,
     sse::{self, LastEventId},
+    trace,
 };
 use bytes::Bytes;
 use std::{mem, sync::Arc, task::Waker};
@@ -39,6 +41,9 @@ impl Feed {
         last_event_id: Option<&str>,
     ) -> Result<Self, Refused> {
         let reader = hub.subscribe(channels, start(hub, last_event_id))?;
+        trace::event!(debug, channels = ?&**channels, replayed = reader.replayed(), "subscribed");
+        measure::subscribed();
+        measure::replayed(reader.replayed());
         Ok(Self {
             reader,
             opening: false,
@@ -79,7 +84,8 @@ impl Feed {
     fn tell(&mut self, gap: &Gap) -> Next {
         let Gap { channels, missed } = gap;
         let is_lag = missed.is_some();
-        crate::trace::event!(info, ?missed, channels = channels.len(), "stream reset");
+        measure::reset(*missed);
+        trace::event!(info, ?missed, channels = channels.len(), "stream reset");
         self.ended = is_lag && self.lag_policy == LagPolicy::Disconnect;
         if self.ended && self.hub().keeps_history() {
             // It comes back with its last id, and is told then.
@@ -121,6 +127,17 @@ impl Next {
             bytes,
             channel: None,
         }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        measure::unsubscribed();
+        trace::event!(
+            debug,
+            channels = ?self.logs().map(|log| log.name()).collect::<Vec<_>>(),
+            "unsubscribed"
+        );
     }
 }
 

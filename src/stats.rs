@@ -2,6 +2,24 @@
 
 /// What an [`EventStream`](crate::EventStream) holds now and has counted since its start.
 ///
+/// With the feature `metrics` the program's recorder of the `metrics` facade gets the same, over all
+/// streams of the process; install it before the first of them is used. No label is ever the name of a
+/// channel.
+///
+/// | name | type | labels | what |
+/// | --- | --- | --- | --- |
+/// | `eventstream_subscriptions` | gauge | | subscriptions that are open in this process |
+/// | `eventstream_published_total` | counter | | events that were published |
+/// | `eventstream_delivered_total` | counter | | subscriptions that an event was for, counted when it is published |
+/// | `eventstream_lagged_total` | counter | | events of these that a subscription missed |
+/// | `eventstream_resets_total` | counter | | `stream-reset`s |
+/// | `eventstream_replayed_total` | counter | | events that a subscription began with |
+/// | `eventstream_refused_total` | counter | `reason` | requests that got no stream |
+/// | `eventstream_grip_published_total` | counter | `endpoint` | events that a proxy has taken |
+/// | `eventstream_grip_failures_total` | counter | `endpoint`, `kind` | events that it has not |
+/// | `eventstream_grip_publish_seconds` | histogram | `endpoint` | from the publish to the proxy's answer |
+/// | `eventstream_grip_queued` | gauge | `endpoint` | events without an answer, as of the last request |
+///
 /// # Examples
 ///
 /// ```

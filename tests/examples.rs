@@ -478,3 +478,21 @@ async fn grip_is_the_same_behind_pushpin_which_holds_clients_over_a_restart() {
     assert_eq!(held.data("message").await, "again");
     example.stop().await;
 }
+
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn metrics_are_there_for_prometheus() {
+    let example = Example::start("metrics").await;
+    let _events = example.stream("/rooms/red").await;
+    example.post("/rooms/red", "text/plain", "hello").await;
+    let metrics = example.page("/metrics").await;
+    for line in [
+        "eventstream_subscriptions 1",
+        "eventstream_published_total 1",
+        "eventstream_delivered_total 1",
+    ] {
+        assert!(metrics.lines().any(|one| one == line), "{metrics}");
+    }
+    assert_eq!(example.page("/ready").await, "ok\n");
+    example.stop().await;
+}

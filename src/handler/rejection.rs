@@ -1,6 +1,8 @@
 //! The refusals, and what each is as a response.
 
-use crate::{Error, ErrorKind, InvalidChannel, channel::ChannelsError, hub::Refused, trace};
+use crate::{
+    Error, ErrorKind, InvalidChannel, channel::ChannelsError, hub::Refused, measure, trace,
+};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use std::{borrow::Cow, error, fmt};
@@ -62,6 +64,23 @@ impl Rejection {
         }
     }
 
+    /// As a label of measures.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::NotAcceptable => "not_acceptable",
+            Self::InvalidGripSignature => "invalid_grip_signature",
+            Self::NotProxied => "not_proxied",
+            Self::InvalidLastEventId => "invalid_last_event_id",
+            Self::NoChannels => "no_channels",
+            Self::InvalidChannel(_) => "invalid_channel",
+            Self::TooManyChannels(_) => "too_many_channels",
+            Self::InvalidPath(_) => "invalid_path",
+            Self::Unavailable(_) => "unavailable",
+            Self::MissingEventStream => "missing_event_stream",
+            Self::Response(_) => "response",
+        }
+    }
+
     /// The response's body: one line.
     #[must_use]
     pub fn body_text(&self) -> Cow<'static, str> {
@@ -86,6 +105,7 @@ impl Rejection {
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
+        measure::refused(self.reason());
         trace::event!(
             debug,
             status = self.status().as_u16(),

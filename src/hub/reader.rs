@@ -24,6 +24,8 @@ pub(crate) struct Reader {
     hub: Arc<Hub>,
     cursors: Box<[Cursor]>,
     position: u64,
+    /// How many entries it began with.
+    replayed: u64,
     /// What was already missing at the start.
     gap: Option<Box<Gap>>,
     /// That of the hub at the last read.
@@ -144,6 +146,7 @@ impl Reader {
             hub,
             cursors,
             position,
+            replayed,
             gap: gap.map(Box::new),
             stage: Stage::Open,
         }
@@ -152,6 +155,11 @@ impl Reader {
     /// The hub this reader belongs to.
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.hub
+    }
+
+    /// How many entries it began with, because it resumed from a position.
+    pub(crate) fn replayed(&self) -> u64 {
+        self.replayed
     }
 
     /// Everything up to this sequence has been handed out, or was told as missed.

@@ -1,7 +1,8 @@
 //! Without the feature `grip` there are no proxies.
 
 use crate::{
-    Channel, Error, LastEventId, Rejection, Stats, builder::EventStreamBuilder, handler::Delivery,
+    Channel, Error, Health, LastEventId, Rejection, Stats, builder::EventStreamBuilder,
+    handler::Delivery,
 };
 use bytes::Bytes;
 use http::HeaderValue;
@@ -46,6 +47,10 @@ impl Proxies {
 
     pub(crate) fn close_channel(&self, _channel: &Channel, _last: LastEventId) -> InFlight {
         InFlight
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        Health::default()
     }
 
     pub(crate) fn count(&self, stats: Stats) -> Stats {

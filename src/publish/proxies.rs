@@ -8,7 +8,9 @@ use crate::{
     excerpt::excerpt,
     grip::{GripConfig, Item, Key, Publisher},
     handler::Delivery,
+    health::{Health, ProxyHealth},
     publish::grip::Ticket,
+    trace,
 };
 use bytes::Bytes;
 use http::HeaderValue;
@@ -47,7 +49,11 @@ impl Proxies {
         match publisher.verify(grip_sig.as_bytes(), SystemTime::now()) {
             Ok(true) => Ok(Delivery::Proxied),
             Ok(false) => Ok(Delivery::Direct),
-            Err(_) => Err(Rejection::InvalidGripSignature),
+            Err(error) => {
+                trace::event!(debug, %error, "Grip-Sig refused");
+                let _ = error;
+                Err(Rejection::InvalidGripSignature)
+            }
         }
     }
 
@@ -88,6 +94,15 @@ impl Proxies {
         };
         let publisher = self.publisher.as_ref();
         InFlight(publisher.map(|publisher| publisher.enqueue(item())))
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let endpoints = self.publisher.iter().flat_map(Publisher::stats);
+        let proxies = endpoints.map(|endpoint| ProxyHealth {
+            endpoint: endpoint.endpoint,
+            healthy: endpoint.healthy,
+        });
+        Health::new(proxies.collect())
     }
 
     pub(crate) fn count(&self, mut stats: Stats) -> Stats {

@@ -47,6 +47,7 @@ impl Drain {
     pub(super) async fn run(mut self) {
         while !self.finished {
             let batch = self.next_batch();
+            self.endpoint.queue.measure();
             if batch.messages.is_empty() {
                 self.finished = self.endpoint.queue.finish();
             } else {
@@ -88,14 +89,16 @@ impl Drain {
         for attempt in 0.. {
             self.expire(&mut batch);
             let deadline = batch.last_deadline()?;
-            let failure = match timeout_at(deadline, self.endpoint.post(batch.body())).await {
-                Ok(Ok(response)) => {
+            let answer = timeout_at(deadline, self.endpoint.post(batch.body())).await;
+            let answer = answer.unwrap_or_else(|_| Err(self.timed_out()));
+            self.endpoint.was_answered(&answer);
+            let failure = match answer {
+                Ok(response) => {
                     batch.answer(&Ok(()));
                     endpoint::finish(response).await;
                     return None;
                 }
-                Ok(Err(failure)) => failure,
-                Err(_) => self.timed_out(),
+                Err(failure) => failure,
             };
             if failure.is_about_content() && batch.messages.len() > 1 {
                 return Some(batch.halves());

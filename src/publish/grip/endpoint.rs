@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
@@ -10,8 +11,8 @@ use url::Url;
 
 use super::error::{Failure, FailureKind};
 use super::queue::{Limits, Queue};
-use crate::Error;
 use crate::grip::{Authorization, GripConfig, Verifier, invalid, parse_url, public_uri};
+use crate::{Error, trace};
 
 /// Bytes of an answer that are read.
 const MAX_ANSWER: usize = 1024;
@@ -21,6 +22,7 @@ pub(super) struct Endpoint {
     pub(super) name: Arc<str>,
     pub(super) queue: Queue,
     pub(super) verifier: Option<Verifier>,
+    healthy: AtomicBool,
     url: Url,
     authorization: Authorization,
     client: Client,
@@ -31,20 +33,41 @@ impl Endpoint {
         let error = |problem: &str| invalid(&config.control_uri, problem);
         let mut url = parse_url(&config.control_uri).map_err(error)?;
         check_url(&url).map_err(error)?;
-        let name = public_uri(&url).into();
+        let name: Arc<str> = public_uri(&url).into();
         let slash = if url.path().ends_with('/') { "" } else { "/" };
         url.set_path(&format!("{}{slash}publish/", url.path()));
         let verifier = Verifier::of(config).map_err(|problem| error(&problem))?;
         let authorization = Authorization::new(config).map_err(|problem| error(&problem))?;
-        let queue = Queue::new(limits);
+        let queue = Queue::new(limits).named(&name);
         Ok(Self {
             name,
             queue,
             verifier,
+            healthy: AtomicBool::new(true),
             url,
             authorization,
             client,
         })
+    }
+
+    /// Whether the last request was answered as it should be; true before the first.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.healthy.load(Relaxed)
+    }
+
+    /// Remembers what became of a request. One that is about an item says nothing of the proxy.
+    pub(super) fn was_answered<T>(&self, answer: &Result<T, Failure>) {
+        match answer {
+            Ok(_) => self.healthy.store(true, Relaxed),
+            Err(failure) if failure.is_about_content() => {}
+            Err(_) => self.healthy.store(false, Relaxed),
+        }
+    }
+
+    /// An item was not even queued.
+    pub(super) fn refused(&self, failure: &Failure) {
+        self.queue.measure_refused(failure.kind);
+        trace::event!(warn, endpoint = &*self.name, kind = ?failure.kind, "publishing failed");
     }
 
     /// Posts one body; `Ok` once the proxy has taken it.

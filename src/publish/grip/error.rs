@@ -108,6 +108,20 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// As a label of measures.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Transport => "transport",
+            Self::Status(_) => "status",
+            Self::Timeout => "timeout",
+            Self::QueueFull => "queue_full",
+            Self::TooLarge => "too_large",
+            Self::Runtime => "runtime",
+            Self::Authorization => "authorization",
+        }
+    }
+
     /// What to do about it.
     fn advice(self) -> Option<&'static str> {
         use StatusCode as S;

@@ -283,7 +283,9 @@ impl Pending {
     }
 
     async fn outcome(self) -> Outcome {
-        let (receiver, deadline) = self.queued?;
+        let (receiver, deadline) = self.queued.inspect_err(|failure| {
+            self.endpoint.refused(failure);
+        })?;
         match timeout_at(deadline, receiver).await {
             Ok(Ok(outcome)) => outcome,
             // The sender always sends, at the latest when it is dropped.
@@ -304,6 +306,9 @@ pub struct EndpointStats {
     pub failed: u64,
     /// Items that wait or are on their way.
     pub queued: u64,
+    /// Whether the last request was answered with 2xx; true before the first. 400 and 413 say something
+    /// of an item and nothing of the proxy.
+    pub healthy: bool,
 }
 
 impl EndpointStats {
@@ -314,6 +319,7 @@ impl EndpointStats {
             sent: counters.sent.load(Relaxed),
             failed: counters.failed.load(Relaxed),
             queued: counters.queued.load(Relaxed),
+            healthy: endpoint.is_healthy(),
         }
     }
 }

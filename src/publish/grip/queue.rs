@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::error::{Failure, FailureKind};
-use crate::grip::Item;
+use crate::{grip::Item, measure};
 
 /// Requests stay below this many bytes: Pushpin refuses larger ones.
 pub(super) const MAX_BODY: usize = 1_000_000;
@@ -36,6 +36,7 @@ pub(super) struct Counters {
     pub(super) sent: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) queued: AtomicU64,
+    proxy: measure::Proxy,
 }
 
 pub(super) struct Queue {
@@ -60,6 +61,7 @@ pub(super) struct Waiting {
 pub(super) struct Reply {
     pub(super) deadline: Instant,
     pub(super) retry_until: Instant,
+    since: Instant,
     sender: Option<oneshot::Sender<Outcome>>,
     counters: Arc<Counters>,
 }
@@ -80,6 +82,27 @@ impl Queue {
             counters,
             state,
         }
+    }
+
+    /// Measures what becomes of the items under the proxy's name.
+    pub(super) fn named(mut self, name: &Arc<str>) -> Self {
+        let proxy = measure::Proxy::new(name.clone());
+        self.counters = Arc::new(Counters {
+            proxy,
+            ..Counters::default()
+        });
+        self
+    }
+
+    /// Measures how many items have no outcome yet.
+    pub(super) fn measure(&self) {
+        let Counters { queued, proxy, .. } = &*self.counters;
+        proxy.queued(queued.load(Relaxed));
+    }
+
+    /// Measures an item that was never in the queue.
+    pub(super) fn measure_refused(&self, kind: FailureKind) {
+        self.counters.proxy.failed(kind.name());
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -197,6 +220,7 @@ impl Reply {
             deadline: now + limits.timeout,
             // Leaves time for those behind: a dead proxy is reported as such, not as a timeout.
             retry_until: now + limits.timeout / 3,
+            since: now,
             sender: Some(sender),
             counters: Arc::clone(counters),
         }
@@ -212,10 +236,15 @@ impl Reply {
                 sent,
                 failed,
                 queued,
+                proxy,
             } = &*self.counters;
             queued.fetch_sub(1, Relaxed);
             let counter = if outcome.is_ok() { sent } else { failed };
             counter.fetch_add(1, Relaxed);
+            match &outcome {
+                Ok(()) => proxy.published(self.since.elapsed()),
+                Err(failure) => proxy.failed(failure.kind.name()),
+            }
             // Nobody listens when the publish was dropped: it is sent all the same.
             let _ = sender.send(outcome);
         }
@@ -265,6 +294,7 @@ mod tests {
             sent,
             failed,
             queued,
+            ..
         } = &**queue.counters();
         [sent, failed, queued].map(|counter| counter.load(Relaxed))
     }

@@ -1,0 +1,70 @@
+//! Metrics for Prometheus, and a readiness route.
+//!
+//! The feature `metrics` reports to the `metrics` facade; which exporter it is, the program decides. What
+//! there is to see is in the documentation of `Stats`.
+//!
+//! Run with: `cargo run --example metrics --features metrics`
+//!
+//! Try: `curl -N localhost:3000/rooms/red`
+//! and: `curl localhost:3000/rooms/red -d hello`
+//! and: `curl localhost:3000/metrics`, `curl localhost:3000/ready`
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    routing::get,
+    serve::ListenerExt,
+};
+use axum_eventstream::{Error, Event, EventStream};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use std::{env, error, time::Duration};
+use tokio::{net::TcpListener, signal, time};
+
+async fn send(es: State<EventStream>, room: Path<String>, text: String) -> Result<(), Error> {
+    es.publish_event(&*room, Event::text("message", text)?)
+        .await?;
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn error::Error>> {
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    let es = EventStream::from_env()?;
+    let upkeep = metrics.clone();
+    tokio::spawn(async move {
+        loop {
+            // Without it, histograms keep every value.
+            time::sleep(Duration::from_secs(5)).await;
+            upkeep.run_upkeep();
+        }
+    });
+    let app = Router::new()
+        .route("/rooms/{room}", get(es.handler("{room}")).post(send))
+        .route(
+            "/ready",
+            get(|es: State<EventStream>| async move { es.health() }),
+        )
+        .route("/metrics", get(|| async move { metrics.render() }))
+        .with_state(es.clone());
+    let port = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
+    let stop = es.close_on(stop_signal());
+    axum::serve(listener, app)
+        .with_graceful_shutdown(stop)
+        .await?;
+    Ok(())
+}
+
+/// Ctrl-C, or SIGTERM where there is one.
+async fn stop_signal() {
+    #[cfg(unix)]
+    let term = async {
+        let mut term = signal::unix::signal(signal::unix::SignalKind::terminate()).unwrap();
+        term.recv().await
+    };
+    #[cfg(not(unix))]
+    let term = std::future::pending::<Option<()>>();
+    tokio::select! { _ = signal::ctrl_c() => {}, _ = term => {} }
+}

@@ -1,0 +1,172 @@
+//! What the log says: levels and fields, and never event data or keys.
+
+#![cfg(all(feature = "tracing", feature = "grip"))]
+
+#[path = "common/control_server.rs"]
+mod control_server;
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, StatusCode},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use axum_eventstream::{Event, EventStream, History, grip::GripConfig};
+use control_server::{Answer, ControlServer};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+use tokio_stream::StreamExt;
+use tower::ServiceExt;
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// What was logged while it lives, by this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    fn start() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(log.clone())
+            .with_env_filter("axum_eventstream=trace")
+            .with_ansi(false)
+            .with_target(false)
+            .without_time();
+        let guard = tracing::subscriber::set_default(subscriber.finish());
+        (log, guard)
+    }
+
+    /// The lines since the last time.
+    fn take(&self) -> Vec<String> {
+        let bytes = std::mem::take(&mut *self.0.lock().unwrap());
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(!text.contains("hush"), "{text}");
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+}
+
+fn app(es: &EventStream) -> Router {
+    Router::new().route("/{id}", get(es.handler("{id}")))
+}
+
+async fn request(es: &EventStream, path: &str, header: (&str, &str)) -> Response {
+    let request = Request::get(path).header(header.0, header.1);
+    let request = request.body(Body::empty()).unwrap();
+    app(es).oneshot(request).await.unwrap()
+}
+
+async fn publish(es: &EventStream, text: &str) -> Result<(), axum_eventstream::Error> {
+    let event = Event::text("message", text)?;
+    es.publish_event("a", event).await.map(drop)
+}
+
+#[tokio::test]
+async fn who_comes_and_goes_is_logged_at_debug() {
+    let (log, _guard) = Log::start();
+    let es = EventStream::new();
+    publish(&es, "hush").await.unwrap();
+    let id = es.current_id().unwrap().to_string();
+    publish(&es, "hush").await.unwrap();
+    let response = request(&es, "/a", ("last-event-id", &id)).await;
+    let came = r#"DEBUG subscribed channels=["a"] replayed=1"#;
+    assert_eq!(log.take(), [came]);
+    drop(response);
+    assert_eq!(log.take(), [r#"DEBUG unsubscribed channels=["a"]"#]);
+}
+
+#[tokio::test]
+async fn refusals_are_logged_at_debug_with_their_reason() {
+    let (log, _guard) = Log::start();
+    let proxy = "http://127.0.0.1:9?verify-key=hush";
+    let es = EventStream::builder().grip(proxy).build().unwrap();
+    let refused = request(&es, "/a", ("accept", "text/html")).await;
+    assert_eq!(refused.status(), StatusCode::NOT_ACCEPTABLE);
+    let lines = log.take();
+    let start = "DEBUG stream refused status=406 reason=`Accept` does not admit";
+    assert!(lines.len() == 1 && lines[0].starts_with(start), "{lines:?}");
+    request(&es, "/a", ("grip-sig", "hush.hush.hush")).await;
+    let lines = log.take();
+    assert_eq!(
+        lines[0],
+        "DEBUG Grip-Sig refused error=the token is not a JWT"
+    );
+    let start = "DEBUG stream refused status=403 reason=no key verifies `Grip-Sig`";
+    assert!(lines.len() == 2 && lines[1].starts_with(start), "{lines:?}");
+    request(&es, "/a%0Ab", ("x", "x")).await;
+    let reason = r#"reason=invalid channel name "a\nb": '\n' is not allowed"#;
+    assert_eq!(
+        log.take(),
+        [format!("DEBUG stream refused status=400 {reason}")]
+    );
+}
+
+#[tokio::test]
+async fn who_falls_behind_is_logged_at_info() {
+    let (log, _guard) = Log::start();
+    let history = History::memory().events(2);
+    let es = EventStream::builder().history(history).build().unwrap();
+    let mut slow = es.subscribe(["a"]).unwrap();
+    log.take();
+    for _ in 0..3 {
+        publish(&es, "hush").await.unwrap();
+    }
+    assert_eq!(slow.next().await.unwrap().event(), "stream-reset");
+    assert_eq!(log.take(), ["INFO stream reset missed=Some(1) channels=1"]);
+}
+
+#[tokio::test]
+async fn a_failed_publish_is_logged_at_warn_and_makes_its_proxy_unhealthy() {
+    let (log, _guard) = Log::start();
+    let (good, bad) = (ControlServer::start().await, ControlServer::start().await);
+    bad.answer(Answer::Status(403, "hush"));
+    let proxies = [&good, &bad].map(|server| GripConfig::new(format!("{}?x=hush", server.uri())));
+    let es = EventStream::builder().grip(proxies).build().unwrap();
+    assert!(es.health().is_healthy(), "nobody has been asked");
+    publish(&es, "hush").await.unwrap_err();
+    let name = format!("{}/", bad.uri());
+    let line = format!("WARN publishing failed endpoint=\"{name}\" items=1 kind=Status(403)");
+    assert_eq!(log.take(), [line]);
+
+    let health = es.health();
+    let healthy: Vec<_> = health.proxies().iter().map(|proxy| proxy.healthy).collect();
+    assert_eq!((health.is_healthy(), healthy), (false, vec![true, false]));
+    assert_eq!(health.to_string(), format!("no answer from {name}"));
+    assert_eq!(
+        health.into_response().status(),
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+
+    // A refusal that is about the event says nothing of the proxy.
+    bad.answer(Answer::Status(400, "Invalid format"));
+    publish(&es, "hush").await.unwrap_err();
+    assert!(!es.health().is_healthy());
+    bad.answer(Answer::Status(200, "Published\n"));
+    publish(&es, "hush").await.unwrap();
+    assert_eq!(es.health().into_response().status(), StatusCode::OK);
+    bad.answer(Answer::Status(400, "Invalid format"));
+    publish(&es, "hush").await.unwrap_err();
+    assert!(es.health().is_healthy());
+}
