@@ -1,7 +1,7 @@
 //! A channel's log with who reads it and who waits, behind the channel's own lock.
 
 use super::{
-    Config, Hub, lock,
+    Config, Hub, Stage, lock,
     log::{Entry, Log},
     waiters::Waiters,
 };
@@ -46,6 +46,14 @@ impl fmt::Debug for ChannelLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ChannelLog").field(&self.name).finish()
     }
+}
+
+/// How far a channel is, for one who waits on behalf of several readers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    end: u64,
+    generation: u64,
+    stage: Stage,
 }
 
 impl ChannelLog {
@@ -122,22 +130,29 @@ impl ChannelLog {
         self.lock().waiters.leave(seat);
     }
 
-    /// The end of what readers can read now, whatever other channels they read.
-    pub(crate) fn readable(&self, hub: &Hub) -> u64 {
-        let inner = self.lock();
-        // An entry beyond the head becomes readable before its readers are woken.
-        let beyond = inner.log.beyond(hub.sequence());
-        inner.log.end() - beyond
+    /// What there is for readers now, whatever other channels they read.
+    pub(crate) fn mark(&self, hub: &Hub) -> Mark {
+        self.lock().mark(hub)
     }
 
-    /// Waits in `seat` for what comes after the index `end`. False if it is there, or the stream is closed.
-    pub(crate) fn wait(&self, hub: &Hub, seat: usize, waker: &Waker, end: u64) -> bool {
+    /// Waits in `seat` for what is new since `mark`. False if something is: then `waker` may not be woken.
+    pub(crate) fn wait(&self, hub: &Hub, seat: usize, waker: &Waker, mark: Mark) -> bool {
         let mut inner = self.lock();
-        if inner.log.end() != end {
-            return false;
+        // All that a mark has changes before the waiters are woken, which takes this lock.
+        let waits = inner.mark(hub) == mark;
+        if waits {
+            inner.sit_down(seat, waker);
         }
-        inner.sit_down(seat, waker);
-        !hub.is_closed()
+        waits
+    }
+    fn mark(&self, hub: &Hub) -> Mark {
+        // An entry beyond the head becomes readable before its readers are woken.
+        let beyond = self.log.beyond(hub.sequence());
+        Mark {
+            end: self.log.end() - beyond,
+            generation: self.generation,
+            stage: hub.stage(),
+        }
     }
 }
 

@@ -20,7 +20,7 @@ mod recall;
 mod retired;
 mod waiters;
 
-pub(crate) use channel_log::ChannelLog;
+pub(crate) use channel_log::{ChannelLog, Mark};
 pub(crate) use reader::{Batch, Gap, Read, Reader};
 #[cfg(feature = "grip")]
 pub(crate) use recall::Recall;
@@ -74,6 +74,13 @@ struct Counters {
     lagged: AtomicU64,
     replayed: AtomicU64,
     refused: AtomicU64,
+}
+/// How long the hub still has, as readers see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    Draining,
+    Closed,
 }
 
 /// Where a new reader begins.
@@ -276,7 +283,15 @@ impl Hub {
 
     /// Whether readers are about to end.
     pub(crate) fn is_closing(&self) -> bool {
-        self.is_closed() || self.drained_by().is_some()
+        self.stage() != Stage::Open
+    }
+
+    fn stage(&self) -> Stage {
+        match (self.is_closed(), self.drained_by()) {
+            (true, _) => Stage::Closed,
+            (false, Some(_)) => Stage::Draining,
+            (false, None) => Stage::Open,
+        }
     }
 
     /// Ends the readers of one channel once they have read what is ready.

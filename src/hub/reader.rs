@@ -6,7 +6,7 @@
 //! 4. Dropping the reader ends its subscription.
 
 use super::{
-    ChannelLog, Hub, Start,
+    ChannelLog, Hub, Stage, Start,
     log::{Missed, Piece},
 };
 use crate::channel::Channel;
@@ -26,6 +26,8 @@ pub(crate) struct Reader {
     position: u64,
     /// What was already missing at the start.
     gap: Option<Box<Gap>>,
+    /// That of the hub at the last read.
+    stage: Stage,
 }
 
 #[derive(Debug)]
@@ -143,6 +145,7 @@ impl Reader {
             cursors,
             position,
             gap: gap.map(Box::new),
+            stage: Stage::Open,
         }
     }
 
@@ -161,6 +164,11 @@ impl Reader {
         self.position
     }
 
+    /// Whether the next read tells what was already missing at the start.
+    pub(crate) fn has_gap(&self) -> bool {
+        self.gap.is_some()
+    }
+
     pub(crate) fn channel(&self, index: usize) -> &Channel {
         self.cursors[index].log.name()
     }
@@ -175,13 +183,13 @@ impl Reader {
             return Read::Gap(*gap);
         }
         // Looked at first: what was appended before the close is still handed out.
-        let closed = self.hub.is_closed();
+        self.stage = self.hub.stage();
         let read = match &mut *self.cursors {
             [cursor] => cursor.read(limit, &mut self.position),
             _ => self.merge(limit),
         };
         match read {
-            Read::Empty if closed => Read::End,
+            Read::Empty if self.stage == Stage::Closed => Read::End,
             Read::Gap(gap) => {
                 let missed = gap.missed.unwrap_or(0);
                 self.hub.counters.lagged.fetch_add(missed, Relaxed);
@@ -250,12 +258,14 @@ impl Reader {
         })
     }
 
-    /// Waits for the next entry. False if there is one, or the end: then `waker` may not be woken.
+    /// Waits for the next entry. False if there is one, the end, or word of a drain that the last read
+    /// has not seen: then `waker` may not be woken.
     pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
         let hub = &self.hub;
         let waits = |cursor: &mut Cursor| cursor.wait(hub, waker);
-        // The flag is set before the waiters are woken, so it is looked at after sitting down.
-        self.gap.is_none() && self.cursors.iter_mut().all(waits) && !hub.is_closed()
+        // It changes before the waiters are woken, so it is looked at after sitting down.
+        let is_new = |stage| stage != self.stage || stage == Stage::Closed;
+        !self.has_gap() && self.cursors.iter_mut().all(waits) && !is_new(hub.stage())
     }
 }
 

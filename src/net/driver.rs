@@ -13,13 +13,12 @@ use super::{
     socket::{Socket, State},
 };
 use crate::{
-    hub::{ChannelLog, Hub},
+    hub::{ChannelLog, Hub, Mark},
     stream::OpenStream,
 };
 use slab::Slab;
 use std::{
     collections::HashMap,
-    mem,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -130,8 +129,6 @@ struct Followed {
     seat: usize,
     waker: Waker,
     members: Vec<usize>,
-    /// Its sockets have been told of the end.
-    closed: bool,
 }
 
 impl Drop for Followed {
@@ -232,7 +229,6 @@ impl Driver {
             seat,
             waker,
             members: Vec::new(),
-            closed: false,
         })
     }
 
@@ -241,7 +237,7 @@ impl Driver {
         let Some(Followed { hub, log, .. }) = self.channels.get(channel) else {
             return;
         };
-        let (end, now) = (log.readable(hub), Instant::now());
+        let (mark, now) = (log.mark(hub), Instant::now());
         let mut member = 0;
         while let Some(key) = self.member(channel, member) {
             let socket = &mut self.sockets[key].socket;
@@ -257,16 +253,16 @@ impl Driver {
         if followed.is_some_and(|followed| followed.hub.is_closing()) {
             self.tick_at(now);
         }
-        self.wait(channel, end);
+        self.wait(channel, mark);
     }
 
     fn member(&self, channel: usize, member: usize) -> Option<usize> {
         self.channels.get(channel)?.members.get(member).copied()
     }
 
-    /// Waits for what comes after `end`, or comes back to the channel when it is its turn again.
-    fn wait(&mut self, channel: usize, end: u64) {
-        let Some(followed) = self.channels.get_mut(channel) else {
+    /// Waits for what is new since `mark`, or comes back to the channel when it is its turn again.
+    fn wait(&mut self, channel: usize, mark: Mark) {
+        let Some(followed) = self.channels.get(channel) else {
             return;
         };
         let Followed {
@@ -276,9 +272,7 @@ impl Driver {
             waker,
             ..
         } = followed;
-        // After the close there is one more pass: all that is left then is blocked.
-        let is_over = mem::replace(&mut followed.closed, hub.is_closed());
-        if !log.wait(hub, *seat, waker, end) && !is_over {
+        if !log.wait(hub, *seat, waker, mark) {
             self.inbox.post(|news| news.channels.push(channel));
         }
     }
