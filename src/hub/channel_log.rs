@@ -3,14 +3,11 @@
 use super::{
     Config, Hub, Stage, lock,
     log::{Entry, Log},
+    sync::{Mutex, MutexGuard},
     waiters::Waiters,
 };
 use crate::channel::Channel;
-use std::{
-    fmt,
-    sync::{Mutex, MutexGuard},
-    task::Waker,
-};
+use std::{fmt, task::Waker};
 
 pub(crate) struct ChannelLog {
     name: Channel,
@@ -145,6 +142,9 @@ impl ChannelLog {
         }
         waits
     }
+}
+
+impl Inner {
     fn mark(&self, hub: &Hub) -> Mark {
         // An entry beyond the head becomes readable before its readers are woken.
         let beyond = self.log.beyond(hub.sequence());
@@ -154,9 +154,7 @@ impl ChannelLog {
             stage: hub.stage(),
         }
     }
-}
 
-impl Inner {
     /// Appends, and tells whether readers that are awake have fallen behind by a good part of what is kept.
     pub(super) fn push(&mut self, entry: Entry, config: &Config) -> bool {
         if self.waiters.awake() == 0 {
