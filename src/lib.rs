@@ -107,6 +107,7 @@
 //! | feature | default | what |
 //! | --- | --- | --- |
 //! | `grip` | yes | GRIP proxies: publishing to them (reqwest), checking their signatures (jsonwebtoken) |
+//! | `metrics` | no | counters and histograms with the `metrics` facade |
 //! | `tracing` | yes | logs refusals, resets and the like with `tracing` |
 //! | `rustls` | no | `https` control URIs with rustls |
 //! | `native-tls` | no | `https` control URIs with the platform's TLS |
