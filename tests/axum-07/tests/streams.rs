@@ -109,10 +109,8 @@ async fn refusals_and_errors_are_responses() {
     let refused = get(server, "/events/%FF", "").await;
     assert_eq!(answer(refused).await.0, "400");
     let failed = post(server, "/invalid", "").await;
-    assert_eq!(
-        answer(failed).await,
-        ("500".into(), "Internal Server Error\n".into())
-    );
+    let reason = "invalid channel name \"a,b\": ',' is not allowed\n";
+    assert_eq!(answer(failed).await, ("400".into(), reason.into()));
 }
 
 async fn post(server: SocketAddr, path: &str, body: &str) -> TcpStream {
