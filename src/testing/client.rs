@@ -1,5 +1,7 @@
 //! A client of an application.
 
+#[cfg(feature = "grip")]
+use super::FakeGripProxy;
 use super::TestStream;
 use axum::{
     Router,
@@ -20,6 +22,8 @@ pub struct TestClient {
     app: Router,
     headers: HeaderMap,
     limit: Duration,
+    #[cfg(feature = "grip")]
+    proxy: Option<FakeGripProxy>,
 }
 
 impl TestClient {
@@ -29,7 +33,16 @@ impl TestClient {
             app,
             headers: HeaderMap::new(),
             limit: Duration::from_secs(10),
+            #[cfg(feature = "grip")]
+            proxy: None,
         }
+    }
+
+    /// Sends all requests through a proxy.
+    #[cfg(feature = "grip")]
+    pub fn through(mut self, proxy: &FakeGripProxy) -> Self {
+        self.proxy = Some(proxy.clone());
+        self
     }
 
     /// Sets how long it waits. With paused time, keep this below the interval of keep-alives.
@@ -111,6 +124,10 @@ impl TestClient {
     }
 
     async fn call(&self, request: Request<Body>) -> Response {
+        #[cfg(feature = "grip")]
+        if let Some(proxy) = &self.proxy {
+            return proxy.forward(&self.app, request).await;
+        }
         let answer: Result<Response, Infallible> = self.app.clone().call(request).await;
         answer.unwrap_or_else(|never| match never {})
     }

@@ -40,7 +40,17 @@
 //! ```
 
 mod client;
+#[cfg(feature = "grip")]
+mod hold;
+#[cfg(feature = "grip")]
+mod instructions;
+#[cfg(feature = "grip")]
+mod item;
+#[cfg(feature = "grip")]
+mod proxy;
 mod stream;
 
 pub use client::TestClient;
+#[cfg(feature = "grip")]
+pub use proxy::FakeGripProxy;
 pub use stream::TestStream;
