@@ -8,7 +8,8 @@ type Source = Box<dyn error::Error + Send + Sync>;
 ///
 /// [`kind`](Error::kind) says what class of failure it is, [`source`](error::Error::source) holds the
 /// cause where there is one. Keys and tokens never appear in it. As an axum response it is a plain
-/// `500 Internal Server Error` that says nothing of the cause.
+/// `500 Internal Server Error` that says nothing of the cause, or 400 with the reason when a channel's name
+/// is invalid.
 ///
 /// # Examples
 ///

@@ -181,10 +181,14 @@ impl From<crate::grip::InvalidInstruct> for Rejection {
     }
 }
 
-/// A plain 500: what went wrong is for the log.
+/// A plain 500: what went wrong is for the log. But an invalid channel name came with the request, as a
+/// rule, and is said to be wrong.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let kind: ErrorKind = self.kind();
+        if kind == ErrorKind::InvalidChannel {
+            return (StatusCode::BAD_REQUEST, format!("{self}\n")).into_response();
+        }
         trace::event!(error, ?kind, error = %self, "answered with 500");
         let _ = kind;
         let status = StatusCode::INTERNAL_SERVER_ERROR;

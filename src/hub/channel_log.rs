@@ -3,14 +3,11 @@
 use super::{
     Config, Hub, Stage, lock,
     log::{Entry, Log},
+    sync::{Mutex, MutexGuard},
     waiters::Waiters,
 };
 use crate::channel::Channel;
-use std::{
-    fmt,
-    sync::{Mutex, MutexGuard},
-    task::Waker,
-};
+use std::{fmt, task::Waker};
 
 pub(crate) struct ChannelLog {
     name: Channel,
@@ -41,19 +38,19 @@ pub(super) struct Progress {
     pub(super) delivered: u64,
 }
 
+/// Only which channel it is: what is in it may be private.
+impl fmt::Debug for ChannelLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ChannelLog").field(&self.name).finish()
+    }
+}
+
 /// How far a channel is, for one who waits on behalf of several readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     end: u64,
     generation: u64,
     stage: Stage,
-}
-
-/// Only which channel it is: what is in it may be private.
-impl fmt::Debug for ChannelLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ChannelLog").field(&self.name).finish()
-    }
 }
 
 impl ChannelLog {

@@ -18,6 +18,7 @@ mod reader;
 #[cfg(any(feature = "grip", test))]
 mod recall;
 mod retired;
+mod sync;
 mod waiters;
 
 pub(crate) use channel_log::{ChannelLog, Mark};
@@ -31,12 +32,10 @@ use log::Entry;
 use order::Order;
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::*},
-    },
+    sync::{Arc, OnceLock, PoisonError, atomic::Ordering::*},
     time::{Duration, Instant as StdInstant},
 };
+use sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
@@ -369,5 +368,7 @@ impl fmt::Debug for Hub {
     }
 }
 
+#[cfg(all(test, shuttle))]
+mod interleavings;
 #[cfg(test)]
 mod tests;

@@ -43,7 +43,6 @@ impl Order {
     }
 
     /// The sequence up to which all entries of a channel without a log are gone.
-    #[cfg(any(feature = "grip", test))]
     pub(super) fn evicted(&self, channel: &Channel) -> u64 {
         self.retired.evicted(channel)
     }
@@ -162,7 +161,6 @@ impl Order {
             (bytes + entry.bytes.len(), entry.sequence)
         });
         self.bytes -= bytes;
-        // A channel that was only named must not push out what is remembered of others.
         if last > self.retired.evicted(log.name()) {
             self.retired.insert(log.name(), last);
         }

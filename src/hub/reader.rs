@@ -7,7 +7,7 @@
 
 use super::{
     ChannelLog, Hub, Stage, Start,
-    log::{Missed, Piece},
+    log::{Entry, Missed, Piece},
 };
 use crate::channel::Channel;
 use bytes::{Bytes, BytesMut};
@@ -157,6 +157,11 @@ impl Reader {
         &self.hub
     }
 
+    /// Whether something is missing that has not been told yet.
+    pub(crate) fn has_gap(&self) -> bool {
+        self.gap.is_some()
+    }
+
     /// How many entries it began with, because it resumed from a position.
     pub(crate) fn replayed(&self) -> u64 {
         self.replayed
@@ -165,11 +170,6 @@ impl Reader {
     /// Everything up to this sequence has been handed out, or was told as missed.
     pub(crate) fn position(&self) -> u64 {
         self.position
-    }
-
-    /// Whether the next read tells what was already missing at the start.
-    pub(crate) fn has_gap(&self) -> bool {
-        self.gap.is_some()
     }
 
     pub(crate) fn channel(&self, index: usize) -> &Channel {
@@ -206,23 +206,21 @@ impl Reader {
     fn merge(&mut self, limit: usize) -> Read {
         // Beyond it, an entry of one channel could come before an earlier one of another.
         let head = self.hub.sequence();
-        if let Some(gap) = self.skip_gone(head) {
-            return Read::Gap(gap);
-        }
-        let cursors = self.cursors.iter().enumerate();
-        let ready = cursors.filter_map(|(index, cursor)| Some((cursor.peek(head)?, index)));
-        let mut ready: BinaryHeap<_> = ready.map(Reverse).collect();
+        let Ok(mut ready) = self.peek(head) else {
+            return Read::Gap(self.skip_gone(head));
+        };
         let (mut joined, mut last) = (Joined::default(), None);
         while let Some(Reverse((sequence, index))) = ready.pop() {
             let room = |bytes: &Bytes| joined.has_room(bytes, limit);
-            // What was evicted in between is told with the next read.
-            let Some(bytes) = self.cursors[index].take(room) else {
-                break;
+            let (bytes, following) = match self.cursors[index].take(head, room) {
+                Ok(Some(taken)) => taken,
+                Err(Missed(_)) if last.is_none() => return Read::Gap(self.skip_gone(head)),
+                // What was evicted in between is told with the next read.
+                Ok(None) | Err(Missed(_)) => break,
             };
             joined.push(bytes);
             last = Some(index);
             self.position = sequence;
-            let following = self.cursors[index].peek(head);
             ready.extend(following.map(|sequence| Reverse((sequence, index))));
         }
         match last {
@@ -232,35 +230,43 @@ impl Reader {
             }),
             None if !self.cursors.iter().any(Cursor::is_closed) => Read::Empty,
             // What was published until the close may be beyond the head of before.
-            None if self.hub.sequence() != head => self.merge(limit),
+            None if self.hub.sequence() > head => self.merge(limit),
             None => Read::End,
         }
     }
 
+    /// Which cursors have an entry up to `head`, with its sequence.
+    fn peek(&self, head: u64) -> Result<BinaryHeap<Reverse<(u64, usize)>>, Missed> {
+        let mut ready = BinaryHeap::with_capacity(self.cursors.len());
+        for (index, cursor) in self.cursors.iter().enumerate() {
+            let next = cursor.peek(head)?;
+            ready.extend(next.map(|sequence| Reverse((sequence, index))));
+        }
+        Ok(ready)
+    }
+
     /// Moves cursors that the ring has overtaken to the oldest entry there is.
-    fn skip_gone(&mut self, head: u64) -> Option<Gap> {
+    fn skip_gone(&mut self, head: u64) -> Gap {
         let (mut channels, mut missed) = (Vec::new(), 0);
+        // Whoever comes back with this position must get what no channel has handed out yet.
+        let mut position = head;
         for cursor in &mut self.cursors {
-            let first = cursor.log.lock().log.first();
+            let inner = cursor.log.lock();
+            let first = inner.log.first();
             if cursor.next < first {
                 missed += first - mem::replace(&mut cursor.next, first);
                 channels.push(cursor.log.name().clone());
             }
+            let mut unread = inner.log.entries(cursor.next).into_iter().flatten();
+            position = unread
+                .next()
+                .map_or(position, |entry| position.min(entry.sequence - 1));
         }
-        if channels.is_empty() {
-            return None;
-        }
-        // Whoever comes back with this position must get what no channel has handed out yet.
-        let unread = self
-            .cursors
-            .iter()
-            .filter_map(|cursor| cursor.peek(u64::MAX));
-        let position = unread.min().map_or(head, |sequence| head.min(sequence - 1));
         self.position = self.position.max(position);
-        Some(Gap {
+        Gap {
             channels,
             missed: Some(missed),
-        })
+        }
     }
 
     /// Waits for the next entry. False if there is one, the end, or word of a drain that the last read
@@ -316,20 +322,31 @@ impl Cursor {
     }
 
     /// The sequence of the next entry, if it is not beyond `head`.
-    fn peek(&self, head: u64) -> Option<u64> {
+    fn peek(&self, head: u64) -> Result<Option<u64>, Missed> {
         let inner = self.log.lock();
-        let next = inner.log.entries(self.next).ok()?.next()?.sequence;
-        (next <= head).then_some(next)
+        let mut entries = inner.log.entries(self.next)?;
+        Ok(up_to(head, entries.next()))
     }
 
-    /// The next entry, if there is one that has `room`.
-    fn take(&mut self, room: impl Fn(&Bytes) -> bool) -> Option<Bytes> {
+    /// The next entry, if it has `room`, and the sequence of the one that follows, if it is not beyond
+    /// `head`.
+    ///
+    /// Both at once: the ring must not overtake the cursor in between unnoticed.
+    fn take(
+        &mut self,
+        head: u64,
+        room: impl Fn(&Bytes) -> bool,
+    ) -> Result<Option<(Bytes, Option<u64>)>, Missed> {
         let mut inner = self.log.lock();
-        let next = inner.log.entries(self.next).ok()?.next();
-        let bytes = next.filter(|entry| room(&entry.bytes))?.bytes.clone();
+        let mut entries = inner.log.entries(self.next)?;
+        let Some(entry) = entries.next().filter(|entry| room(&entry.bytes)) else {
+            return Ok(None);
+        };
+        let taken = (entry.bytes.clone(), up_to(head, entries.next()));
+        drop(entries);
         inner.delivered += 1;
         self.next += 1;
-        Some(bytes)
+        Ok(Some(taken))
     }
 
     fn wait(&mut self, hub: &Hub, waker: &Waker) -> bool {
@@ -352,4 +369,9 @@ impl Cursor {
         inner.sit_down(seat, waker);
         true
     }
+}
+
+fn up_to(head: u64, entry: Option<&Entry>) -> Option<u64> {
+    let sequence = entry.map(|entry| entry.sequence);
+    sequence.filter(|sequence| *sequence <= head)
 }

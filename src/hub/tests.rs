@@ -188,20 +188,6 @@ fn a_gap_in_one_of_many_channels_never_skips_what_others_still_have() {
 }
 
 #[test]
-fn a_gap_in_several_channels_never_skips_what_is_left_of_one() {
-    let hub = hub(|config| config.events = 1);
-    let mut client = reader(&hub, &["a", "b"], Start::Live);
-    for (channel, text) in [("b", "1"), ("b", "2"), ("a", "3"), ("a", "4"), ("a", "5")] {
-        publish(&hub, channel, text);
-    }
-    assert!(matches!(client.read(LIMIT), Read::Gap(_)));
-    assert_eq!(client.position(), 1, "2 is left of b");
-    let mut again = reader(&hub, &["a", "b"], Start::After(client.position()));
-    assert_eq!(all(&mut client), "25");
-    assert_eq!(all(&mut again), "[a ? @1]2");
-}
-
-#[test]
 fn publishing_on_one_channel_wakes_nobody_else() {
     let hub = live();
     let ((a, a_waker), (b, b_waker)) = (waker(), waker());
@@ -348,23 +334,6 @@ fn a_channel_that_is_only_named_leaves_nothing_behind() {
             (0, 0, 0)
         );
     }
-}
-
-#[test]
-fn naming_channels_makes_nobody_forget_what_others_have_lost() {
-    let hub = hub(|config| config.bytes = 1);
-    let name = |n: u64| Channel::new(n.to_string()).unwrap();
-    for n in 1..=20_000 {
-        hub.append(&name(n), |_, _| Bytes::from_static(b"x"));
-    }
-    let evicted = |channel: Channel| lock(&hub.order).evicted(&channel);
-    let floor = evicted(Channel::new("never").unwrap());
-    assert!(floor > 0, "more than are remembered");
-    for n in 20_001..=20_010 {
-        drop(reader(&hub, &[name(n).as_str()], Start::Live));
-    }
-    assert_eq!(evicted(name(20_001)), floor);
-    assert_eq!(evicted(name(floor + 1)), floor + 1);
 }
 
 #[test]

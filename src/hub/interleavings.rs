@@ -1,0 +1,476 @@
+//! The hub's rules under many interleavings of its threads, which shuttle picks.
+//!
+//! A wake-up that is lost leaves a thread blocked for ever, which shuttle reports as a deadlock.
+
+use super::*;
+use shuttle::{
+    check_pct, check_random,
+    future::block_on,
+    thread::{JoinHandle, spawn},
+};
+use std::{future::poll_fn, mem, task::Poll};
+
+const LIMIT: usize = 1 << 16;
+
+/// Runs `test` with schedules that are all random, and with such that have few switches.
+fn check(test: impl Fn() + Send + Sync + Copy + 'static) {
+    check_random(test, 2000);
+    check_pct(test, 1000, 3);
+}
+
+fn hub(history: bool, events: usize) -> Arc<Hub> {
+    Hub::new(Config {
+        history,
+        events,
+        max_age: Duration::from_secs(3600),
+        bytes: 1 << 20,
+        max_subscriptions: 100,
+        max_subscriptions_per_channel: 100,
+    })
+}
+
+fn channel(name: &str) -> Channel {
+    Channel::new(name).unwrap()
+}
+
+/// Appends an entry that says what it is: its channel, its sequence, and that of the channel's one before.
+fn append(hub: &Hub, name: &str) {
+    let text = |sequence, previous| Bytes::from(format!("{name} {sequence} {previous}\n"));
+    hub.append(&channel(name), text);
+}
+
+/// Appends in a thread of its own, an entry on each of these channels.
+fn appends(hub: &Arc<Hub>, names: &'static [&'static str]) -> JoinHandle<()> {
+    in_thread(hub, |hub| names.iter().for_each(|name| append(hub, name)))
+}
+
+fn in_thread(hub: &Arc<Hub>, run: impl FnOnce(&Arc<Hub>) + Send + 'static) -> JoinHandle<()> {
+    let hub = hub.clone();
+    spawn(move || run(&hub))
+}
+
+fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+/// A client, which checks what it is given.
+struct Client {
+    hub: Arc<Hub>,
+    names: &'static [&'static str],
+    reader: Option<Reader>,
+    /// The sequence of the last entry of each channel: of the one it started from, if there is none.
+    last: Vec<u64>,
+    /// Channels of which it was told that entries are gone, and has seen none since.
+    gone: Vec<bool>,
+    seen: Vec<u64>,
+    missed: u64,
+    ended: bool,
+}
+
+impl Client {
+    fn new(hub: &Arc<Hub>, names: &'static [&'static str], start: Start) -> Self {
+        let mut client = Self {
+            hub: hub.clone(),
+            names,
+            reader: None,
+            last: Vec::new(),
+            gone: vec![false; names.len()],
+            seen: Vec::new(),
+            missed: 0,
+            ended: false,
+        };
+        client.subscribe(start);
+        client.last = vec![client.reader().position(); names.len()];
+        client
+    }
+
+    fn subscribe(&mut self, start: Start) {
+        let channels = Channels::collect(self.names, 100).unwrap();
+        self.reader = Some(self.hub.subscribe(&channels, start).unwrap());
+    }
+
+    fn reader(&mut self) -> &mut Reader {
+        self.reader.as_mut().unwrap()
+    }
+
+    /// Goes, and comes back with the position it has.
+    fn resume(&mut self) {
+        let position = self.reader().position();
+        self.reader = None;
+        self.subscribe(Start::After(position));
+    }
+
+    fn note(&mut self, read: Read) {
+        match read {
+            Read::Batch(batch) => {
+                let text = str::from_utf8(&batch.bytes).unwrap();
+                text.lines().for_each(|line| self.entry(line));
+            }
+            Read::Gap(gap) => {
+                self.missed += gap.missed.unwrap_or(0);
+                for channel in gap.channels {
+                    let index = self.index(channel.as_str());
+                    self.gone[index] = true;
+                }
+            }
+            Read::Empty => {}
+            Read::End => self.ended = true,
+        }
+    }
+
+    fn index(&self, name: &str) -> usize {
+        self.names.iter().position(|known| *known == name).unwrap()
+    }
+
+    fn entry(&mut self, line: &str) {
+        let mut words = line.split(' ');
+        let index = self.index(words.next().unwrap());
+        let [sequence, previous] = [(); 2].map(|()| words.next().unwrap().parse().unwrap());
+        let before = self.seen.last().copied().unwrap_or(0);
+        assert!(before < sequence, "{sequence} comes after {before}");
+        let is_told = mem::take(&mut self.gone[index]);
+        assert!(
+            previous <= self.last[index] || is_told,
+            "{previous} is missing before {sequence}"
+        );
+        self.last[index] = sequence;
+        self.seen.push(sequence);
+    }
+
+    /// Notes all that is ready.
+    fn read(&mut self) {
+        loop {
+            match self.reader().read(LIMIT) {
+                Read::Empty => return,
+                read => self.note(read),
+            }
+            if self.ended {
+                return;
+            }
+        }
+    }
+
+    /// Notes what comes next, and waits for it.
+    fn next(&mut self) {
+        let reader = self.reader();
+        let read = poll_fn(|cx| {
+            loop {
+                match reader.read(LIMIT) {
+                    Read::Empty if reader.wait(cx.waker()) => return Poll::Pending,
+                    Read::Empty => {}
+                    read => return Poll::Ready(read),
+                }
+            }
+        });
+        let read = block_on(read);
+        self.note(read);
+    }
+
+    /// Reads on until it has seen so many entries.
+    fn until(&mut self, count: usize) {
+        while self.seen.len() < count {
+            self.next();
+        }
+    }
+
+    fn until_end(&mut self) {
+        while !self.ended {
+            self.next();
+        }
+    }
+
+    /// It has all there is, or knows that it has not.
+    fn is_complete(&mut self) {
+        self.read();
+        let order = lock(&self.hub.order);
+        for (index, name) in self.names.iter().enumerate() {
+            let log = order.get(&channel(name)).unwrap();
+            assert!(
+                self.last[index] >= log.last() || self.gone[index],
+                "the end of {name} is missing"
+            );
+        }
+    }
+}
+
+/// Who waits for several readers at a time, as a driver does: in one seat on each channel.
+struct Driver {
+    hub: Arc<Hub>,
+    clients: Vec<Client>,
+    seats: Vec<(Arc<ChannelLog>, usize)>,
+}
+
+impl Driver {
+    fn new(mut clients: Vec<Client>) -> Self {
+        let hub = clients[0].hub.clone();
+        let mut logs: Vec<Arc<ChannelLog>> = Vec::new();
+        for log in clients.iter_mut().flat_map(|client| client.reader().logs()) {
+            if !logs.iter().any(|known| Arc::ptr_eq(known, log)) {
+                logs.push(log.clone());
+            }
+        }
+        let seats = logs.into_iter().map(|log| (log.clone(), log.join()));
+        Self {
+            hub,
+            clients,
+            seats: seats.collect(),
+        }
+    }
+
+    /// Reads channel by channel, until `done`.
+    fn run(&mut self, done: impl Fn(&[Client]) -> bool) {
+        block_on(poll_fn(|cx| {
+            loop {
+                let mut waits = true;
+                for (log, seat) in &self.seats {
+                    let mark = log.mark(&self.hub);
+                    let reads = |client: &&mut Client| client.names.contains(&log.name().as_str());
+                    self.clients.iter_mut().filter(reads).for_each(Client::read);
+                    waits &= log.wait(&self.hub, *seat, cx.waker(), mark);
+                }
+                if done(&self.clients) {
+                    return Poll::Ready(());
+                }
+                if waits {
+                    return Poll::Pending;
+                }
+            }
+        }));
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        for (log, seat) in &self.seats {
+            log.give_up(*seat);
+        }
+    }
+}
+
+/// Nobody reads, nobody waits, and what is counted is what is there.
+fn is_left_in_order(hub: &Hub) {
+    let order = lock(&hub.order);
+    assert!(order.is_consistent());
+    assert_eq!(order.subscriptions, 0);
+    for log in order.logs() {
+        assert!(hub.config.history, "{} is left", log.name());
+        let inner = log.lock();
+        assert_eq!((inner.subscribers, inner.waiters.len()), (0, 0));
+    }
+}
+
+#[test]
+fn a_waiting_reader_is_woken_for_each_append() {
+    check(|| {
+        let hub = hub(false, 100);
+        let mut client = Client::new(&hub, &["a"], Start::Live);
+        let appending = [appends(&hub, &["a", "a"]), appends(&hub, &["a"])];
+        client.until(3);
+        assert_eq!(client.seen, [1, 2, 3]);
+        join(appending);
+        drop(client);
+        is_left_in_order(&hub);
+    });
+}
+
+#[test]
+fn a_reader_of_several_channels_sees_one_order_and_is_woken_for_all() {
+    check(|| {
+        let hub = hub(false, 100);
+        let mut client = Client::new(&hub, &["a", "b"], Start::Live);
+        let appending = [appends(&hub, &["a", "b"]), appends(&hub, &["b", "a"])];
+        client.until(4);
+        assert_eq!(client.seen, [1, 2, 3, 4]);
+        join(appending);
+    });
+}
+
+#[test]
+fn a_driver_is_woken_for_each_append() {
+    check(|| {
+        let hub = hub(false, 100);
+        let one = Client::new(&hub, &["a"], Start::Live);
+        let two = Client::new(&hub, &["a", "b"], Start::Live);
+        let mut driver = Driver::new(vec![one, two]);
+        let appending = [appends(&hub, &["a", "b"]), appends(&hub, &["b", "a"])];
+        driver.run(|clients| clients[0].seen.len() == 2 && clients[1].seen.len() == 4);
+        assert_eq!(driver.clients[1].seen, [1, 2, 3, 4]);
+        join(appending);
+        drop(driver);
+        is_left_in_order(&hub);
+    });
+}
+
+#[test]
+fn who_subscribes_while_others_publish_misses_nothing_and_gets_nothing_twice() {
+    check(|| {
+        let hub = hub(true, 100);
+        let appending = [appends(&hub, &["a", "b"]), appends(&hub, &["b"])];
+        let mut live = Client::new(&hub, &["a", "b"], Start::Live);
+        let began = live.last[0];
+        let mut replayed = Client::new(&hub, &["b", "a"], Start::After(0));
+        replayed.until(3);
+        live.until(3 - began as usize);
+        assert_eq!(replayed.seen, [1, 2, 3]);
+        assert_eq!(live.seen, (began + 1..=3).collect::<Vec<_>>());
+        join(appending);
+    });
+}
+
+#[test]
+fn who_goes_and_comes_back_has_all() {
+    check(|| {
+        let hub = hub(true, 100);
+        let mut client = Client::new(&hub, &["a", "b"], Start::Live);
+        let appending = [appends(&hub, &["a", "b"]), appends(&hub, &["b", "a"])];
+        while client.seen.len() < 4 {
+            client.next();
+            client.resume();
+        }
+        assert_eq!(client.seen, [1, 2, 3, 4]);
+        join(appending);
+        drop(client);
+        is_left_in_order(&hub);
+    });
+}
+
+/// The ring has room for one entry.
+#[test]
+fn who_falls_out_of_the_ring_is_told_how_many_are_gone() {
+    check(|| {
+        let hub = hub(false, 1);
+        let mut client = Client::new(&hub, &["a"], Start::Live);
+        let mut both = Client::new(&hub, &["a", "b"], Start::Live);
+        let appending = [appends(&hub, &["a", "b", "a"]), appends(&hub, &["b", "a"])];
+        both.next();
+        client.read();
+        join(appending);
+        for (client, published) in [(&mut client, 3), (&mut both, 5)] {
+            client.is_complete();
+            assert_eq!(client.seen.len() as u64 + client.missed, published);
+        }
+    });
+}
+
+/// A client may go at any time, also between the word that something is gone and what is left.
+#[test]
+fn who_comes_back_after_a_gap_is_told_of_all_that_is_gone() {
+    check(|| {
+        let hub = hub(true, 1);
+        let mut client = Client::new(&hub, &["b", "a"], Start::Live);
+        let appending = [
+            appends(&hub, &["a", "b", "a", "b"]),
+            appends(&hub, &["a", "b"]),
+        ];
+        for _ in 0..2 {
+            client.next();
+            client.resume();
+        }
+        join(appending);
+        client.is_complete();
+        drop(client);
+        is_left_in_order(&hub);
+    });
+}
+
+#[test]
+fn channels_go_with_their_last_readers() {
+    check(|| {
+        let hub = hub(false, 1);
+        let come_and_go = |names| {
+            in_thread(&hub, move |hub| {
+                for _ in 0..2 {
+                    Client::new(hub, names, Start::Live).read();
+                }
+            })
+        };
+        let going = [come_and_go(&["a", "b"]), come_and_go(&["b"])];
+        join([appends(&hub, &["a", "b", "a"])]);
+        join(going);
+        is_left_in_order(&hub);
+        assert_eq!(hub.counts().bytes, 0);
+    });
+}
+
+#[test]
+fn closing_ends_every_reader_once_it_has_all() {
+    check(|| {
+        let hub = hub(false, 100);
+        let mut client = Client::new(&hub, &["a", "b"], Start::Live);
+        let mut driver = Driver::new(vec![
+            Client::new(&hub, &["a"], Start::Live),
+            Client::new(&hub, &["b", "a"], Start::Live),
+        ]);
+        let driving = spawn(move || {
+            driver.run(|clients| clients.iter().all(|client| client.ended));
+            assert_eq!(driver.clients[0].seen, [1]);
+            assert_eq!(driver.clients[1].seen, [1, 2]);
+        });
+        let closing = in_thread(&hub, |hub| {
+            append(hub, "a");
+            append(hub, "b");
+            hub.close();
+        });
+        client.until_end();
+        assert_eq!(client.seen, [1, 2]);
+        join([driving, closing]);
+        drop(client);
+        is_left_in_order(&hub);
+    });
+}
+
+#[test]
+fn closing_a_channel_ends_its_readers_once_they_have_all() {
+    check(|| {
+        let hub = hub(false, 100);
+        let mut client = Client::new(&hub, &["a", "b"], Start::Live);
+        let mut driver = Driver::new(vec![
+            Client::new(&hub, &["a"], Start::Live),
+            Client::new(&hub, &["b", "a"], Start::Live),
+        ]);
+        let driving = spawn(move || {
+            driver.run(|clients| clients.iter().all(|client| client.ended));
+            let has_it = |client: &Client| client.last[client.index("a")] > 0;
+            assert!(driver.clients.iter().all(has_it));
+        });
+        let closing = in_thread(&hub, |hub| {
+            append(hub, "a");
+            hub.close_channel(&channel("a"), drop);
+        });
+        let other = appends(&hub, &["c", "b"]);
+        client.until_end();
+        assert!(client.last[0] > 0);
+        join([driving, closing, other]);
+        drop(client);
+        is_left_in_order(&hub);
+    });
+}
+
+#[test]
+fn every_reader_learns_of_the_drain() {
+    check(|| {
+        let hub = hub(false, 100);
+        let client = Client::new(&hub, &["a"], Start::Live);
+        let mut driver = Driver::new(vec![Client::new(&hub, &["a"], Start::Live)]);
+        let driving = {
+            let hub = hub.clone();
+            spawn(move || driver.run(|_| hub.drained_by().is_some()))
+        };
+        let draining = in_thread(&hub, |hub| hub.drain(Instant::now()));
+        let mut reader = client.reader.unwrap();
+        block_on(poll_fn(|cx| {
+            loop {
+                assert_eq!(reader.read(LIMIT), Read::Empty);
+                if hub.drained_by().is_some() {
+                    return Poll::Ready(());
+                }
+                if reader.wait(cx.waker()) {
+                    return Poll::Pending;
+                }
+            }
+        }));
+        join([driving, draining]);
+    });
+}
