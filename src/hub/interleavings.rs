@@ -8,7 +8,11 @@ use shuttle::{
     future::block_on,
     thread::{JoinHandle, spawn},
 };
-use std::{future::poll_fn, mem, task::Poll};
+use std::{
+    future::poll_fn,
+    mem,
+    task::{Poll, Wake, Waker},
+};
 
 const LIMIT: usize = 1 << 16;
 
@@ -66,6 +70,8 @@ struct Client {
     gone: Vec<bool>,
     seen: Vec<u64>,
     missed: u64,
+    /// It has not read all there was.
+    more: bool,
     ended: bool,
 }
 
@@ -79,6 +85,7 @@ impl Client {
             gone: vec![false; names.len()],
             seen: Vec::new(),
             missed: 0,
+            more: true,
             ended: false,
         };
         client.subscribe(start);
@@ -89,6 +96,7 @@ impl Client {
     fn subscribe(&mut self, start: Start) {
         let channels = Channels::collect(self.names, 100).unwrap();
         self.reader = Some(self.hub.subscribe(&channels, start).unwrap());
+        self.more = true;
     }
 
     fn reader(&mut self) -> &mut Reader {
@@ -105,6 +113,7 @@ impl Client {
     fn note(&mut self, read: Read) {
         match read {
             Read::Batch(batch) => {
+                self.more = batch.more;
                 let text = str::from_utf8(&batch.bytes).unwrap();
                 text.lines().for_each(|line| self.entry(line));
             }
@@ -115,8 +124,8 @@ impl Client {
                     self.gone[index] = true;
                 }
             }
-            Read::Empty => {}
-            Read::End => self.ended = true,
+            Read::Empty => self.more = false,
+            Read::End => (self.more, self.ended) = (false, true),
         }
     }
 
@@ -141,25 +150,29 @@ impl Client {
 
     /// Notes all that is ready.
     fn read(&mut self) {
-        loop {
-            match self.reader().read(LIMIT) {
-                Read::Empty => return,
-                read => self.note(read),
-            }
-            if self.ended {
-                return;
-            }
+        self.more = !self.ended;
+        while self.more {
+            let read = self.reader().read(LIMIT);
+            self.note(read);
         }
     }
 
     /// Notes what comes next, and waits for it.
     fn next(&mut self) {
+        let mut more = self.more;
         let reader = self.reader();
         let read = poll_fn(|cx| {
             loop {
-                match reader.read(LIMIT) {
-                    Read::Empty if reader.wait(cx.waker()) => return Poll::Pending,
-                    Read::Empty => {}
+                let read = match more {
+                    true => reader.read(LIMIT),
+                    false => Read::Empty,
+                };
+                match read {
+                    Read::Empty if reader.wait(cx.waker()) => {
+                        more = true;
+                        return Poll::Pending;
+                    }
+                    Read::Empty => more = true,
                     read => return Poll::Ready(read),
                 }
             }
@@ -200,6 +213,35 @@ struct Driver {
     hub: Arc<Hub>,
     clients: Vec<Client>,
     seats: Vec<(Arc<ChannelLog>, Seat)>,
+    inbox: Arc<Inbox>,
+}
+
+/// Which channels have news, and who is to be woken for them.
+#[derive(Default)]
+struct Inbox(std::sync::Mutex<(Vec<usize>, Option<Waker>)>);
+
+struct OfChannel(Arc<Inbox>, usize);
+
+impl Inbox {
+    fn post(&self, channel: usize) {
+        let mut inbox = self.0.lock().unwrap();
+        inbox.0.push(channel);
+        let waker = inbox.1.take();
+        drop(inbox);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    fn take(&self, waker: &Waker) -> Vec<usize> {
+        let mut inbox = self.0.lock().unwrap();
+        inbox.1 = Some(waker.clone());
+        mem::take(&mut inbox.0)
+    }
+}
+
+impl Wake for OfChannel {
+    fn wake(self: Arc<Self>) {
+        self.0.post(self.1);
+    }
 }
 
 impl Driver {
@@ -211,33 +253,43 @@ impl Driver {
                 logs.push(log.clone());
             }
         }
+        let inbox = Arc::<Inbox>::default();
+        (0..logs.len()).for_each(|channel| inbox.post(channel));
         let seats = logs.into_iter().map(|log| (log.clone(), log.join()));
         Self {
             hub,
             clients,
             seats: seats.collect(),
+            inbox,
         }
     }
 
-    /// Reads channel by channel, until `done`.
+    /// Reads for the clients of each channel that has news, until `done`.
     fn run(&mut self, done: impl Fn(&[Client]) -> bool) {
         block_on(poll_fn(|cx| {
-            loop {
-                let mut waits = true;
-                for (log, seat) in &mut self.seats {
-                    let mark = log.mark(&self.hub);
-                    let reads = |client: &&mut Client| client.names.contains(&log.name().as_str());
-                    self.clients.iter_mut().filter(reads).for_each(Client::read);
-                    waits &= log.wait(&self.hub, seat, cx.waker(), mark);
-                }
-                if done(&self.clients) {
-                    return Poll::Ready(());
-                }
-                if waits {
+            while !done(&self.clients) {
+                let news = self.inbox.take(cx.waker());
+                if news.is_empty() {
                     return Poll::Pending;
                 }
+                news.into_iter().for_each(|channel| self.pass(channel));
             }
+            Poll::Ready(())
         }));
+    }
+
+    fn pass(&mut self, channel: usize) {
+        let (log, seat) = &mut self.seats[channel];
+        let mark = log.mark(&self.hub);
+        let listens = |client: &&mut Client| client.names.contains(&log.name().as_str());
+        self.clients
+            .iter_mut()
+            .filter(listens)
+            .for_each(Client::read);
+        let waker = Waker::from(Arc::new(OfChannel(self.inbox.clone(), channel)));
+        if !log.wait(&self.hub, seat, &waker, mark) {
+            self.inbox.post(channel);
+        }
     }
 }
 
