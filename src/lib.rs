@@ -146,7 +146,7 @@ pub mod testing;
 mod trace;
 
 pub use builder::EventStreamBuilder;
-pub use channel::{Channel, InvalidChannel};
+pub use channel::{Channel, IntoNames, InvalidChannel};
 pub use error::{Error, ErrorKind};
 pub use event_stream::{EventStream, Published};
 pub use handler::{Delivery, IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest};
