@@ -26,6 +26,8 @@ pub(crate) enum Next {
         bytes: Bytes,
         /// Which channel the last event came on; none for an event of the stream itself.
         channel: Option<usize>,
+        /// Whether there may be more to say before there is news.
+        more: bool,
     },
     /// Nothing for now.
     Empty,
@@ -70,9 +72,14 @@ impl Feed {
             return Next::End;
         }
         match self.reader.read(limit) {
-            Read::Batch(Batch { bytes, channel }) => Next::Frame {
+            Read::Batch(Batch {
+                bytes,
+                channel,
+                more,
+            }) => Next::Frame {
                 bytes,
                 channel: Some(channel),
+                more,
             },
             Read::Gap(gap) => self.tell(&gap),
             Read::Empty => Next::Empty,
@@ -126,6 +133,7 @@ impl Next {
         Self::Frame {
             bytes,
             channel: None,
+            more: true,
         }
     }
 }

@@ -64,9 +64,8 @@ pub(crate) struct OpenStream {
     ends: Option<Instant>,
     goodbye: Goodbye,
     departed: Option<Departed>,
-    /// Told or dropped with the stream, after its subscription.
-    _presence: Option<Presence>,
-    _guard: Option<Guard>,
+    /// Told or dropped with the stream, after its subscription. Few streams have any.
+    _company: Option<Box<(Option<Presence>, Option<Guard>)>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +84,7 @@ impl OpenStream {
             ends: None,
             goodbye: Goodbye::Unsaid,
             departed: None,
-            _presence: None,
-            _guard: None,
+            _company: None,
         }
     }
 
@@ -97,7 +95,8 @@ impl OpenStream {
     }
 
     pub(crate) fn with(mut self, presence: Option<Presence>, guard: Option<Guard>) -> Self {
-        (self._presence, self._guard) = (presence, guard);
+        let is_alone = presence.is_none() && guard.is_none();
+        self._company = (!is_alone).then(|| Box::new((presence, guard)));
         self
     }
 

@@ -79,7 +79,7 @@ impl Stream for Subscription {
         let coop = ready!(tokio::task::coop::poll_proceed(cx));
         loop {
             match self.feed.next(0) {
-                Next::Frame { bytes, channel } => {
+                Next::Frame { bytes, channel, .. } => {
                     coop.made_progress();
                     let channel = channel.map(|index| self.feed.channel(index).clone());
                     return Poll::Ready(Some(ReceivedEvent::new(channel, bytes)));

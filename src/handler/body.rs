@@ -8,19 +8,24 @@ use std::{
     convert::Infallible,
     future::Future,
     mem,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    task::coop::unconstrained,
+    time::{Instant, Sleep, sleep_until},
+};
 
 pin_project! {
     /// Dropping it unsubscribes.
     #[derive(Debug)]
     pub(super) struct EventBody {
         owner: Owner,
+        // Whether there may be more to say before there is news.
+        more: bool,
         #[pin]
-        timer: Option<Sleep>,
+        alarm: Alarm,
     }
 
     impl PinnedDrop for EventBody {
@@ -52,8 +57,11 @@ impl EventBody {
             true => Owner::New(stream),
             false => Owner::Body(stream),
         };
-        let timer = None;
-        Self { owner, timer }
+        Self {
+            owner,
+            more: true,
+            alarm: Alarm::default(),
+        }
     }
 }
 
@@ -108,37 +116,59 @@ impl EventBody {
             return Poll::Ready(None);
         };
         loop {
-            match stream.next(Instant::now()) {
-                Next::Frame { bytes, .. } => return Poll::Ready(Some(bytes)),
-                Next::End => {
-                    *this.owner = Owner::Gone;
-                    return Poll::Ready(None);
+            let now = Instant::now();
+            if mem::replace(this.more, true) {
+                match stream.next(now) {
+                    Next::Frame { bytes, more, .. } => {
+                        *this.more = more;
+                        return Poll::Ready(Some(bytes));
+                    }
+                    Next::End => {
+                        *this.owner = Owner::Gone;
+                        return Poll::Ready(None);
+                    }
+                    Next::Empty => {}
                 }
-                Next::Empty if stream.feed_mut().wait(cx.waker()) => {
-                    ready!(poll_until(this.timer.as_mut(), stream.wakes_at(), cx));
-                }
-                Next::Empty => {}
+            }
+            if stream.feed_mut().wait(cx.waker()) {
+                ready!(this.alarm.as_mut().poll_at(stream.wakes_at(), now, cx));
             }
         }
     }
 }
 
-/// Ready at the time `at`. The timer is not set anew with each event, but when it fires too early, or
-/// would fire too late.
-fn poll_until(mut timer: Pin<&mut Option<Sleep>>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-    loop {
-        match timer.as_mut().as_pin_mut() {
-            None => timer.set(Some(sleep_until(at))),
-            Some(mut sleep) => {
-                if sleep.deadline() > at {
-                    sleep.as_mut().reset(at);
-                }
-                ready!(sleep.as_mut().poll(cx));
-                if at <= Instant::now() {
-                    return Poll::Ready(());
-                }
-                sleep.reset(at);
-            }
+pin_project! {
+    /// A timer that is not set anew with each event, but when it goes off too early, or would too late.
+    ///
+    /// Nor is it polled with each event, since it lies elsewhere in memory than all the rest.
+    #[derive(Debug, Default)]
+    struct Alarm {
+        #[pin]
+        timer: Option<Sleep>,
+        // When it goes off, and whom it wakes.
+        set: Option<(Instant, Waker)>,
+    }
+}
+
+impl Alarm {
+    /// Ready at the time `at`.
+    fn poll_at(self: Pin<&mut Self>, at: Instant, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let is_set = |(set, waker): &(Instant, Waker)| {
+            now < *set && *set <= at && waker.will_wake(cx.waker())
+        };
+        if this.set.as_ref().is_some_and(is_set) {
+            return Poll::Pending;
         }
+        if this.timer.is_none() {
+            this.timer.set(Some(sleep_until(at)));
+        }
+        let Some(mut timer) = this.timer.as_pin_mut() else {
+            return Poll::Pending;
+        };
+        timer.as_mut().reset(at);
+        *this.set = Some((at, cx.waker().clone()));
+        // Pending is to mean that the timer wakes us, not that our turn is over.
+        pin!(unconstrained(timer)).poll(cx)
     }
 }

@@ -4,7 +4,7 @@ use super::{
     Config, Hub, Stage, lock,
     log::{Entry, Log},
     sync::{Mutex, MutexGuard},
-    waiters::Waiters,
+    waiters::{Seat, Waiters},
 };
 use crate::channel::Channel;
 use std::{fmt, task::Waker};
@@ -118,12 +118,12 @@ impl ChannelLog {
     }
 
     /// Takes a seat for one who waits on behalf of several readers.
-    pub(crate) fn join(&self) -> usize {
+    pub(crate) fn join(&self) -> Seat {
         self.lock().waiters.join()
     }
 
     /// Gives a seat back.
-    pub(crate) fn give_up(&self, seat: usize) {
+    pub(crate) fn give_up(&self, seat: &Seat) {
         self.lock().waiters.leave(seat);
     }
 
@@ -133,7 +133,7 @@ impl ChannelLog {
     }
 
     /// Waits in `seat` for what is new since `mark`. False if something is: then `waker` may not be woken.
-    pub(crate) fn wait(&self, hub: &Hub, seat: usize, waker: &Waker, mark: Mark) -> bool {
+    pub(crate) fn wait(&self, hub: &Hub, seat: &mut Seat, waker: &Waker, mark: Mark) -> bool {
         let mut inner = self.lock();
         // All that a mark has changes before the waiters are woken, which takes this lock.
         let waits = inner.mark(hub) == mark;
@@ -171,7 +171,7 @@ impl Inner {
         (self.settled, self.unsettled) = (self.log.end(), 0);
     }
 
-    pub(super) fn sit_down(&mut self, seat: usize, waker: &Waker) {
+    pub(super) fn sit_down(&mut self, seat: &mut Seat, waker: &Waker) {
         self.waiters.wait(seat, waker);
         if self.waiters.awake() == 0 {
             self.log.settle();

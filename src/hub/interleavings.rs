@@ -199,7 +199,7 @@ impl Client {
 struct Driver {
     hub: Arc<Hub>,
     clients: Vec<Client>,
-    seats: Vec<(Arc<ChannelLog>, usize)>,
+    seats: Vec<(Arc<ChannelLog>, Seat)>,
 }
 
 impl Driver {
@@ -224,11 +224,11 @@ impl Driver {
         block_on(poll_fn(|cx| {
             loop {
                 let mut waits = true;
-                for (log, seat) in &self.seats {
+                for (log, seat) in &mut self.seats {
                     let mark = log.mark(&self.hub);
                     let reads = |client: &&mut Client| client.names.contains(&log.name().as_str());
                     self.clients.iter_mut().filter(reads).for_each(Client::read);
-                    waits &= log.wait(&self.hub, *seat, cx.waker(), mark);
+                    waits &= log.wait(&self.hub, seat, cx.waker(), mark);
                 }
                 if done(&self.clients) {
                     return Poll::Ready(());
@@ -243,8 +243,8 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        for (log, seat) in &self.seats {
-            log.give_up(*seat);
+        for (log, seat) in &mut self.seats {
+            log.give_up(seat);
         }
     }
 }

@@ -25,6 +25,7 @@ pub(crate) use channel_log::{ChannelLog, Mark};
 pub(crate) use reader::{Batch, Gap, Read, Reader};
 #[cfg(feature = "grip")]
 pub(crate) use recall::Recall;
+pub(crate) use waiters::Seat;
 
 use crate::channel::{Channel, Channels};
 use bytes::Bytes;
@@ -238,11 +239,11 @@ impl Hub {
     }
 
     /// A reader has gone, and its subscriptions with it.
-    fn leave(&self, logs: impl Iterator<Item = (Arc<ChannelLog>, Option<usize>)>) {
+    fn leave<'a>(&self, logs: impl Iterator<Item = (&'a Arc<ChannelLog>, Option<&'a Seat>)>) {
         let mut order = lock(&self.order);
         order.subscriptions -= 1;
         for (log, seat) in logs {
-            order.leave(&log, seat, &self.config);
+            order.leave(log, seat, &self.config);
         }
         if order.subscriptions == 0 {
             self.emptied.notify_waiters();

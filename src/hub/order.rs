@@ -5,6 +5,7 @@ use super::{
     channel_log::ChannelLog,
     log::{Entry, Log},
     retired::Retired,
+    waiters::Seat,
 };
 use crate::channel::Channel;
 use std::{
@@ -136,7 +137,7 @@ impl Order {
     }
 
     /// A reader has gone from `log`. The last one takes the log along, unless it has history.
-    pub(super) fn leave(&mut self, log: &Arc<ChannelLog>, seat: Option<usize>, config: &Config) {
+    pub(super) fn leave(&mut self, log: &Arc<ChannelLog>, seat: Option<&Seat>, config: &Config) {
         let mut inner = log.lock();
         if let Some(seat) = seat {
             inner.waiters.leave(seat);

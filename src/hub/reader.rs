@@ -8,6 +8,7 @@
 use super::{
     ChannelLog, Hub, Stage, Start,
     log::{Entry, Missed, Piece},
+    waiters::Seat,
 };
 use crate::channel::Channel;
 use bytes::{Bytes, BytesMut};
@@ -15,6 +16,8 @@ use std::{
     cmp::Reverse,
     collections::BinaryHeap,
     mem,
+    ops::{Deref, DerefMut},
+    slice,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Waker,
 };
@@ -22,7 +25,7 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Reader {
     hub: Arc<Hub>,
-    cursors: Box<[Cursor]>,
+    cursors: Cursors,
     position: u64,
     /// How many entries it began with.
     replayed: u64,
@@ -32,12 +35,19 @@ pub(crate) struct Reader {
     stage: Stage,
 }
 
+/// Nearly all readers have one channel: it is part of them.
+#[derive(Debug)]
+enum Cursors {
+    One(Cursor),
+    Many(Box<[Cursor]>),
+}
+
 #[derive(Debug)]
 struct Cursor {
     log: Arc<ChannelLog>,
     next: u64,
     generation: u64,
-    seat: Option<usize>,
+    seat: Option<Seat>,
 }
 
 /// What a reader is given.
@@ -57,6 +67,8 @@ pub(crate) struct Batch {
     pub(crate) bytes: Bytes,
     /// Which of the reader's channels the last entry came on.
     pub(crate) channel: usize,
+    /// Whether the next read may have something else to say than that there is nothing.
+    pub(crate) more: bool,
 }
 
 /// Entries of `channels` are gone.
@@ -130,7 +142,7 @@ impl Reader {
                 seat: None,
             }
         };
-        let cursors = logs.into_iter().map(cursor).collect();
+        let cursors = Cursors::new(logs.into_iter().map(cursor));
         hub.counters.replayed.fetch_add(replayed, Relaxed);
         let gap = (!gone.is_empty()).then_some(Gap {
             channels: gone,
@@ -187,9 +199,9 @@ impl Reader {
         }
         // Looked at first: what was appended before the close is still handed out.
         self.stage = self.hub.stage();
-        let read = match &mut *self.cursors {
-            [cursor] => cursor.read(limit, &mut self.position),
-            _ => self.merge(limit),
+        let read = match &mut self.cursors {
+            Cursors::One(cursor) => cursor.read(limit, self.stage, &mut self.position),
+            Cursors::Many(_) => self.merge(limit),
         };
         match read {
             Read::Empty if self.stage == Stage::Closed => Read::End,
@@ -227,6 +239,7 @@ impl Reader {
             Some(channel) => Read::Batch(Batch {
                 bytes: joined.freeze(),
                 channel,
+                more: true,
             }),
             None if !self.cursors.iter().any(Cursor::is_closed) => Read::Empty,
             // What was published until the close may be beyond the head of before.
@@ -250,7 +263,7 @@ impl Reader {
         let (mut channels, mut missed) = (Vec::new(), 0);
         // Whoever comes back with this position must get what no channel has handed out yet.
         let mut position = head;
-        for cursor in &mut self.cursors {
+        for cursor in &mut *self.cursors {
             let inner = cursor.log.lock();
             let first = inner.log.first();
             if cursor.next < first {
@@ -282,15 +295,44 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let cursors = mem::take(&mut self.cursors).into_iter();
+        let cursors = self.cursors.iter();
         self.hub
-            .leave(cursors.map(|cursor| (cursor.log, cursor.seat)));
+            .leave(cursors.map(|cursor| (&cursor.log, cursor.seat.as_ref())));
+    }
+}
+
+impl Cursors {
+    fn new(mut cursors: impl ExactSizeIterator<Item = Cursor>) -> Self {
+        match (cursors.len(), cursors.next()) {
+            (1, Some(cursor)) => Self::One(cursor),
+            (_, first) => Self::Many(first.into_iter().chain(cursors).collect()),
+        }
+    }
+}
+
+impl Deref for Cursors {
+    type Target = [Cursor];
+
+    fn deref(&self) -> &[Cursor] {
+        match self {
+            Self::One(cursor) => slice::from_ref(cursor),
+            Self::Many(cursors) => cursors,
+        }
+    }
+}
+
+impl DerefMut for Cursors {
+    fn deref_mut(&mut self) -> &mut [Cursor] {
+        match self {
+            Self::One(cursor) => slice::from_mut(cursor),
+            Self::Many(cursors) => cursors,
+        }
     }
 }
 
 impl Cursor {
     /// What is ready of the only channel.
-    fn read(&mut self, limit: usize, position: &mut u64) -> Read {
+    fn read(&mut self, limit: usize, stage: Stage, position: &mut u64) -> Read {
         let mut inner = self.log.lock();
         match inner.log.read(self.next, limit) {
             Ok(None) if inner.generation != self.generation => Read::End,
@@ -301,9 +343,14 @@ impl Cursor {
                 sequence,
             })) => {
                 inner.delivered += next - self.next;
+                let is_last = next == inner.log.end() && inner.generation == self.generation;
                 drop(inner);
                 (self.next, *position) = (next, sequence);
-                Read::Batch(Batch { bytes, channel: 0 })
+                Read::Batch(Batch {
+                    bytes,
+                    channel: 0,
+                    more: !is_last || stage != Stage::Open,
+                })
             }
             Err(Missed(count)) => {
                 self.next = inner.log.first();
@@ -365,7 +412,7 @@ impl Cursor {
             Ok(Some(entry)) if entry.sequence <= head => return false,
             Ok(_) => {}
         }
-        let seat = *self.seat.get_or_insert_with(|| inner.waiters.join());
+        let seat = self.seat.get_or_insert_with(|| inner.waiters.join());
         inner.sit_down(seat, waker);
         true
     }

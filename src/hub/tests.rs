@@ -110,7 +110,7 @@ fn a_limit_of_nothing_hands_out_single_entries() {
     publish(&hub, "b", "2");
     publish(&hub, "a", "3");
     let single = |reader: &mut Reader| match reader.read(0) {
-        Read::Batch(Batch { bytes, channel }) => {
+        Read::Batch(Batch { bytes, channel, .. }) => {
             format!(
                 "{}{}",
                 reader.channel(channel),

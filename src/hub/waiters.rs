@@ -8,15 +8,16 @@ use std::{mem, task::Waker};
 
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    seats: Slab<Seat>,
-    waiting: Vec<(usize, Waker)>,
+    seats: usize,
+    waiting: Slab<Waker>,
     /// Goes up whenever all wakers are taken, so that no seat needs to be touched then.
     round: u64,
 }
 
-/// Where in `waiting` this seat's waker is, if it sat down in this round.
+/// A reader's seat, and where in `waiting` its waker is if it sat down in this round.
 #[derive(Debug)]
-struct Seat {
+#[must_use]
+pub(crate) struct Seat {
     round: u64,
     place: usize,
 }
@@ -24,38 +25,34 @@ struct Seat {
 /// The wakers that an append has taken, to be woken without a lock.
 #[derive(Debug, Default)]
 #[must_use]
-pub(crate) struct Woken(Vec<(usize, Waker)>);
+pub(crate) struct Woken(Slab<Waker>);
 
 impl Waiters {
-    pub(crate) fn join(&mut self) -> usize {
-        self.seats.insert(Seat {
+    pub(crate) fn join(&mut self) -> Seat {
+        self.seats += 1;
+        Seat {
             round: self.round.wrapping_sub(1),
             place: 0,
-        })
+        }
     }
 
-    pub(crate) fn leave(&mut self, seat: usize) {
-        let Seat { round, place } = self.seats.remove(seat);
-        if round != self.round {
-            return;
-        }
-        self.waiting.swap_remove(place);
-        if let Some((moved, _)) = self.waiting.get(place) {
-            self.seats[*moved].place = place;
+    pub(crate) fn leave(&mut self, Seat { round, place }: &Seat) {
+        self.seats -= 1;
+        if *round == self.round {
+            self.waiting.remove(*place);
         }
         if self.waiting.is_empty() {
-            self.waiting = Vec::new();
+            self.waiting = Slab::new();
         }
     }
 
     /// Keeps `waker` for the next entry, instead of the one this seat gave before.
-    pub(crate) fn wait(&mut self, seat: usize, waker: &Waker) {
-        let Seat { round, place } = &mut self.seats[seat];
-        if *round == self.round {
-            self.waiting[*place].1.clone_from(waker);
+    pub(crate) fn wait(&mut self, seat: &mut Seat, waker: &Waker) {
+        if seat.round == self.round {
+            self.waiting[seat.place].clone_from(waker);
         } else {
-            (*round, *place) = (self.round, self.waiting.len());
-            self.waiting.push((seat, waker.clone()));
+            seat.round = self.round;
+            seat.place = self.waiting.insert(waker.clone());
         }
     }
 
@@ -67,25 +64,25 @@ impl Waiters {
 
     /// Takes back an emptied list, so that the next round of waiters need not grow a new one.
     pub(crate) fn reuse(&mut self, woken: Woken) {
-        if self.waiting.capacity() == 0 && !self.seats.is_empty() {
+        if self.waiting.capacity() == 0 && self.seats > 0 {
             self.waiting = woken.0;
         }
     }
 
     /// How many seats are taken by readers that are awake.
     pub(crate) fn awake(&self) -> usize {
-        self.seats.len() - self.waiting.len()
+        self.seats - self.waiting.len()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.seats.len()
+        self.seats
     }
 }
 
 impl Woken {
     /// Wakes all. True if the emptied list is worth taking back.
     pub(crate) fn wake(&mut self) -> bool {
-        self.0.drain(..).for_each(|(_, waker)| waker.wake());
+        self.0.drain().for_each(Waker::wake);
         self.0.capacity() >= 64
     }
 }
@@ -122,15 +119,15 @@ mod tests {
     #[test]
     fn a_waiter_is_woken_once_until_it_waits_again() {
         let (mut waiters, (count, waker)) = (Waiters::default(), waker());
-        let seat = waiters.join();
+        let mut seat = waiters.join();
         assert_eq!(waiters.awake(), 1);
-        waiters.wait(seat, &waker);
-        waiters.wait(seat, &waker);
+        waiters.wait(&mut seat, &waker);
+        waiters.wait(&mut seat, &waker);
         assert_eq!(waiters.awake(), 0);
         waiters.take().wake();
         waiters.take().wake();
         assert_eq!((count.take(), waiters.awake()), (1, 1));
-        waiters.wait(seat, &waker);
+        waiters.wait(&mut seat, &waker);
         waiters.take().wake();
         assert_eq!(count.take(), 1);
     }
@@ -139,9 +136,9 @@ mod tests {
     fn the_last_waker_of_a_seat_counts() {
         let mut waiters = Waiters::default();
         let ((old, old_waker), (new, new_waker)) = (waker(), waker());
-        let seat = waiters.join();
-        waiters.wait(seat, &old_waker);
-        waiters.wait(seat, &new_waker);
+        let mut seat = waiters.join();
+        waiters.wait(&mut seat, &old_waker);
+        waiters.wait(&mut seat, &new_waker);
         waiters.take().wake();
         assert_eq!((old.take(), new.take()), (0, 1));
     }
@@ -149,20 +146,20 @@ mod tests {
     #[test]
     fn who_leaves_is_not_woken_and_leaves_nothing_behind() {
         let mut waiters = Waiters::default();
-        let who: Vec<_> = (0..5).map(|_| (waiters.join(), waker())).collect();
-        for (seat, (_, waker)) in &who {
-            waiters.wait(*seat, waker);
+        let mut who: Vec<_> = (0..5).map(|_| (waiters.join(), waker())).collect();
+        for (seat, (_, waker)) in &mut who {
+            waiters.wait(seat, waker);
         }
         for gone in [0, 4, 2] {
-            waiters.leave(who[gone].0);
+            waiters.leave(&who[gone].0);
         }
         let (late, late_waker) = waker();
-        let seat = waiters.join();
-        waiters.wait(seat, &late_waker);
+        let mut seat = waiters.join();
+        waiters.wait(&mut seat, &late_waker);
         waiters.take().wake();
         let woken: Vec<_> = who.iter().map(|(_, (count, _))| count.take()).collect();
         assert_eq!((woken, late.take()), (vec![0, 1, 0, 1, 0], 1));
-        for left in [who[1].0, who[3].0, seat] {
+        for left in [&who[1].0, &who[3].0, &seat] {
             waiters.leave(left);
         }
         assert_eq!((waiters.len(), waiters.waiting.capacity()), (0, 0));
@@ -171,12 +168,12 @@ mod tests {
     #[test]
     fn a_new_reader_in_an_old_seat_is_not_taken_for_its_former_owner() {
         let (mut waiters, (count, waker)) = (Waiters::default(), waker());
-        let seat = waiters.join();
-        waiters.wait(seat, &waker);
-        waiters.leave(seat);
+        let mut seat = waiters.join();
+        waiters.wait(&mut seat, &waker);
+        waiters.leave(&seat);
         let again = waiters.join();
-        assert_eq!((again, waiters.awake()), (seat, 1));
-        waiters.leave(again);
+        assert_eq!(waiters.awake(), 1);
+        waiters.leave(&again);
         waiters.take().wake();
         assert_eq!(count.take(), 0);
     }

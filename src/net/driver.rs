@@ -13,7 +13,7 @@ use super::{
     socket::{Socket, State},
 };
 use crate::{
-    hub::{ChannelLog, Hub, Mark},
+    hub::{ChannelLog, Hub, Mark, Seat},
     stream::OpenStream,
 };
 use slab::Slab;
@@ -126,14 +126,14 @@ struct Place {
 struct Followed {
     hub: Arc<Hub>,
     log: Arc<ChannelLog>,
-    seat: usize,
+    seat: Seat,
     waker: Waker,
     members: Vec<usize>,
 }
 
 impl Drop for Followed {
     fn drop(&mut self) {
-        self.log.give_up(self.seat);
+        self.log.give_up(&self.seat);
     }
 }
 
@@ -262,7 +262,7 @@ impl Driver {
 
     /// Waits for what is new since `mark`, or comes back to the channel when it is its turn again.
     fn wait(&mut self, channel: usize, mark: Mark) {
-        let Some(followed) = self.channels.get(channel) else {
+        let Some(followed) = self.channels.get_mut(channel) else {
             return;
         };
         let Followed {
@@ -272,7 +272,7 @@ impl Driver {
             waker,
             ..
         } = followed;
-        if !log.wait(hub, *seat, waker, mark) {
+        if !log.wait(hub, seat, waker, mark) {
             self.inbox.post(|news| news.channels.push(channel));
         }
     }

@@ -7,7 +7,7 @@ use crate::{
 };
 use bytes::{Buf, Bytes};
 use std::{
-    io::ErrorKind,
+    io::{self, ErrorKind},
     mem,
     pin::Pin,
     task::{Context, Poll, Waker},
@@ -79,27 +79,33 @@ impl Socket {
 
     /// Sends all that is ready.
     pub(super) fn send(&mut self, chunks: &mut Chunks, now: Instant) -> State {
-        loop {
-            let rest = mem::take(&mut self.rest);
-            match self.write(rest, now) {
-                State::Idle if self.ended => return self.shut_down(),
-                State::Idle => {}
-                other => return other,
-            }
-            match self.stream.next(now) {
-                Next::Frame { bytes, .. } => self.rest = chunks.get(bytes),
-                Next::Empty => return State::Idle,
-                Next::End => {
-                    self.ended = true;
-                    self.rest = chunk::LAST;
+        let rest = mem::take(&mut self.rest);
+        let mut state = self.write(rest, now);
+        let mut more = !self.ended;
+        while more && state == State::Idle {
+            let chunk = match self.stream.next(now) {
+                Next::Frame {
+                    bytes, more: then, ..
+                } => {
+                    more = then;
+                    chunks.get(bytes)
                 }
-            }
+                Next::Empty => break,
+                Next::End => {
+                    (self.ended, more) = (true, false);
+                    chunk::LAST
+                }
+            };
+            state = self.write(chunk, now);
+        }
+        match state {
+            State::Idle if self.ended => self.shut_down(),
+            state => state,
         }
     }
 
     /// Writes `bytes`, and keeps what the kernel does not take.
     fn write(&mut self, mut bytes: Bytes, now: Instant) -> State {
-        let waker = self.waker.clone();
         while !bytes.is_empty() {
             match self.tcp.try_write(&bytes) {
                 Ok(written) if written == bytes.len() => break,
@@ -108,7 +114,7 @@ impl Socket {
                     bytes.advance(written);
                 }
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return State::Gone,
-                Err(_) => match self.tcp.poll_write_ready(&mut Context::from_waker(&waker)) {
+                Err(_) => match self.poll_write_ready() {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return State::Gone,
                     Poll::Pending => {
@@ -121,6 +127,11 @@ impl Socket {
         }
         self.blocked = None;
         State::Idle
+    }
+
+    fn poll_write_ready(&self) -> Poll<io::Result<()>> {
+        let mut context = Context::from_waker(&self.waker);
+        self.tcp.poll_write_ready(&mut context)
     }
 
     fn shut_down(&mut self) -> State {
