@@ -68,3 +68,10 @@ pub(crate) async fn parameters(parts: &mut Parts) -> Result<Vec<(String, String)
         Err(error) => Err(Rejection::InvalidPath(error.body_text())),
     }
 }
+
+/// The URI before a router of axum 0.7 took the prefix of a nested one off it.
+#[cfg(feature = "grip")]
+pub(crate) fn original_uri(parts: &Parts) -> Option<&http::Uri> {
+    let original = parts.extensions.get();
+    original.map(|axum07::extract::OriginalUri(uri)| uri)
+}

@@ -3,7 +3,7 @@
 use crate::{
     Channel, Error, ErrorKind, Event, Health, KeepAlive, LagPolicy, Limits, Stats, Subscription,
     builder::EventStreamBuilder,
-    channel::Channels,
+    channel::{Channels, IntoNames},
     feed::Feed,
     handler::{IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest},
     hooks::Hooks,
@@ -193,17 +193,28 @@ impl EventStream {
         request.respond(self, channels)
     }
 
-    /// Subscribes to `channels` in code that is not an HTTP handler.
+    /// Subscribes to `channels`, a name or several, in code that is not an HTTP handler.
     ///
     /// # Errors
     ///
     /// When there is no channel, a name is invalid, a limit is reached or the stream is closed.
-    pub fn subscribe<I>(&self, channels: I) -> Result<Subscription, Error>
-    where
-        I: IntoIterator<Item: AsRef<str>>,
-    {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{Channel, EventStream};
+    ///
+    /// let es = EventStream::new();
+    /// let one = es.subscribe("news")?;
+    /// let two = es.subscribe(["news", "weather"])?;
+    /// let many = es.subscribe((1..=9).map(|room| format!("room-{room}")))?;
+    /// let news = es.subscribe(Channel::new("news")?)?;
+    /// assert_eq!(es.subscribers("news"), 3);
+    /// # Ok::<(), axum_eventstream::Error>(())
+    /// ```
+    pub fn subscribe<M>(&self, channels: impl IntoNames<M>) -> Result<Subscription, Error> {
         let limit = self.inner.limits.channels_per_subscription;
-        let channels = Channels::collect(channels, limit)?;
+        let channels = Channels::collect(channels.into_names(), limit)?;
         let feed = Feed::subscribe(&self.inner.hub, &channels, None)?;
         Ok(Subscription::new(feed))
     }

@@ -102,6 +102,8 @@
 //! - The time after which anything in between closes an idle connection must be longer than
 //!   the [keep-alive interval](KeepAlive::interval).
 //!
+//! How to do what most applications need is on the pages of the [recipes].
+//!
 //! # Features
 //!
 //! | feature | default | what |
@@ -136,6 +138,8 @@ mod limits;
 mod measure;
 pub mod net;
 mod publish;
+#[cfg(any(doc, doctest))]
+pub mod recipes;
 pub mod registry;
 mod sse;
 mod stats;
@@ -146,7 +150,7 @@ pub mod testing;
 mod trace;
 
 pub use builder::EventStreamBuilder;
-pub use channel::{Channel, InvalidChannel};
+pub use channel::{Channel, IntoNames, InvalidChannel};
 pub use error::{Error, ErrorKind};
 pub use event_stream::{EventStream, Published};
 pub use handler::{Delivery, IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest};

@@ -1,6 +1,7 @@
 //! Names of channels: one rule for publishing and subscribing, in both deliveries.
 
 mod channels;
+mod names;
 mod template;
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
@@ -8,6 +9,7 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 use crate::{Error, ErrorKind, excerpt::excerpt};
 
 pub(crate) use channels::{Channels, ChannelsError};
+pub use names::IntoNames;
 pub(crate) use template::ChannelTemplate;
 
 /// The longest name in bytes.

@@ -40,8 +40,7 @@ type Wanted = Vec<(Channel, Option<u64>)>;
 
 impl Asked {
     pub(super) fn new(parts: &Parts) -> Self {
-        let original = parts.extensions.get::<OriginalUri>();
-        let uri = original.map_or(&parts.uri, |OriginalUri(uri)| uri).clone();
+        let uri = original_uri(parts).unwrap_or(&parts.uri).clone();
         let query = uri.query().unwrap_or_default().as_bytes();
         let mut pairs = form_urlencoded::parse(query);
         let token = pairs.find(|(name, _)| name == links::PARAMETER);
@@ -194,6 +193,14 @@ impl Asked {
         };
         answer(&instruct, body(inner, &opening, &recall))
     }
+}
+
+/// The URI before a router took the prefix of a nested one off it.
+fn original_uri(parts: &Parts) -> Option<&Uri> {
+    let uri = parts.extensions.get().map(|OriginalUri(uri)| uri);
+    #[cfg(feature = "axum-07")]
+    let uri = uri.or_else(|| crate::axum07::original_uri(parts));
+    uri
 }
 
 fn tells_gone(headers: &HeaderMap) -> bool {

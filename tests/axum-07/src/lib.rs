@@ -29,6 +29,11 @@ pub fn app(es: &EventStream) -> Router {
         .layer(Extension(es.clone()))
 }
 
+/// Its routes within another router, where paths begin with `/api`.
+pub fn nested(es: &EventStream) -> Router {
+    Router::new().nest("/api", app(es))
+}
+
 fn mine(parts: &Parts) -> Result<String, StatusCode> {
     let user = parts
         .headers

@@ -1,5 +1,6 @@
 //! Over real sockets: what the handler and the extractors do in a router of axum 0.7.
 
+use axum::{Router, routing::post as on_post};
 use axum_eventstream::{Event, EventStream, History};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
@@ -14,9 +15,12 @@ fn event_stream() -> EventStream {
 }
 
 async fn serve(es: &EventStream) -> SocketAddr {
+    serve_app(axum_07::app(es)).await
+}
+
+async fn serve_app(app: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let app = axum_07::app(es);
     tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
     address
 }
@@ -141,4 +145,36 @@ async fn a_stream_ends_when_it_is_closed() {
     assert_eq!(until(&mut client, "\r\n\r\n").await, "0\r\n\r\n");
     assert_eq!(es.stats().subscriptions, 0);
     assert_eq!(answer(get(server, "/events", "").await).await.0, "503");
+}
+
+#[tokio::test]
+async fn a_proxy_gets_what_it_missed_by_the_link_of_a_nested_route() {
+    let control = Router::new().route("/publish/", on_post(|| async { "Published\n" }));
+    let es = EventStream::builder()
+        .grip(format!("http://{}", serve_app(control).await))
+        .history(History::memory())
+        .build()
+        .unwrap();
+    let server = serve_app(axum_07::nested(&es)).await;
+    for (path, channel) in [("/api/events/1?a=b", "1"), ("/api/own/kitchen", "kitchen")] {
+        let mut held = get(server, path, "grip-sig: any\r\n").await;
+        let held = until(&mut held, "\r\n\r\n").await;
+        let link = between(&held, "grip-link: <", ">");
+        assert!(link.starts_with(path.split('?').next().unwrap()), "{link}");
+        let last = between(&held, "prev-id=", "\r");
+
+        let missed = Event::text("message", "missed").unwrap();
+        es.publish_event(channel, missed).await.unwrap();
+        let asks = format!("grip-sig: any\r\ngrip-last: events-{channel}; last-id={last}\r\n");
+        let (status, body) = answer(get(server, link, &asks).await).await;
+        assert_eq!(status, "200");
+        assert!(body.contains("data: missed\n"), "{body}");
+    }
+}
+
+fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
+    let (_, rest) = text
+        .split_once(start)
+        .unwrap_or_else(|| panic!("no {start} in {text}"));
+    rest.split_once(end).unwrap().0
 }
