@@ -18,7 +18,7 @@ use axum::{
 };
 use axum_eventstream::{Error, Event, EventStream};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{collections::VecDeque, env, io, sync::Arc, time::Duration, time::SystemTime};
 use tokio::{net::TcpListener, signal, sync::Mutex};
 
@@ -43,9 +43,9 @@ async fn page(State(app): State<App>) -> Html<String> {
     let messages = app.messages.lock().await;
     // Nobody publishes a message while the lock is held: messages and position belong together.
     let position = app.es.current_id().map(|id| id.to_string());
-    let state = json!({ "lastEventId": position, "messages": *messages }).to_string();
+    let state = json!({ "lastEventId": position, "messages": *messages, "clock": tick(&app.es) });
     // In a script element, only a `<` could end the data.
-    let state = state.replace('<', "\\u003c");
+    let state = state.to_string().replace('<', "\\u003c");
     Html(include_str!("quickstart.html").replace("{{state}}", &state))
 }
 
@@ -66,24 +66,27 @@ async fn clock(es: EventStream) -> Result<(), Error> {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     loop {
         seconds.tick().await;
-        let tick = json!({ "at": now(), "clients": es.stats().subscriptions });
-        es.publish_event("clock", Event::json("clock", &tick)?)
+        es.publish_event("clock", Event::json("clock", &tick(&es))?)
             .await?;
     }
+}
+
+fn tick(es: &EventStream) -> Value {
+    json!({ "at": now(), "clients": es.stats().subscriptions })
+}
+
+pub(crate) fn app(es: EventStream) -> Router {
+    let messages = Arc::default();
+    Router::new()
+        .route("/", get(page))
+        .route("/events", get(es.handler(["messages", "clock"])))
+        .route("/messages", post(send))
+        .with_state(App { es, messages })
 }
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let es = EventStream::new();
-    let messages = Arc::default();
-    let app = Router::new()
-        .route("/", get(page))
-        .route("/events", get(es.handler(["messages", "clock"])))
-        .route("/messages", post(send))
-        .with_state(App {
-            es: es.clone(),
-            messages,
-        });
     tokio::spawn(clock(es.clone()));
     let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -91,7 +94,7 @@ async fn main() -> io::Result<()> {
     // Nagle's algorithm can hold an event back for 40 ms, until the one before is acknowledged.
     let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
     let stop = es.close_on(stop_signal());
-    axum::serve(listener, app)
+    axum::serve(listener, app(es))
         .with_graceful_shutdown(stop)
         .await
 }

@@ -5,6 +5,8 @@
 
 #![cfg(unix)]
 
+#[path = "common/example.rs"]
+mod example;
 #[cfg(feature = "grip")]
 #[path = "common/pushpin.rs"]
 mod pushpin;
@@ -13,123 +15,23 @@ mod pushpin;
 mod server;
 
 use eventsource_stream::{Event, Eventsource};
+use example::{Example, soon};
 use futures_util::{Stream, StreamExt};
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use std::{
-    env,
-    future::{Future, ready},
-    path::PathBuf,
+    future::ready,
     pin::{Pin, pin},
-    process::Stdio,
     time::Duration,
 };
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
-};
-
-/// A running example. It is killed when a test fails.
-struct Example {
-    process: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    url: String,
-    client: Client,
-}
 
 /// The events of a response, as a parser reads them that nobody here wrote.
 struct Events(Pin<Box<dyn Stream<Item = Event>>>);
 
-/// No wait is longer than this, however busy the machine is.
-async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
-    let waited = tokio::time::timeout(Duration::from_secs(30), wait).await;
-    waited.unwrap_or_else(|_| panic!("waited too long for {what}"))
-}
-
-/// Examples are built beside the tests.
-fn binary(name: &str) -> PathBuf {
-    let test = env::current_exe().unwrap();
-    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
-    let binary = profile.join("examples").join(name);
-    let hint = "build it with `cargo build --examples`";
-    assert!(binary.exists(), "{} is missing: {hint}", binary.display());
-    binary
-}
-
 impl Example {
-    async fn start(name: &str) -> Self {
-        Self::start_with(name, &[]).await
-    }
-
-    async fn start_with(name: &str, variables: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(binary(name));
-        command.env("PORT", "0").env_remove("GRIP_URL");
-        command.env_remove("GRIP_VERIFY_KEY");
-        command.envs(variables.iter().copied());
-        command.stdout(Stdio::piped()).kill_on_drop(true);
-        let mut process = command.spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut example = Self {
-            process,
-            lines,
-            url: String::new(),
-            client: Client::new(),
-        };
-        let line = example.line().await;
-        example.url = line.strip_prefix("listening on ").unwrap().to_owned();
-        example
-    }
-
-    async fn line(&mut self) -> String {
-        let line = soon("a line", self.lines.next_line()).await;
-        line.unwrap().expect("the example has ended")
-    }
-
-    async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        header: (&str, &str),
-        body: &str,
-    ) -> Response {
-        let request = self.client.request(method, format!("{}{path}", self.url));
-        let request = request.header(header.0, header.1).body(body.to_owned());
-        soon(path, request.send()).await.unwrap()
-    }
-
-    async fn get(&self, path: &str) -> Response {
-        let accept = ("accept", "*/*");
-        self.request(Method::GET, path, accept, "").await
-    }
-
-    async fn post(&self, path: &str, content_type: &str, body: &str) -> Response {
-        let content_type = ("content-type", content_type);
-        self.request(Method::POST, path, content_type, body).await
-    }
-
     /// Opens a stream, and reads that it is open.
     async fn stream(&self, path: &str) -> Events {
         Events::open(self.get(path).await).await
-    }
-
-    async fn page(&self, path: &str) -> String {
-        let page = self.get(path).await.error_for_status().unwrap();
-        soon("the page", page.text()).await.unwrap()
-    }
-
-    fn terminate(&self) {
-        let pid = self.process.id().expect("the example runs").to_string();
-        let kill = std::process::Command::new("sh")
-            .args(["-c", "kill -TERM $0", &pid])
-            .status();
-        assert!(kill.unwrap().success());
-    }
-
-    /// Asks it to stop, and sees it end well.
-    async fn stop(mut self) {
-        self.terminate();
-        let status = soon("the end", self.process.wait()).await.unwrap();
-        assert!(status.success(), "{status}");
     }
 }
 
