@@ -141,6 +141,8 @@ mod sse;
 mod stats;
 mod stream;
 mod subscription;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod trace;
 
 pub use builder::EventStreamBuilder;

@@ -1,0 +1,385 @@
+//! A GRIP proxy that misbehaves on demand.
+
+use super::{
+    hold::{Command, HeldBody, Hold, Written},
+    instructions::{self, Instructions},
+    item::{Item, Publish},
+};
+use crate::grip::{GRIP_FEATURE, GRIP_SIG, GripConfig, SigningKey};
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use serde_json::Value;
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::Instant,
+};
+use tower_service::Service;
+
+const ISSUER: &str = "fake";
+
+/// Pushpin refuses larger requests.
+const MAX_REQUEST: usize = 1_000_000;
+
+/// A GRIP proxy in the test's own process: it signs requests, obeys instructions, and delivers what is
+/// published, in the way of Pushpin. On demand it loses, repeats, delays and refuses, and it restarts.
+///
+/// A [`TestClient`](super::TestClient) goes [through](super::TestClient::through) it. Applications publish
+/// to it over a socket, so it needs time that is not paused. It holds streams, not single responses; a link
+/// that is not answered with 200 ends the stream at once.
+///
+/// # Examples
+///
+/// ```
+/// use axum::{Router, routing::get};
+/// use axum_eventstream::{Event, EventStream, History, testing::{FakeGripProxy, TestClient}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let proxy = FakeGripProxy::start().await;
+/// let builder = EventStream::builder().history(History::memory());
+/// let es = builder.grip(proxy.config()).build()?;
+/// let app = Router::new().route("/rooms/{room}", get(es.handler("{room}")));
+/// let client = TestClient::new(app).through(&proxy);
+///
+/// let mut room = client.get("/rooms/red").await;
+/// proxy.lose(1);
+/// for text in ["one", "two"] {
+///     es.publish_event("red", Event::text("message", text)?).await?;
+/// }
+/// // The proxy sees the gap, and asks for what is missing.
+/// room.expect_text("message", "one").await;
+/// room.expect_text("message", "two").await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct FakeGripProxy {
+    shared: Arc<Shared>,
+    server: Arc<Mutex<Option<Server>>>,
+}
+
+pub(super) struct Shared {
+    address: SocketAddr,
+    key: String,
+    signing: SigningKey,
+    state: Mutex<Inside>,
+}
+
+#[derive(Default)]
+struct Inside {
+    holds: Vec<Client>,
+    last_ids: HashMap<String, String>,
+    seen: HashSet<(String, String)>,
+    published: Vec<Value>,
+    lose: usize,
+    repeat: usize,
+    refuse: Option<(usize, StatusCode)>,
+    delay: Duration,
+}
+
+/// A held client, as the proxy knows it.
+struct Client {
+    commands: mpsc::UnboundedSender<Command>,
+    body: mpsc::WeakUnboundedSender<Written>,
+}
+
+/// Stops with the last handle on the proxy.
+struct Server {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl FakeGripProxy {
+    /// Starts a proxy with a key of its own on a free port.
+    ///
+    /// # Panics
+    ///
+    /// When there is none.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let key = format!("{:032x}", fastrand::u128(..));
+        let shared = Arc::new(Shared {
+            address: listener.local_addr().expect("the listener's address"),
+            signing: SigningKey::new(&key.as_str().into()).expect("the text is a secret"),
+            key,
+            state: Mutex::default(),
+        });
+        let server = Server::start(listener, shared.clone());
+        let server = Arc::new(Mutex::new(Some(server)));
+        Self { shared, server }
+    }
+
+    /// How an application publishes to it, and knows its requests.
+    #[must_use]
+    pub fn config(&self) -> GripConfig {
+        let mut config = GripConfig::new(format!("http://{}", self.shared.address));
+        config.verify_iss = Some(ISSUER.to_owned());
+        config.verify_key = Some(self.shared.key.as_str().into());
+        config
+    }
+
+    /// The items that it has taken so far, as they were published; those it lost are among them.
+    #[must_use]
+    pub fn published(&self) -> Vec<Value> {
+        self.inside().published.clone()
+    }
+
+    /// How many clients it holds.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        let mut inside = self.inside();
+        inside.holds.retain(Client::is_here);
+        inside.holds.len()
+    }
+
+    /// Takes the next items and delivers them to nobody.
+    pub fn lose(&self, items: usize) {
+        self.inside().lose += items;
+    }
+
+    /// Delivers the next items twice.
+    pub fn repeat(&self, items: usize) {
+        self.inside().repeat += items;
+    }
+
+    /// Answers the next requests to publish with this status, and does nothing else.
+    pub fn refuse(&self, requests: usize, status: StatusCode) {
+        self.inside().refuse = Some((requests, status));
+    }
+
+    /// Lets requests to publish wait for so long, from now on.
+    pub fn delay(&self, delay: Duration) {
+        self.inside().delay = delay;
+    }
+
+    /// Lets all held clients ask for what they missed, as after a time of silence.
+    pub fn ask(&self) {
+        self.inside().tell_all(|| Command::Ask);
+    }
+
+    /// Stops: all clients are cut off, connections are refused, and what it knew is forgotten.
+    pub async fn stop(&self) {
+        let server = lock(&self.server).take();
+        {
+            let mut inside = self.inside();
+            inside.tell_all(|| Command::Break);
+            inside.holds.clear();
+            inside.last_ids.clear();
+            inside.seen.clear();
+        }
+        if let Some(Server { stop, task }) = server {
+            drop(stop);
+            let _ = task.await;
+        }
+    }
+
+    /// Stops, and starts again on the same port.
+    ///
+    /// # Panics
+    ///
+    /// When something else has taken the port.
+    pub async fn restart(&self) {
+        self.stop().await;
+        let listener = TcpListener::bind(self.shared.address)
+            .await
+            .expect("the port from before");
+        *lock(&self.server) = Some(Server::start(listener, self.shared.clone()));
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        lock(&self.shared.state)
+    }
+
+    /// Lets a request through to `app`, and does what the response says.
+    pub(super) async fn forward(&self, app: &Router, mut request: Request<Body>) -> Response {
+        instructions::remove(request.headers_mut());
+        self.shared.sign(request.headers_mut());
+        let (uri, is_head) = (request.uri().clone(), request.method() == Method::HEAD);
+        let (mut head, body) = call(app, request).await.into_parts();
+        let instructions = Instructions::take(&mut head.headers);
+        let holds = instructions.is_stream() || instructions.next.is_some();
+        if is_head || (instructions.hold.is_none() && !holds) {
+            return Response::from_parts(head, body);
+        }
+        let Ok(first) = to_bytes(body, usize::MAX).await else {
+            return bad_gateway("the response broke off");
+        };
+        if !holds {
+            return bad_gateway("only streams are held here");
+        }
+        let body = self.hold(app, uri, instructions, first);
+        Response::from_parts(head, Body::new(body))
+    }
+
+    fn hold(
+        &self,
+        app: &Router,
+        uri: http::Uri,
+        instructions: Instructions,
+        first: Bytes,
+    ) -> HeldBody {
+        let (commands, obeyed) = mpsc::unbounded_channel();
+        let (body, read) = mpsc::unbounded_channel();
+        let mut inside = self.inside();
+        // Messages may have come between the application's answer and now.
+        let behind = instructions.channels.iter().any(|held| {
+            let last = inside.last_ids.get(&held.name);
+            last.is_some_and(|last| held.prev_id.as_ref().is_some_and(|prev_id| prev_id != last))
+        });
+        inside.holds.retain(Client::is_here);
+        inside.holds.push(Client {
+            commands,
+            body: body.downgrade(),
+        });
+        drop(inside);
+        let mut hold = Hold {
+            shared: self.shared.clone(),
+            app: app.clone(),
+            uri,
+            instructions,
+            commands: obeyed,
+            body,
+            last: Instant::now(),
+        };
+        hold.write(first);
+        tokio::spawn(hold.run(behind));
+        HeldBody(read)
+    }
+}
+
+impl fmt::Debug for FakeGripProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeGripProxy")
+            .field("address", &self.shared.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// What makes a request one of this proxy's.
+    pub(super) fn sign(&self, headers: &mut HeaderMap) {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let claims = format!(r#"{{"iss":"{ISSUER}","exp":{}}}"#, now.as_secs() + 3600);
+        let token = self.signing.token(&claims).expect("a secret signs");
+        let token = HeaderValue::try_from(token).expect("a token is ASCII");
+        headers.insert(GRIP_SIG, token);
+        headers.insert(
+            GRIP_FEATURE,
+            HeaderValue::from_static("status, session, link:next"),
+        );
+    }
+}
+
+impl Client {
+    fn is_here(&self) -> bool {
+        self.body.upgrade().is_some_and(|body| !body.is_closed())
+    }
+}
+
+impl Inside {
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for client in &self.holds {
+            // One that is just going hears nothing more.
+            let _ = client.commands.send(command());
+        }
+    }
+
+    fn take(&mut self, item: &Arc<Item>) {
+        if self.lose > 0 {
+            self.lose -= 1;
+            return;
+        }
+        if let Some(id) = &item.id {
+            if !self.seen.insert((item.channel.clone(), id.clone())) {
+                return;
+            }
+            self.last_ids.insert(item.channel.clone(), id.clone());
+        }
+        self.tell_all(|| Command::Item(item.clone()));
+        if self.repeat > 0 {
+            self.repeat -= 1;
+            self.tell_all(|| Command::Item(item.clone()));
+        }
+    }
+
+    /// The status that the request gets whatever is in it.
+    fn refusal(&mut self) -> Option<StatusCode> {
+        let (requests, status) = self.refuse.as_mut()?;
+        *requests = requests.checked_sub(1)?;
+        Some(*status)
+    }
+}
+
+impl Server {
+    fn start(listener: TcpListener, shared: Arc<Shared>) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let app = Router::new()
+            .route("/publish/", post(publish))
+            .with_state(shared);
+        let task = tokio::spawn(async move {
+            let served = axum::serve(listener, app);
+            let stopped = async { _ = stopped.await };
+            let _ = served.with_graceful_shutdown(stopped).await;
+        });
+        Self { stop, task }
+    }
+}
+
+async fn publish(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    let delay = lock(&shared.state).delay;
+    tokio::time::sleep(delay).await;
+    let mut inside = lock(&shared.state);
+    if let Some(status) = inside.refusal() {
+        return status.into_response();
+    }
+    let bad = |text: &'static str| (StatusCode::BAD_REQUEST, text).into_response();
+    if body.len() > MAX_REQUEST {
+        return bad("Request body too large.\n");
+    }
+    let Ok(Publish { items }) = serde_json::from_slice(&body) else {
+        return bad("Body is not valid JSON.\n");
+    };
+    let parsed = items
+        .iter()
+        .map(|item| serde_json::from_value(item.clone()));
+    let Ok(parsed) = parsed.collect::<Result<Vec<Item>, _>>() else {
+        return bad("Invalid format.\n");
+    };
+    inside.published.extend(items);
+    for item in parsed {
+        inside.take(&Arc::new(item));
+    }
+    "Published\n".into_response()
+}
+
+pub(super) async fn call(app: &Router, request: Request<Body>) -> Response {
+    let answer: Result<Response, Infallible> = app.clone().call(request).await;
+    answer.unwrap_or_else(|never| match never {})
+}
+
+fn bad_gateway(text: &str) -> Response {
+    (StatusCode::BAD_GATEWAY, format!("{text}\n")).into_response()
+}

@@ -1,0 +1,245 @@
+//! An open stream of a test.
+
+use super::TestClient;
+use crate::{ReceivedEvent, sse};
+use axum::{body::Body, response::Response};
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::Body as _;
+use serde::Serialize;
+use std::{fmt, future::poll_fn, pin::Pin, time::Duration};
+use tokio::time::{Instant, timeout_at};
+
+/// A stream that a [`TestClient`] has opened. Dropping it disconnects.
+///
+/// Keep-alives and comments are not among its events: they are [counted](Self::keep_alives).
+pub struct TestStream {
+    client: TestClient,
+    path: String,
+    headers: HeaderMap,
+    body: Body,
+    received: BytesMut,
+    last_event_id: Option<String>,
+    keep_alives: usize,
+}
+
+/// What comes next on a stream.
+enum Next {
+    Event(ReceivedEvent),
+    End,
+    /// The stream breaks off.
+    Broken,
+    /// Nothing in time.
+    Silence,
+}
+
+impl TestStream {
+    pub(super) async fn open(client: TestClient, path: &str, response: Response) -> Self {
+        let (parts, body) = response.into_parts();
+        let mut stream = Self {
+            client,
+            path: path.to_owned(),
+            headers: parts.headers,
+            body,
+            received: BytesMut::new(),
+            last_event_id: None,
+            keep_alives: 0,
+        };
+        stream.expect("stream-open").await;
+        stream
+    }
+
+    /// The headers of the response.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The last id that was received: where a client would resume.
+    #[must_use]
+    pub fn last_event_id(&self) -> Option<&str> {
+        self.last_event_id.as_deref()
+    }
+
+    /// How many keep-alives and comments have been received.
+    #[must_use]
+    pub fn keep_alives(&self) -> usize {
+        self.keep_alives
+    }
+
+    /// The next event.
+    ///
+    /// # Panics
+    ///
+    /// When there is none in time, or the stream has ended.
+    pub async fn next(&mut self) -> ReceivedEvent {
+        let limit = self.client.waits();
+        match self.within(limit).await {
+            Next::Event(event) => event,
+            Next::End => panic!("{}: the stream has ended", self.path),
+            Next::Broken => panic!("{}: the stream has broken off", self.path),
+            Next::Silence => panic!("{}: no event within {limit:?}", self.path),
+        }
+    }
+
+    /// The next event, which has this name.
+    ///
+    /// # Panics
+    ///
+    /// When it has another one, or does not come.
+    pub async fn expect(&mut self, name: &str) -> ReceivedEvent {
+        let event = self.next().await;
+        let is = shown(&event);
+        assert!(
+            event.event() == name,
+            "{}: not {name:?} but {is}",
+            self.path
+        );
+        event
+    }
+
+    /// The next event, which has this name and this value as JSON.
+    ///
+    /// # Panics
+    ///
+    /// When it has others, or does not come.
+    pub async fn expect_json<T>(&mut self, name: &str, value: &T) -> ReceivedEvent
+    where
+        T: Serialize + ?Sized,
+    {
+        let event = self.expect(name).await;
+        let expected = serde_json::to_value(value).expect("a value that JSON can express");
+        let is = event.json::<serde_json::Value>().ok();
+        assert!(
+            is.as_ref() == Some(&expected),
+            "{}: not {expected} but {}",
+            self.path,
+            shown(&event)
+        );
+        event
+    }
+
+    /// The next event, which has this name and these data.
+    ///
+    /// # Panics
+    ///
+    /// When it has others, or does not come.
+    pub async fn expect_text(&mut self, name: &str, data: &str) -> ReceivedEvent {
+        let event = self.expect(name).await;
+        assert!(
+            event.data() == data,
+            "{}: not {data:?} but {}",
+            self.path,
+            shown(&event)
+        );
+        event
+    }
+
+    /// Waits, and sees no event. With paused time this takes none.
+    ///
+    /// # Panics
+    ///
+    /// When there is an event, or the stream ends.
+    pub async fn expect_silence(&mut self, time: Duration) {
+        match self.within(time).await {
+            Next::Silence => {}
+            Next::Event(event) => panic!("{}: not silence but {}", self.path, shown(&event)),
+            Next::End | Next::Broken => panic!("{}: the stream has ended", self.path),
+        }
+    }
+
+    /// Sees the stream end as it should.
+    ///
+    /// # Panics
+    ///
+    /// When there is an event, the stream goes on, or it breaks off.
+    pub async fn expect_end(&mut self) {
+        let limit = self.client.waits();
+        match self.within(limit).await {
+            Next::End => {}
+            Next::Event(event) => panic!("{}: not the end but {}", self.path, shown(&event)),
+            Next::Broken => panic!("{}: the stream has broken off", self.path),
+            Next::Silence => panic!("{}: no end within {limit:?}", self.path),
+        }
+    }
+
+    /// Sees the stream break off, as when a proxy stops.
+    ///
+    /// # Panics
+    ///
+    /// When there is an event, the stream goes on, or it ends as it should.
+    pub async fn expect_break(&mut self) {
+        let limit = self.client.waits();
+        match self.within(limit).await {
+            Next::Broken => {}
+            Next::Event(event) => panic!("{}: not the end but {}", self.path, shown(&event)),
+            Next::End => panic!("{}: the stream has ended", self.path),
+            Next::Silence => panic!("{}: no end within {limit:?}", self.path),
+        }
+    }
+
+    /// Disconnects, and opens the stream again as a browser does: with the last id.
+    pub async fn reconnect(self) -> Self {
+        let Self {
+            client,
+            path,
+            last_event_id,
+            body,
+            ..
+        } = self;
+        drop(body);
+        match last_event_id {
+            Some(id) => client.header("last-event-id", id).get(&path).await,
+            None => client.get(&path).await,
+        }
+    }
+
+    /// What comes next that is not a keep-alive.
+    async fn within(&mut self, limit: Duration) -> Next {
+        let deadline = Instant::now() + limit;
+        loop {
+            while let Some(bytes) = self.split() {
+                let event = ReceivedEvent::new(None, bytes);
+                if let Some(id) = event.id() {
+                    self.last_event_id = Some(id.to_owned());
+                }
+                // Clients see nothing of a block without data.
+                if event.as_bytes() != &sse::keep_alive() && event.has_data() {
+                    return Next::Event(event);
+                }
+                self.keep_alives += usize::from(event.id().is_none() && event.retry().is_none());
+            }
+            let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
+            match timeout_at(deadline, frame).await {
+                Err(_) => return Next::Silence,
+                Ok(None) => return Next::End,
+                Ok(Some(Err(_))) => return Next::Broken,
+                Ok(Some(Ok(frame))) => {
+                    self.received
+                        .extend_from_slice(&frame.into_data().unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    /// The first whole event of what has been received.
+    fn split(&mut self) -> Option<Bytes> {
+        let mut pairs = self.received.windows(2);
+        let end = pairs.position(|pair| pair == b"\n\n")? + 2;
+        Some(self.received.split_to(end).freeze())
+    }
+}
+
+fn shown(event: &ReceivedEvent) -> String {
+    format!("{:?}", String::from_utf8_lossy(event.as_bytes()))
+}
+
+impl fmt::Debug for TestStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestStream")
+            .field("path", &self.path)
+            .field("last_event_id", &self.last_event_id)
+            .field("keep_alives", &self.keep_alives)
+            .finish_non_exhaustive()
+    }
+}

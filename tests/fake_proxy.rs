@@ -1,0 +1,187 @@
+//! The test kit's proxy: it obeys as a real one does, and misbehaves when it is told to.
+
+#![cfg(all(feature = "testing", feature = "grip"))]
+
+use axum::{Router, http::StatusCode, routing::get};
+use axum_eventstream::{
+    Event, EventStream, History,
+    grip::Publisher,
+    testing::{FakeGripProxy, TestClient},
+};
+use std::time::Duration;
+
+const MOMENT: Duration = Duration::from_millis(50);
+
+struct Setup {
+    proxy: FakeGripProxy,
+    es: EventStream,
+    client: TestClient,
+}
+
+async fn setup(history: History) -> Setup {
+    let proxy = FakeGripProxy::start().await;
+    let publisher = Publisher::builder().endpoints([proxy.config()]);
+    let publisher = publisher.timeout(Duration::from_secs(2)).build().unwrap();
+    let builder = EventStream::builder().history(history).grip(publisher);
+    let es = builder.require_grip_proxy(true).build().unwrap();
+    let app = Router::new()
+        .route("/rooms/{room}", get(es.handler("{room}")))
+        .route("/all", get(es.handler(["red", "blue"])));
+    let client = TestClient::new(app).through(&proxy);
+    Setup { proxy, es, client }
+}
+
+impl Setup {
+    async fn publish(&self, channel: &str, text: &str) -> Result<(), axum_eventstream::Error> {
+        let event = Event::text("message", text)?;
+        self.es.publish_event(channel, event).await.map(drop)
+    }
+
+    async fn publish_all(&self, channel: &str, texts: &[&str]) {
+        for text in texts {
+            self.publish(channel, text).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn clients_are_held_and_hear_their_channels() {
+    for history in [History::off(), History::memory()] {
+        let setup = setup(history).await;
+        let mut red = setup.client.get("/rooms/red").await;
+        let forged = setup.client.clone().header("grip-sig", "forged");
+        let mut all = forged.get("/all").await;
+        assert!(!red.headers().contains_key("grip-hold"));
+        assert!(!red.headers().contains_key("grip-channel"));
+        setup.publish_all("blue", &["1"]).await;
+        setup.publish_all("red", &["2"]).await;
+        all.expect_text("message", "1").await;
+        all.expect_text("message", "2").await;
+        red.expect_text("message", "2").await;
+        red.expect_silence(MOMENT).await;
+        let published = setup.proxy.published();
+        assert_eq!(published.len(), 2);
+        assert_eq!(published[0]["channel"], "events-blue");
+        assert_eq!(setup.proxy.clients(), 2);
+        assert_eq!(setup.es.stats().subscriptions, 0);
+        drop(all);
+        assert_eq!(setup.proxy.clients(), 1);
+        setup.es.close_channel("red").await.unwrap();
+        red.expect_end().await;
+    }
+}
+
+#[tokio::test]
+async fn refusals_are_passed_on() {
+    let setup = setup(History::off()).await;
+    let (status, text) = setup.client.refused("/rooms/a,b").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(text.starts_with("invalid channel name"), "{text}");
+    let head = axum::http::Request::head("/rooms/red").body(axum::body::Body::empty());
+    let head = setup.client.send(head.unwrap()).await;
+    assert_eq!(head.status(), StatusCode::OK);
+    assert_eq!(setup.proxy.clients(), 0);
+}
+
+#[tokio::test]
+async fn what_is_lost_comes_back_with_history_only() {
+    for (history, texts) in [
+        (History::memory(), &["1", "2", "3"][..]),
+        (History::off(), &["1", "3"]),
+    ] {
+        let setup = setup(history).await;
+        let mut red = setup.client.get("/rooms/red").await;
+        setup.publish_all("red", &["1"]).await;
+        setup.proxy.lose(1);
+        setup.publish_all("red", &["2", "3"]).await;
+        for text in texts {
+            red.expect_text("message", text).await;
+        }
+        red.expect_silence(MOMENT).await;
+        assert_eq!(setup.proxy.published().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_last_event_comes_back_when_the_proxy_asks() {
+    let setup = setup(History::memory()).await;
+    let mut red = setup.client.get("/rooms/red").await;
+    setup.proxy.lose(1);
+    setup.publish_all("red", &["last"]).await;
+    red.expect_silence(MOMENT).await;
+    setup.proxy.ask();
+    red.expect_text("message", "last").await;
+    red.expect_silence(MOMENT).await;
+}
+
+#[tokio::test]
+async fn what_is_delivered_twice_is_seen_once_with_history_only() {
+    for (history, texts) in [
+        (History::memory(), &["1", "2"][..]),
+        (History::off(), &["1", "1", "2"]),
+    ] {
+        let setup = setup(history).await;
+        let mut red = setup.client.get("/rooms/red").await;
+        setup.proxy.repeat(1);
+        setup.publish_all("red", &["1", "2"]).await;
+        for text in texts {
+            red.expect_text("message", text).await;
+        }
+        red.expect_silence(MOMENT).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_or_too_late_is_an_error_of_the_publish() {
+    let setup = setup(History::off()).await;
+    let mut red = setup.client.get("/rooms/red").await;
+    setup.proxy.refuse(1, StatusCode::FORBIDDEN);
+    let error = setup.publish("red", "refused").await.unwrap_err();
+    assert!(
+        error.to_string().contains("answered 403 Forbidden"),
+        "{error}"
+    );
+    assert!(!setup.es.health().is_healthy());
+    setup.publish_all("red", &["taken"]).await;
+    red.expect_text("message", "taken").await;
+    assert!(setup.es.health().is_healthy());
+    setup.proxy.delay(Duration::from_secs(60));
+    let error = setup.publish("red", "late").await.unwrap_err();
+    assert!(error.to_string().contains("timed out after 2s"), "{error}");
+    red.expect_silence(MOMENT).await;
+}
+
+#[tokio::test]
+async fn a_restart_cuts_clients_off_and_they_come_back_to_what_they_missed() {
+    let setup = setup(History::memory()).await;
+    let mut red = setup.client.get("/rooms/red").await;
+    setup.publish_all("red", &["1"]).await;
+    red.expect_text("message", "1").await;
+    setup.proxy.stop().await;
+    red.expect_break().await;
+    let error = setup.publish("red", "2").await.unwrap_err();
+    assert!(error.to_string().contains("does the proxy run"), "{error}");
+    setup.proxy.restart().await;
+    let mut red = red.reconnect().await;
+    red.expect_text("message", "2").await;
+    setup.publish_all("red", &["3"]).await;
+    red.expect_text("message", "3").await;
+    red.expect_silence(MOMENT).await;
+}
+
+#[tokio::test]
+async fn a_long_history_is_read_page_by_page() {
+    let setup = setup(History::memory()).await;
+    let mut red = setup.client.get("/rooms/red").await;
+    setup.publish_all("red", &["first"]).await;
+    red.expect_text("message", "first").await;
+    setup.proxy.lose(5);
+    let long = "x".repeat(40_000);
+    setup.publish_all("red", &[&*long; 5]).await;
+    setup.publish_all("red", &["last"]).await;
+    for _ in 0..5 {
+        red.expect_text("message", &long).await;
+    }
+    red.expect_text("message", "last").await;
+    red.expect_silence(MOMENT).await;
+}
