@@ -69,7 +69,7 @@ fn event(number: u64) -> Event {
 async fn receive(proxy: SocketAddr, events: u64) {
     let mut response = client::get(proxy, "/events", &[]).await;
     for expected in 0..=events {
-        let event = response.event().await;
+        let event = response.events(1).await;
         match payload::read(event.trim_end().as_bytes()) {
             Received::Event { number, .. } => assert_eq!(number, expected),
             _ => assert_eq!(expected, 0, "not an event: {event}"),

@@ -50,7 +50,7 @@ pub(crate) fn burst(peer: Peer, core: Core, clients: usize, events: u64) -> Burs
 
 /// Bytes of the server's memory for an idle connection.
 pub(crate) fn idle_memory(peer: Peer, core: Core, clients: usize) -> f64 {
-    let mut server = Server::start(peer, core);
+    let server = Server::start(peer, core);
     // What comes with the first connections is none of theirs.
     let some = server.clients(64);
     let before = server.resident();
