@@ -10,6 +10,7 @@
 use super::{
     chunk::Chunks,
     inbox::{Inbox, News, OfChannel, OfSocket},
+    pages::Pages,
     socket::{Socket, State},
 };
 use crate::{
@@ -101,7 +102,7 @@ pub(super) struct Arrival {
 struct Driver {
     inbox: Arc<Inbox>,
     patience: Duration,
-    sockets: Slab<Seated>,
+    sockets: Pages<Seated>,
     channels: Slab<Followed>,
     /// Where in `channels` a log is, by its address, which the log in there keeps valid.
     followed: HashMap<usize, usize>,
@@ -142,7 +143,7 @@ impl Driver {
         Self {
             inbox,
             patience,
-            sockets: Slab::new(),
+            sockets: Pages::new(),
             channels: Slab::new(),
             followed: HashMap::new(),
             chunks: Chunks::default(),
@@ -293,7 +294,7 @@ impl Driver {
     }
 
     async fn look_after_all(&mut self, now: Instant) {
-        for key in 0..self.sockets.capacity() {
+        for key in 0..self.sockets.keys() {
             let Some(Seated { socket, .. }) = self.sockets.get_mut(key) else {
                 continue;
             };
@@ -328,7 +329,6 @@ impl Driver {
             }
         }
         if self.sockets.is_empty() {
-            self.sockets = Slab::new();
             self.tick = TICK;
         }
     }

@@ -35,6 +35,7 @@ mod handoff;
 mod inbox;
 mod io;
 mod listener;
+mod pages;
 mod socket;
 
 pub use io::Io;

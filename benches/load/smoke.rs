@@ -1,0 +1,33 @@
+//! All peers with a few clients: what they deliver is checked, and nothing measured.
+
+use crate::{peers::Peer, process::Server};
+
+const CLIENTS: usize = 100;
+
+pub(crate) fn smoke() {
+    Peer::ALL.into_iter().for_each(deliver);
+    println!("load: {CLIENTS} clients have got every event of each peer, once and in order");
+}
+
+fn deliver(peer: Peer) {
+    let mut server = Server::start(peer, None);
+    let open_files = server.open_files();
+    let mut clients = server.clients(CLIENTS);
+    if peer == Peer::Bare {
+        return;
+    }
+    server.lock_step(&mut clients, 5, 200);
+    server.lock_step(&mut clients, 2, 64 << 10);
+    let last = server.publish(500, 200);
+    clients.wait(last);
+    let hand_written = matches!(peer, Peer::Sse | Peer::Bytes);
+    assert!(hand_written || clients.lost == 0, "{}", peer.name());
+    assert_eq!(clients.received + clients.lost, 507 * CLIENTS as u64);
+    assert_eq!(clients.told, 0);
+    if matches!(peer, Peer::Plain | Peer::Net) {
+        server.close();
+        clients.wait_for_end();
+        drop(clients);
+        server.wait_for_open_files(open_files + 1);
+    }
+}
