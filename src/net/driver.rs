@@ -18,6 +18,7 @@ use crate::{
     stream::OpenStream,
 };
 use slab::Slab;
+use smallvec::SmallVec;
 use std::{
     collections::HashMap,
     sync::{
@@ -115,7 +116,7 @@ struct Driver {
 /// A socket, and where it is in its channels.
 struct Seated {
     socket: Socket,
-    places: Box<[Place]>,
+    places: SmallVec<[Place; 1]>,
 }
 
 struct Place {
