@@ -209,8 +209,20 @@ impl Reader {
 
     /// Entries of several channels, in the order of their sequence.
     fn merge(&mut self, limit: usize) -> Read {
-        // Beyond it, an entry of one channel could come before an earlier one of another.
-        let head = self.hub.sequence();
+        match self.merge_up_to(self.hub.sequence(), limit) {
+            Read::Empty if self.cursors.iter().any(Cursor::is_closed) => {
+                // What was published until the close may be beyond the head of before.
+                match self.merge_up_to(self.hub.sequence(), limit) {
+                    Read::Empty => Read::End,
+                    read => read,
+                }
+            }
+            read => read,
+        }
+    }
+
+    /// Beyond `head`, an entry of one channel could come before an earlier one of another.
+    fn merge_up_to(&mut self, head: u64, limit: usize) -> Read {
         let Ok(mut ready) = self.peek(head) else {
             return Read::Gap(self.skip_gone(head));
         };
@@ -234,10 +246,7 @@ impl Reader {
                 channel,
                 more: true,
             }),
-            None if !self.cursors.iter().any(Cursor::is_closed) => Read::Empty,
-            // What was published until the close may be beyond the head of before.
-            None if self.hub.sequence() > head => self.merge(limit),
-            None => Read::End,
+            None => Read::Empty,
         }
     }
 

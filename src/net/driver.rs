@@ -162,11 +162,11 @@ impl Driver {
                 false => _ = timeout_at(self.next_tick, self.inbox.wait()).await,
             }
             self.inbox.take(&mut news);
-            // In one go: each took other tasks of the thread longer than it takes here, and if more came
-            // in a turn than are welcomed in one, they would pile up.
-            news.arrivals
-                .drain(..)
-                .for_each(|arrival| self.arrive(arrival));
+            // In one go, or they could come faster than they are taken in. What they are to be sent waits
+            // for its turn.
+            for arrival in news.arrivals.drain(..) {
+                news.sockets.push(self.arrive(arrival));
+            }
             for channel in news.channels.drain(..) {
                 self.pass(channel).await;
             }
@@ -191,7 +191,8 @@ impl Driver {
         }
     }
 
-    fn arrive(&mut self, Arrival { tcp, stream }: Arrival) {
+    /// Takes in a stream with its socket, and gives the key.
+    fn arrive(&mut self, Arrival { tcp, stream }: Arrival) -> usize {
         self.tick = self.tick.min(stream.interval() / 8);
         self.tick = self.tick.max(SHORTEST_TICK);
         let key = self.sockets.vacant_key();
@@ -200,9 +201,12 @@ impl Driver {
         let logs: Vec<_> = stream.feed().logs().cloned().collect();
         let place = |log| self.join(&hub, log, key);
         let places = logs.into_iter().map(place).collect();
+        self.tick_at(stream.wakes_at());
         let socket = Socket::new(tcp, stream, waker);
+        // The task that had the socket is gone, but its waker keeps its memory until there is another.
+        socket.wait_to_receive();
         self.sockets.insert(Seated { socket, places });
-        self.look_after(key);
+        key
     }
 
     /// Makes the socket `key` a member of a channel.
@@ -296,14 +300,14 @@ impl Driver {
     }
 
     async fn look_after_all(&mut self, now: Instant) {
-        for key in 0..self.sockets.keys() {
-            let Some(Seated { socket, .. }) = self.sockets.get_mut(key) else {
-                continue;
-            };
+        let mut from = 0;
+        while let Some(key) = self.sockets.next(from) {
+            from = key + 1;
+            let socket = &mut self.sockets[key].socket;
             if socket.tick(&mut self.chunks, now, self.patience) == State::Gone {
                 self.remove(key);
             } else {
-                let wakes_at = self.sockets[key].socket.wakes_at();
+                let wakes_at = socket.wakes_at();
                 wakes_at.into_iter().for_each(|at| self.tick_at(at));
             }
             self.breathe().await;

@@ -28,7 +28,7 @@ pub(super) struct News {
 }
 
 /// The room that an emptied list keeps, so that a rush leaves nothing behind.
-const KEPT: usize = 64;
+const KEPT: usize = 256;
 
 impl News {
     fn shrink(&mut self) {

@@ -1,7 +1,10 @@
 //! Values by key, kept in pages: no large block is grown, copied and left behind as a hole in the heap.
 
 use slab::Slab;
-use std::ops::{Index, IndexMut};
+use std::{
+    collections::BTreeSet,
+    ops::{Index, IndexMut},
+};
 
 /// How many values a page has: some tens of kilobytes of sockets.
 const PAGE: usize = 128;
@@ -9,8 +12,8 @@ const PAGE: usize = 128;
 #[derive(Debug)]
 pub(super) struct Pages<T> {
     pages: Vec<Slab<T>>,
-    /// The pages that have room.
-    open: Vec<usize>,
+    /// The pages that have room. The first is filled first, so that the last become empty.
+    open: BTreeSet<usize>,
     len: usize,
 }
 
@@ -18,7 +21,7 @@ impl<T> Pages<T> {
     pub(super) fn new() -> Self {
         Self {
             pages: Vec::new(),
-            open: Vec::new(),
+            open: BTreeSet::new(),
             len: 0,
         }
     }
@@ -27,21 +30,27 @@ impl<T> Pages<T> {
         self.len == 0
     }
 
-    /// All keys are below this.
-    pub(super) fn keys(&self) -> usize {
-        self.pages.len() * PAGE
+    /// The first key with a value, from `from` on.
+    pub(super) fn next(&self, from: usize) -> Option<usize> {
+        let pages = self.pages.iter().enumerate().skip(from / PAGE);
+        let mut filled = pages.filter(|(_, values)| !values.is_empty());
+        filled.find_map(|(page, values)| {
+            let first = from.saturating_sub(page * PAGE);
+            let place = (first..PAGE).find(|place| values.contains(*place))?;
+            Some(page * PAGE + place)
+        })
     }
 
     /// The key of the value that is inserted next.
     pub(super) fn vacant_key(&self) -> usize {
-        match self.open.last() {
+        match self.open.first() {
             Some(&page) => page * PAGE + self.pages[page].vacant_key(),
-            None => self.keys(),
+            None => self.pages.len() * PAGE,
         }
     }
 
     pub(super) fn insert(&mut self, value: T) {
-        let page = self.open.last().copied().unwrap_or_else(|| self.add());
+        let page = self.open.first().copied().unwrap_or_else(|| self.add());
         let values = &mut self.pages[page];
         if values.is_empty() {
             values.reserve_exact(PAGE);
@@ -49,14 +58,14 @@ impl<T> Pages<T> {
         values.insert(value);
         self.len += 1;
         if values.len() == PAGE {
-            self.open.pop();
+            self.open.remove(&page);
         }
     }
 
     fn add(&mut self) -> usize {
         let page = self.pages.len();
         self.pages.push(Slab::new());
-        self.open.push(page);
+        self.open.insert(page);
         page
     }
 
@@ -68,7 +77,7 @@ impl<T> Pages<T> {
         let page = key / PAGE;
         let values = &mut self.pages[page];
         if values.len() == PAGE {
-            self.open.push(page);
+            self.open.insert(page);
         }
         let value = values.remove(key % PAGE);
         if values.is_empty() {
@@ -99,55 +108,54 @@ impl<T> IndexMut<usize> for Pages<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
-    fn insert(pages: &mut Pages<usize>, value: usize) -> usize {
+    fn insert(pages: &mut Pages<u32>, value: u32) -> usize {
         let key = pages.vacant_key();
         pages.insert(value);
         key
     }
 
-    #[test]
-    fn a_value_is_found_by_the_key_it_was_promised() {
-        let mut pages = Pages::new();
-        let keys: Vec<_> = (0..3 * PAGE)
-            .map(|value| insert(&mut pages, value))
-            .collect();
-        for (value, key) in keys.iter().enumerate() {
-            assert_eq!(
-                (pages[*key], pages.get_mut(*key).copied()),
-                (value, Some(value))
-            );
-            assert!(*key < pages.keys());
-        }
-        assert_eq!(pages.get_mut(pages.keys()), None);
+    fn keys(pages: &Pages<u32>) -> Vec<usize> {
+        let next = |key: &usize| pages.next(key + 1);
+        std::iter::successors(pages.next(0), next).collect()
     }
 
     #[test]
-    fn what_is_removed_makes_room_and_leaves_the_others_where_they_are() {
+    fn an_empty_page_has_no_memory_and_is_the_first_to_be_used_again() {
         let mut pages = Pages::new();
-        let keys: Vec<_> = (0..3 * PAGE)
+        let keys: Vec<_> = (0..)
+            .take(3 * PAGE)
             .map(|value| insert(&mut pages, value))
             .collect();
-        for value in [PAGE, 0, 3 * PAGE - 1] {
-            assert_eq!(pages.remove(keys[value]), value);
-            assert_eq!(pages.get_mut(keys[value]), None);
-        }
-        let again: Vec<_> = (0..3).map(|value| insert(&mut pages, value)).collect();
-        assert!(again.iter().all(|key| keys.contains(key)), "{again:?}");
-        assert_eq!((pages.keys(), pages[keys[1]]), (3 * PAGE, 1));
+        keys[PAGE..2 * PAGE]
+            .iter()
+            .for_each(|key| _ = pages.remove(*key));
+        pages.remove(keys[2 * PAGE]);
+        assert_eq!(pages.pages[1].capacity(), 0);
+        assert_eq!(insert(&mut pages, 7) / PAGE, 1);
     }
 
-    #[test]
-    fn an_empty_page_has_no_memory_and_can_be_used_again() {
-        let mut pages = Pages::new();
-        let keys: Vec<_> = (0..2 * PAGE)
-            .map(|value| insert(&mut pages, value))
-            .collect();
-        keys[..PAGE].iter().for_each(|key| _ = pages.remove(*key));
-        assert_eq!((pages.pages[0].capacity(), pages.keys()), (0, 2 * PAGE));
-        assert_eq!(insert(&mut pages, 7), keys[0]);
-        keys[PAGE..].iter().for_each(|key| _ = pages.remove(*key));
-        pages.remove(keys[0]);
-        assert_eq!((pages.is_empty(), pages.keys()), (true, 0));
+    proptest! {
+        /// One step in four removes a value that is there, others insert themselves.
+        #[test]
+        fn values_are_where_a_map_has_them(steps in prop::collection::vec(any::<u32>(), 0..1000)) {
+            let (mut pages, mut map) = (Pages::new(), BTreeMap::new());
+            for step in steps {
+                let chosen = map.keys().nth(step as usize % map.len().max(1)).copied();
+                match chosen.filter(|_| step % 4 == 1) {
+                    Some(key) => prop_assert_eq!(map.remove(&key), Some(pages.remove(key))),
+                    None => prop_assert_eq!(map.insert(insert(&mut pages, step), step), None),
+                }
+            }
+            prop_assert_eq!(keys(&pages), map.keys().copied().collect::<Vec<_>>());
+            prop_assert!(map.iter().all(|(key, value)| pages[*key] == *value));
+            prop_assert_eq!(pages.is_empty(), map.is_empty());
+            for (key, value) in map {
+                prop_assert_eq!((pages.remove(key), pages.get_mut(key)), (value, None));
+            }
+            prop_assert!(pages.is_empty() && pages.pages.is_empty());
+        }
     }
 }

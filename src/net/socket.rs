@@ -147,14 +147,21 @@ impl Socket {
         State::Gone
     }
 
+    /// Wakes the driver when the client sends something or is gone, unless it is so already.
+    pub(super) fn wait_to_receive(&self) {
+        let _ = self.poll_read_ready();
+    }
+
+    fn poll_read_ready(&self) -> Poll<io::Result<()>> {
+        let mut context = Context::from_waker(&self.waker);
+        self.tcp.poll_read_ready(&mut context)
+    }
+
     /// Drops what the client sends, and notices when it is gone.
     pub(super) fn receive(&mut self) -> State {
         let mut buffer = [0; 1024];
         for _ in 0..READS {
-            match self
-                .tcp
-                .poll_read_ready(&mut Context::from_waker(&self.waker))
-            {
+            match self.poll_read_ready() {
                 Poll::Pending => return State::Idle,
                 Poll::Ready(Err(_)) => return State::Gone,
                 Poll::Ready(Ok(())) => {}
