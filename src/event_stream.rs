@@ -405,6 +405,8 @@ impl EventStream {
     /// Streams that have left the HTTP server through a [`net::Listener`](crate::net::Listener) are
     /// waited for here, a blocked one for 5 seconds.
     ///
+    /// To [drain](Self::drain) the streams first, do it as a part of `signal`.
+    ///
     /// # Examples
     ///
     /// ```no_run

@@ -9,8 +9,8 @@ use std::time::Duration;
 /// (browsers do so by themselves) gets what it missed. If that is no longer there, it is told by the
 /// event `stream-reset`.
 ///
-/// The history is in this process's memory. Behind a proxy with several instances of the application
-/// it is off unless asked for, since they do not share it.
+/// The history is in this process's memory. With a proxy it is off unless asked for, since several
+/// instances of the application would not share it.
 ///
 /// # Examples
 ///

@@ -79,7 +79,9 @@
 //! - With history in memory and **one** process that publishes, nothing is lost silently. Each event names
 //!   the one before, so that the proxy sees a gap and asks for what it missed, by a signed link; now and
 //!   then it asks without one. A restarted proxy's clients come back with their last id. A restarted
-//!   application has an empty memory and says so, by `stream-reset`.
+//!   application has an empty memory and says so, by `stream-reset`, once it publishes or is asked: its links
+//!   are valid if both processes have the same key
+//!   (`EventStreamBuilder::grip_link_key`).
 //! - With **several** processes that publish, history must be off: each would have ids of its own, and
 //!   the proxy would ask one for what another has published. That needs a store that they share, which
 //!   this crate does not have yet. Let one process publish, or do without.

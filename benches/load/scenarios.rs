@@ -43,7 +43,8 @@ pub(crate) fn burst(peer: Peer, core: Core, clients: usize, events: u64) -> Burs
     let received = (clients.received - received) as f64;
     Burst {
         rate: received / elapsed,
-        lost: 100.0 * clients.lost as f64 / (received + clients.lost as f64),
+        lost: 100.0 * clients.lost.saturating_sub(clients.told) as f64
+            / (received + clients.lost as f64),
         cpu: used / received,
     }
 }

@@ -104,7 +104,7 @@ impl GripConfig {
 /// Reads one `GRIP_URL`.
 ///
 /// User and password and the query parameters `iss` (`control_iss`), `key`, `verify-iss` and `verify-key` are taken
-/// out and percent-decoded. Other parameters stay in the `control_uri`; one `/` at the end of its path is cut.
+/// out and percent-decoded; other spellings of these are errors. Other parameters stay in the `control_uri`; one `/` at the end of its path is cut.
 impl FromStr for GripConfig {
     type Err = Error;
 
@@ -115,7 +115,9 @@ impl FromStr for GripConfig {
             config.user = Some(decode(url.username()));
         }
         config.pass = url.password().map(decode);
-        config.take_parameters(&mut url);
+        config
+            .take_parameters(&mut url)
+            .map_err(|problem| invalid(text, problem))?;
         // Both fail only for URLs without a host, which `parse_url` refuses.
         let _ = url.set_username("");
         let _ = url.set_password(None);
@@ -128,7 +130,7 @@ impl FromStr for GripConfig {
 }
 
 impl GripConfig {
-    fn take_parameters(&mut self, url: &mut Url) {
+    fn take_parameters(&mut self, url: &mut Url) -> Result<(), String> {
         let mut kept = form_urlencoded::Serializer::new(String::new());
         let mut taken = false;
         for (name, value) in url.query_pairs() {
@@ -139,8 +141,9 @@ impl GripConfig {
                 "key" => _ = self.key.get_or_insert(value.into()),
                 "verify-iss" => _ = self.verify_iss.get_or_insert(value),
                 "verify-key" => _ = self.verify_key.get_or_insert(value.into()),
-                _ => {
-                    kept.append_pair(&name, &value);
+                name => {
+                    check_parameter(name)?;
+                    kept.append_pair(name, &value);
                     continue;
                 }
             }
@@ -150,7 +153,20 @@ impl GripConfig {
         if taken {
             url.set_query(Some(&*kept).filter(|kept| !kept.is_empty()));
         }
+        Ok(())
     }
+}
+
+/// A mistyped `verify-key` would leave requests unchecked, without a word.
+fn check_parameter(name: &str) -> Result<(), String> {
+    let meant = match &*name.to_ascii_lowercase().replace('_', "-") {
+        "verify-key" | "verifykey" => "verify-key",
+        "verify-iss" | "verifyiss" => "verify-iss",
+        "iss" | "control-iss" => "iss",
+        "key" | "control-key" => "key",
+        _ => return Ok(()),
+    };
+    Err(format!("the parameter `{name}` is written `{meant}` here"))
 }
 
 /// The rules that every control URI keeps; the error is the broken rule.
@@ -158,7 +174,7 @@ pub(crate) fn parse_url(text: &str) -> Result<Url, &'static str> {
     let mut url =
         Url::parse(text.trim()).map_err(|_| "is not a URL such as `http://localhost:5561`")?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err("is neither http nor https");
+        return Err("begins with neither `http://` nor `https://`");
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err("has no host");
@@ -286,17 +302,37 @@ mod tests {
             ),
             (
                 "localhost:5561?key=hush",
-                "GRIP control URI (not shown, it may hold a key): is neither http nor https",
+                "GRIP control URI (not shown, it may hold a key): begins with neither `http://` nor `https://`",
             ),
             (
                 "ftp://u:hush@h/x?key=hush",
-                "GRIP control URI `ftp://h/x`: is neither http nor https",
+                "GRIP control URI `ftp://h/x`: begins with neither `http://` nor `https://`",
             ),
         ];
         for (text, expected) in table {
             let error = text.parse::<GripConfig>().unwrap_err();
             assert_eq!(error.to_string(), expected, "{text}");
             assert_eq!(error.kind(), crate::ErrorKind::InvalidConfig);
+        }
+    }
+
+    #[test]
+    fn a_parameter_that_is_meant_for_us_must_be_written_as_we_read_it() {
+        for (name, meant) in [
+            ("verify_key", "verify-key"),
+            ("Verify-Key", "verify-key"),
+            ("verify_iss", "verify-iss"),
+            ("control_iss", "iss"),
+            ("control_key", "key"),
+            ("KEY", "key"),
+        ] {
+            let text = format!("http://h/x?{name}=hush");
+            let error = text.parse::<GripConfig>().unwrap_err();
+            let rule = format!("the parameter `{name}` is written `{meant}` here");
+            assert_eq!(
+                error.to_string(),
+                format!("GRIP control URI `http://h/x`: {rule}")
+            );
         }
     }
 

@@ -81,6 +81,11 @@ impl Key {
         }
     }
 
+    /// Whether it is bytes that both sides know, and nobody else.
+    pub(crate) fn is_shared_secret(&self) -> bool {
+        matches!(self.material(), Ok(Material::Secret(_)))
+    }
+
     pub(crate) fn material(&self) -> Result<Material, InvalidKey> {
         match &self.0 {
             Repr::Jwk(jwk) => Ok(Material::Jwk(jwk.clone())),

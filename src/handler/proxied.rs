@@ -115,7 +115,10 @@ impl Asked {
         }
         let Some(wanted) = claims.and_then(|claims| self.wanted(inner, claims)) else {
             // The end of the stream: the client has to come itself.
-            trace::event!(debug, "a link for missed events has expired or is not ours");
+            trace::event!(
+                info,
+                "stream ended: its link for missed events has expired, or has another key than this process: `grip_link_key`"
+            );
             return Some(Ok(direct::with_body(Body::empty())));
         };
         let answer = self.recover(inner, links, &wanted, None);

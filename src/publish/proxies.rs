@@ -252,7 +252,10 @@ impl ProxiesBuilder {
 impl ProxySource {
     /// What all instances of the application know, if anything.
     fn secret(&self) -> Option<Key> {
-        self.configs.iter().find_map(|config| config.key.clone())
+        // A key that only checks signatures may be public.
+        let checks = |config: &GripConfig| config.verify_key.clone().filter(Key::is_shared_secret);
+        let knows = |config: &GripConfig| config.key.clone().or_else(|| checks(config));
+        self.configs.iter().find_map(knows)
     }
 
     fn build(self) -> Result<Publisher, Error> {
@@ -366,8 +369,10 @@ impl EventStreamBuilder {
     }
 
     /// Sets the key that links for missed events are signed with. By default it is derived from
-    /// the first proxy's `key`, which all instances share; where there is none it is random, and
-    /// links end with the process.
+    /// the first proxy's `key`, or its `verify_key` if that is a shared secret: all instances have it.
+    ///
+    /// Where there is neither it is random, and links end with the process: after a restart, streams that a
+    /// proxy holds end when it asks for missed events, and clients come back.
     pub fn grip_link_key(mut self, key: impl Into<Key>) -> Self {
         self.proxies.links.key = Some(key.into());
         self
@@ -412,5 +417,38 @@ impl EventStreamBuilder {
         }
         self = self.grip(configs);
         Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_have_a_secret_in_common_but_no_public_key() {
+        let public = include_str!("../../tests/keys/ec-public.pem");
+        let secret = |key: Option<&str>, verify_key: Option<&str>| {
+            let mut source = ProxySource::default();
+            source.configs.push(GripConfig {
+                key: key.map(Key::from),
+                verify_key: verify_key.map(Key::from),
+                ..GripConfig::new("http://localhost:5561")
+            });
+            source
+                .secret()
+                .as_ref()
+                .and_then(Key::as_text)
+                .map(str::to_owned)
+        };
+        for (key, verify_key, expected) in [
+            (None, None, None),
+            (Some("a"), None, Some("a")),
+            (Some("a"), Some("b"), Some("a")),
+            (None, Some("b"), Some("b")),
+            (None, Some("base64:Yg=="), Some("base64:Yg==")),
+            (None, Some(public), None),
+        ] {
+            assert_eq!(secret(key, verify_key).as_deref(), expected);
+        }
     }
 }

@@ -28,7 +28,7 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// assert_eq!(id.to_string(), "00c0ffee0123-42");
 /// # Ok::<(), axum_eventstream::InvalidLastEventId>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LastEventId {
     epoch: u64,
     sequence: u64,
@@ -61,6 +61,12 @@ impl LastEventId {
         out.extend((0..EPOCH_LEN).rev().map(|digit| nibble(4 * digit)));
         out.push(b'-');
         out.extend_from_slice(itoa::Buffer::new().format(self.sequence).as_bytes());
+    }
+}
+
+impl fmt::Debug for LastEventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LastEventId({self})")
     }
 }
 

@@ -234,7 +234,7 @@ mod tests {
             ),
             (
                 uri("unix:/x"),
-                "(not shown, it may hold a key): is neither http nor https",
+                "(not shown, it may hold a key): begins with neither `http://` nor `https://`",
             ),
             (
                 uri("http://u:hush@h/"),
