@@ -203,20 +203,20 @@ mod signature {
 
     #[divan::bench]
     fn hs256(bencher: Bencher<'_, '_>) {
-        verify(bencher, "secret".into(), HS256);
+        verify(bencher, &"secret".into(), HS256);
     }
 
     #[divan::bench]
     fn es256(bencher: Bencher<'_, '_>) {
         verify(
             bencher,
-            include_str!("../tests/keys/ec-public.pem").into(),
+            &include_str!("../tests/keys/ec-public.pem").into(),
             ES256,
         );
     }
 
-    fn verify(bencher: Bencher<'_, '_>, key: Key, token: &str) {
-        let verifier = Verifier::new(&key).expect("a key");
+    fn verify(bencher: Bencher<'_, '_>, key: &Key, token: &str) {
+        let verifier = Verifier::new(key).expect("a key");
         bencher.bench(|| {
             let verified = verifier.verify(black_box(token), SystemTime::now());
             verified.expect("it is valid");

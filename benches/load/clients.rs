@@ -1,6 +1,6 @@
 //! Many clients in one thread, each of which checks every event it gets.
 
-use crate::{
+use crate::load::{
     machine,
     payload::{self, Received},
     stream::Stream,

@@ -1,6 +1,6 @@
 //! Publishing through a real proxy on this machine, beside one request for each event.
 
-use crate::{
+use crate::load::{
     client,
     payload::{self, Received},
     pushpin::Pushpin,

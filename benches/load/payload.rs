@@ -1,6 +1,6 @@
 //! The events: numbered, with the time at which they were published.
 
-use crate::machine;
+use crate::load::machine;
 use memchr::memmem;
 use std::fmt::Write as _;
 

@@ -1,6 +1,6 @@
 //! The figures as a picture, without anything but text.
 
-use crate::{peers::Peer, report::Report};
+use crate::load::{peers::Peer, report::Report};
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 760.0;

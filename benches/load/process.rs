@@ -1,6 +1,6 @@
 //! A peer in a process of its own, as the process that measures sees it.
 
-use crate::{clients::Clients, machine, peers::Peer};
+use crate::load::{clients::Clients, machine, peers::Peer};
 use std::{
     env,
     io::{BufRead, BufReader, Write},

@@ -1,6 +1,6 @@
 //! The figures of all rounds, and the table they make.
 
-use crate::peers::Peer;
+use crate::load::peers::Peer;
 use std::fmt::Write as _;
 
 /// What is measured in one row.

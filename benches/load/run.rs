@@ -1,83 +1,100 @@
 //! What this program does, by its arguments.
 
-use crate::{
-    grip, machine,
-    peers::{self, Peer, Peer::*},
+use crate::load::{
+    machine,
+    peers::{self, Peer},
     plot,
-    report::{Quantity, Report, percentile},
-    scale::{self, Scale},
-    scenarios::{self, Core},
+    report::Report,
+    rows, scale,
     smoke::smoke,
 };
-use std::{env, fmt::Write as _, fs};
-
-/// The numbers of subscribers on one channel.
-const SUBSCRIBERS: [usize; 4] = [100, 1000, 5000, 10_000];
+use std::{collections::HashMap, env, fs, str::FromStr};
 
 /// Between these lines of the page the figures are.
 const BEGIN: &str = "<!-- figures: written by scripts/bench -->\n";
 const END: &str = "<!-- end of figures -->";
 
-pub(crate) fn main() {
-    let arguments: Vec<_> = env::args().skip(1).collect();
-    let value = |name: &str| {
-        let at = arguments.iter().position(|argument| argument == name)?;
-        arguments.get(at + 1).map(String::as_str)
-    };
-    let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    let core = value("--core").and_then(|core| core.parse().ok());
-    if let Some(peer) = value("--peer").and_then(Peer::from_name) {
-        peers::run(peer, core);
-    } else if let Some(clients) = value("--hold").and_then(|count| count.parse().ok()) {
-        machine::raise_open_files();
-        scale::hold(core, clients);
-    } else if has("--list") {
-        println!("smoke: test");
-    } else if has("--smoke") || !has("--bench") {
-        smoke();
-    } else {
-        let names = arguments.iter().filter(|name| !name.starts_with("--"));
-        let names: Vec<_> = names.map(String::as_str).collect();
-        let rounds = value("--rounds").and_then(|rounds| rounds.parse().ok());
-        measure(
-            &names,
-            rounds.unwrap_or(3),
-            value("--page"),
-            value("--plot"),
-        );
+/// Options that have a value.
+const VALUED: [&str; 6] = ["--peer", "--core", "--hold", "--rounds", "--page", "--plot"];
+
+/// What this program was started with.
+#[derive(Default)]
+struct Arguments {
+    /// What is to be measured; all if empty.
+    names: Vec<String>,
+    options: HashMap<String, String>,
+}
+
+impl Arguments {
+    fn read() -> Self {
+        let mut arguments = Self::default();
+        let mut words = env::args().skip(1);
+        while let Some(word) = words.next() {
+            match word.starts_with("--") {
+                true => {
+                    let value = VALUED.contains(&word.as_str()).then(|| words.next());
+                    let value = value.flatten().unwrap_or_default();
+                    arguments.options.insert(word, value);
+                }
+                false => arguments.names.push(word),
+            }
+        }
+        arguments
+    }
+
+    fn has(&self, option: &str) -> bool {
+        self.options.contains_key(option)
+    }
+
+    fn value<T: FromStr>(&self, option: &str) -> Option<T> {
+        let value = self.options.get(option)?.parse();
+        let value = value.unwrap_or_else(|_| panic!("{option} has a value that it cannot have"));
+        Some(value)
+    }
+
+    /// Whether a scenario is to be measured.
+    fn wants(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.iter().any(|wanted| wanted == name)
     }
 }
 
-fn measure(names: &[&str], rounds: usize, page: Option<&str>, plot: Option<&str>) {
+pub(crate) fn main() {
+    let arguments = Arguments::read();
+    let core = arguments.value("--core");
+    if let Some(peer) = arguments.value::<String>("--peer") {
+        peers::run(Peer::from_name(&peer).expect("a peer's name"), core);
+    } else if let Some(clients) = arguments.value("--hold") {
+        machine::raise_open_files();
+        scale::hold(core, clients);
+    } else if arguments.has("--list") {
+        println!("smoke: test");
+    } else if arguments.has("--smoke") || !arguments.has("--bench") {
+        smoke();
+    } else {
+        measure(&arguments);
+    }
+}
+
+fn measure(arguments: &Arguments) {
+    let rounds = arguments.value("--rounds").unwrap_or(3);
     let open_files = machine::raise_open_files();
     assert!(
         open_files > 10_200,
         "10,200 open files are needed: `ulimit -n` allows {open_files}"
     );
     let (mut report, mut notes) = (Report::default(), String::new());
-    let is_wanted = |name: &str| names.is_empty() || names.contains(&name);
     // First, since the proxy needs more than one core.
-    if is_wanted("grip") {
-        notes += &proxied();
+    if arguments.wants("grip") {
+        notes += &rows::proxied();
     }
     let core = machine::pin_clients();
-    let scenarios: [(&str, fn(&mut Report, Core, usize)); 8] = [
-        ("fan-out", fan_out),
-        ("large", large),
-        ("idle", idle),
-        ("burst", burst),
-        ("churn", churn),
-        ("latency", latency),
-        ("waits", waits),
-        ("others", others),
-    ];
-    for (name, run) in scenarios {
-        if is_wanted(name) {
+    for (name, run) in rows::ALL {
+        if arguments.wants(name) {
             run(&mut report, core, rounds);
         }
     }
-    if is_wanted("scale") {
-        notes += &scaled(core, open_files - 200);
+    if arguments.wants("scale") {
+        notes += &rows::scaled(core, open_files - 200);
     }
     let figures = format!(
         "{}\n{}\n\n{notes}",
@@ -85,206 +102,12 @@ fn measure(names: &[&str], rounds: usize, page: Option<&str>, plot: Option<&str>
         report.table()
     );
     println!("\n{figures}");
-    if let Some(page) = page {
-        write_page(page, &figures);
+    if let Some(page) = arguments.value::<String>("--page") {
+        write_page(&page, &figures);
     }
-    if let Some(plot) = plot {
-        fs::write(plot, plot::svg(&report, &SUBSCRIBERS)).expect("the plot is written");
+    if let Some(plot) = arguments.value::<String>("--plot") {
+        fs::write(plot, plot::svg(&report, &rows::SUBSCRIBERS)).expect("the plot is written");
     }
-}
-
-const fn quantity(title: &'static str, unit: &'static str, digits: usize) -> Quantity {
-    Quantity {
-        title,
-        unit,
-        digits,
-        reference: Some(Floor),
-    }
-}
-
-fn fan_out(report: &mut Report, core: Core, rounds: usize) {
-    const TITLES: [&str; 4] = [
-        "CPU per event and client, 100 clients",
-        "CPU per event and client, 1000 clients",
-        "CPU per event and client, 5000 clients",
-        "CPU per event and client, 10,000 clients",
-    ];
-    for (clients, title) in SUBSCRIBERS.into_iter().zip(TITLES) {
-        let events = 200_000 / clients as u64;
-        let quantity = quantity(title, "µs", 2);
-        report.measure(
-            rounds,
-            &[Floor, Sse, Bytes, Plain, Net],
-            [quantity],
-            |peer| [scenarios::fan_out(peer, core, clients, 200, events)],
-        );
-    }
-}
-
-fn large(report: &mut Report, core: Core, rounds: usize) {
-    let quantity = quantity(
-        "64 KiB events: CPU per event and client, 500 clients",
-        "µs",
-        1,
-    );
-    report.measure(
-        rounds,
-        &[Floor, Sse, Bytes, Plain, Net],
-        [quantity],
-        |peer| [scenarios::fan_out(peer, core, 500, 64 << 10, 40)],
-    );
-}
-
-fn idle(report: &mut Report, core: Core, _: usize) {
-    let reference = Some(Bare);
-    let quantity = Quantity {
-        reference,
-        ..quantity("memory per idle connection, 10,000 connections", "bytes", 0)
-    };
-    report.measure(1, &[Bare, Sse, Bytes, Plain, Net], [quantity], |peer| {
-        [scenarios::idle_memory(peer, core, 10_000)]
-    });
-}
-
-fn burst(report: &mut Report, core: Core, rounds: usize) {
-    let reference = Some(Sse);
-    let rate = Quantity {
-        reference,
-        ..quantity(
-            "10,000 events in one go to 100 clients",
-            "1000 deliveries/s",
-            0,
-        )
-    };
-    let lost = Quantity {
-        reference: None,
-        ..quantity("of these lost without a word", "%", 1)
-    };
-    let cpu = quantity("CPU per event and client in that burst", "µs", 2);
-    report.measure(
-        rounds,
-        &[Floor, Sse, Bytes, Plain, Net],
-        [rate, lost, cpu],
-        |peer| {
-            let burst = scenarios::burst(peer, core, 100, 10_000);
-            [burst.rate / 1000.0, burst.lost, burst.cpu]
-        },
-    );
-}
-
-fn churn(report: &mut Report, core: Core, rounds: usize) {
-    let reference = Some(Bare);
-    let cpu = Quantity {
-        reference,
-        ..quantity("connect and disconnect: CPU per connection", "µs", 1)
-    };
-    let rate = Quantity {
-        reference,
-        ..quantity("connections opened", "per s", 0)
-    };
-    let growth = |title| Quantity {
-        reference: None,
-        ..quantity(title, "MiB", 1)
-    };
-    let quantities = [
-        cpu,
-        rate,
-        growth("memory more than at the start, after 5000 held and dropped"),
-        growth("the same, after the second round"),
-        growth("the same, after the fourth round"),
-    ];
-    let rounds = rounds.min(2);
-    report.measure(
-        rounds,
-        &[Bare, Sse, Bytes, Plain, Net],
-        quantities,
-        |peer| {
-            let churn = scenarios::churn(peer, core, 5000, 4);
-            let [first, second, fourth] = [0, 1, 3].map(|round| churn.growth[round]);
-            [churn.cpu, churn.rate, first, second, fourth]
-        },
-    );
-}
-
-fn latency(report: &mut Report, core: Core, rounds: usize) {
-    let quantities = [
-        quantity("publish to receipt, 1000 clients, p50", "µs", 0),
-        quantity("the same, p99", "µs", 0),
-    ];
-    report.measure(
-        rounds,
-        &[Floor, Sse, Bytes, Plain, Net],
-        quantities,
-        |peer| {
-            let mut latencies = scenarios::latencies(peer, core, 1000, 100);
-            [0.5, 0.99].map(|part| percentile(&mut latencies, part))
-        },
-    );
-}
-
-fn waits(report: &mut Report, core: Core, rounds: usize) {
-    let reference = Some(Sse);
-    let wait = |title| Quantity {
-        reference,
-        ..quantity(title, "µs", 0)
-    };
-    let quantities = [
-        wait("wait of another request during a fan-out to 10,000, p50"),
-        wait("the same, p99"),
-    ];
-    report.measure(rounds, &[Sse, Bytes, Plain, Net], quantities, |peer| {
-        let mut waits = scenarios::waits(peer, core, 10_000, 15);
-        [0.5, 0.99].map(|part| percentile(&mut waits, part))
-    });
-}
-
-fn others(report: &mut Report, core: Core, rounds: usize) {
-    let publish = |title| Quantity {
-        reference: None,
-        ..quantity(title, "µs", 1)
-    };
-    let quantities = [
-        publish("CPU per publish with one subscriber, no other channels"),
-        publish("the same, 10,000 other channels with a subscriber each"),
-    ];
-    report.measure(rounds, &[Plain, Net], quantities, |peer| {
-        [0, 10_000].map(|others| scenarios::among_others(peer, core, others, 3000))
-    });
-}
-
-fn proxied() -> String {
-    const EVENTS: u64 = 10_000;
-    let Some(rates) = grip::publish(EVENTS) else {
-        return "- Through Pushpin: not measured, it is not installed.\n".to_owned();
-    };
-    let [times, times_at_once] = [rates.in_order, rates.at_once].map(|rate| rates.ours / rate);
-    format!(
-        "- {EVENTS} concurrent publishes through a local Pushpin: {:.0} events a second, all received in \
-        order. One request per event, one after the other: {:.0} a second ({times:.1} times fewer); a \
-        hundred at a time, in no order: {:.0} ({times_at_once:.1} times fewer).\n",
-        rates.ours, rates.in_order, rates.at_once,
-    )
-}
-
-/// Five processes of servers, if open files allow that many connections in each.
-fn scaled(core: Core, clients: usize) -> String {
-    const SERVERS: usize = 5;
-    let Scale {
-        connections,
-        memory,
-        kernel,
-        rate,
-        cpu,
-    } = scale::scale(core, SERVERS, clients.min(20_000));
-    let mut note = String::new();
-    let _ = writeln!(
-        note,
-        "- {connections} direct connections at the same time, on {SERVERS} servers with `net::Listener` \
-        (open files are limited for each process): {memory:.0} bytes of server memory a connection and \
-        {kernel:.0} bytes of kernel objects, those of the client's end included; {rate:.0} connections a \
-        second; {cpu:.2} µs of CPU per event and client."
-    );
-    note
 }
 
 fn write_page(path: &str, figures: &str) {

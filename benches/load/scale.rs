@@ -1,7 +1,7 @@
 //! As many connections as the machine allows: several servers, each with its clients in a process of
 //! its own, since open files are limited for each process.
 
-use crate::{machine, peers::Peer, process::Server, scenarios::Core};
+use crate::load::{machine, peers::Peer, process::Server, scenarios::Core};
 use std::{
     env,
     io::{BufRead, BufReader, Write, stdin},

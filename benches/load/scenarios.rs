@@ -1,6 +1,6 @@
 //! What is measured. Each function starts a fresh peer and gives the figures of one run.
 
-use crate::{peers::Peer, process::Server};
+use crate::load::{peers::Peer, process::Server};
 use std::time::{Duration, Instant};
 
 /// Where the servers run.

@@ -1,6 +1,6 @@
 //! All peers with a few clients: what they deliver is checked, and nothing measured.
 
-use crate::{peers::Peer, process::Server};
+use crate::load::{peers::Peer, process::Server};
 
 const CLIENTS: usize = 100;
 

@@ -178,3 +178,110 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            Read, Start,
+            tests::{hub, publish, reader, waker},
+        },
+        *,
+    };
+    use bytes::Bytes;
+    use std::sync::{Arc, atomic::Ordering::Release};
+    use tokio::time::Instant;
+
+    fn a(hub: &Hub) -> Arc<ChannelLog> {
+        lock(&hub.order).open(&Channel::new("a").unwrap())
+    }
+
+    fn entry(sequence: u64) -> Entry {
+        Entry {
+            sequence,
+            at: Instant::now(),
+            bytes: Bytes::from_static(b"x"),
+        }
+    }
+
+    #[test]
+    fn debug_shows_nothing_but_the_name() {
+        let hub = hub(|_| {});
+        publish(&hub, "a", "secret");
+        assert_eq!(format!("{:?}", a(&hub)), r#"ChannelLog("a")"#);
+    }
+
+    #[test]
+    fn whatever_is_new_since_the_mark_wakes_who_waits() {
+        type News = fn(&Hub);
+        let news: [News; 4] = [
+            |hub| drop(publish(hub, "a", "1")),
+            |hub| hub.close_channel(&Channel::new("a").unwrap(), drop),
+            |hub| hub.drain(Instant::now()),
+            Hub::close,
+        ];
+        for news in news {
+            let (hub, (count, waker)) = (hub(|_| {}), waker());
+            let log = a(&hub);
+            let mut seat = log.join();
+            let mark = log.mark(&hub);
+            publish(&hub, "b", "other");
+            assert!(log.wait(&hub, &mut seat, &waker, mark));
+            news(&hub);
+            assert_eq!(count.take(), 1);
+            assert!(!log.wait(&hub, &mut seat, &waker, mark), "it missed that");
+            log.wake();
+            assert_eq!(count.take(), 0, "it did not sit down");
+            log.give_up(&seat);
+            assert_eq!(log.lock().waiters.len(), 0);
+        }
+    }
+
+    #[test]
+    fn an_entry_is_new_once_the_head_has_reached_it() {
+        let hub = hub(|_| {});
+        publish(&hub, "a", "1");
+        let log = a(&hub);
+        let mark = log.mark(&hub);
+        log.lock().push(entry(2), &hub.config);
+        assert_eq!(log.mark(&hub), mark);
+        hub.head.store(2, Release);
+        assert_ne!(log.mark(&hub), mark);
+    }
+
+    #[test]
+    fn a_pause_is_for_readers_who_have_waited_and_are_behind() {
+        let (hub, (_, waker)) = (hub(|config| config.events = 8), waker());
+        let mut reader = reader(&hub, &["a"], Start::Live);
+        let crowded = |text| publish(&hub, "a", text).crowded.is_some();
+        assert!(!["1", "2", "3"].map(crowded).contains(&true));
+        while matches!(reader.read(100), Read::Batch(_)) {}
+        assert!(reader.wait(&waker));
+        assert_eq!(["4", "5", "6"].map(crowded), [false, true, true]);
+        a(&hub).settled();
+        assert_eq!(["7", "8"].map(crowded), [false, true]);
+    }
+
+    #[test]
+    fn where_nobody_has_waited_there_is_no_pause() {
+        let hub = hub(|config| config.events = 1);
+        let _reader = reader(&hub, &["a"], Start::Live);
+        assert!(publish(&hub, "a", "1").crowded.is_none());
+    }
+
+    #[test]
+    fn what_was_joined_goes_when_the_last_reader_waits() {
+        let (hub, (_, waker)) = (hub(|_| {}), waker());
+        publish(&hub, "a", "1");
+        publish(&hub, "a", "2");
+        let log = a(&hub);
+        let mut seats = [log.join(), log.join()];
+        let mut inner = log.lock();
+        let read = |inner: &mut Inner| inner.log.read(0, 100).unwrap().unwrap().bytes;
+        let first = read(&mut inner);
+        inner.sit_down(&mut seats[0], &waker);
+        assert_eq!(read(&mut inner).as_ptr(), first.as_ptr());
+        inner.sit_down(&mut seats[1], &waker);
+        assert_ne!(read(&mut inner).as_ptr(), first.as_ptr());
+    }
+}

@@ -473,6 +473,26 @@ fn closing_ends_every_reader_once_it_has_all() {
     });
 }
 
+/// The ring has room for one entry, and the second comes when the hub is closed.
+#[test]
+fn closing_leaves_nobody_without_word_of_what_is_gone() {
+    check(|| {
+        let hub = hub(false, 1);
+        let mut clients =
+            [&["a"][..], &["a", "b"]].map(|names| Client::new(&hub, names, Start::Live));
+        let closing = in_thread(&hub, |hub| {
+            append(hub, "a");
+            hub.close();
+            append(hub, "a");
+        });
+        for client in &mut clients {
+            client.until_end();
+            assert!(client.last[0] > 0 || client.gone[0]);
+        }
+        join([closing]);
+    });
+}
+
 #[test]
 fn closing_a_channel_ends_its_readers_once_they_have_all() {
     check(|| {

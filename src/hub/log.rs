@@ -246,6 +246,14 @@ mod tests {
     }
 
     #[test]
+    fn a_single_entry_is_not_copied() {
+        let mut log = abc();
+        let entry = log.front().unwrap().bytes.as_ptr();
+        let piece = log.read(0, 1).unwrap().unwrap();
+        assert_eq!(piece.bytes.as_ptr(), entry);
+    }
+
+    #[test]
     fn joined_pieces_are_few_and_go_when_all_is_read_or_evicted() {
         let mut log = Log::new(0);
         for sequence in 1..=20 {

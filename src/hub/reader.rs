@@ -12,12 +12,11 @@ use super::{
 };
 use crate::channel::Channel;
 use bytes::{Bytes, BytesMut};
+use smallvec::SmallVec;
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
     mem,
-    ops::{Deref, DerefMut},
-    slice,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Waker,
 };
@@ -25,7 +24,8 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Reader {
     hub: Arc<Hub>,
-    cursors: Cursors,
+    /// Nearly all readers have one channel.
+    cursors: SmallVec<[Cursor; 1]>,
     position: u64,
     /// How many entries it began with.
     replayed: u64,
@@ -33,13 +33,6 @@ pub(crate) struct Reader {
     gap: Option<Box<Gap>>,
     /// That of the hub at the last read.
     stage: Stage,
-}
-
-/// Nearly all readers have one channel: it is part of them.
-#[derive(Debug)]
-enum Cursors {
-    One(Cursor),
-    Many(Box<[Cursor]>),
 }
 
 #[derive(Debug)]
@@ -142,7 +135,7 @@ impl Reader {
                 seat: None,
             }
         };
-        let cursors = Cursors::new(logs.into_iter().map(cursor));
+        let cursors = logs.into_iter().map(cursor).collect();
         hub.counters.replayed.fetch_add(replayed, Relaxed);
         let gap = (!gone.is_empty()).then_some(Gap {
             channels: gone,
@@ -199,9 +192,9 @@ impl Reader {
         }
         // Looked at first: what was appended before the close is still handed out.
         self.stage = self.hub.stage();
-        let read = match &mut self.cursors {
-            Cursors::One(cursor) => cursor.read(limit, self.stage, &mut self.position),
-            Cursors::Many(_) => self.merge(limit),
+        let read = match &mut *self.cursors {
+            [cursor] => cursor.read(limit, self.stage, &mut self.position),
+            _ => self.merge(limit),
         };
         match read {
             Read::Empty if self.stage == Stage::Closed => Read::End,
@@ -298,35 +291,6 @@ impl Drop for Reader {
         let cursors = self.cursors.iter();
         self.hub
             .leave(cursors.map(|cursor| (&cursor.log, cursor.seat.as_ref())));
-    }
-}
-
-impl Cursors {
-    fn new(mut cursors: impl ExactSizeIterator<Item = Cursor>) -> Self {
-        match (cursors.len(), cursors.next()) {
-            (1, Some(cursor)) => Self::One(cursor),
-            (_, first) => Self::Many(first.into_iter().chain(cursors).collect()),
-        }
-    }
-}
-
-impl Deref for Cursors {
-    type Target = [Cursor];
-
-    fn deref(&self) -> &[Cursor] {
-        match self {
-            Self::One(cursor) => slice::from_ref(cursor),
-            Self::Many(cursors) => cursors,
-        }
-    }
-}
-
-impl DerefMut for Cursors {
-    fn deref_mut(&mut self) -> &mut [Cursor] {
-        match self {
-            Self::One(cursor) => slice::from_mut(cursor),
-            Self::Many(cursors) => cursors,
-        }
     }
 }
 

@@ -17,7 +17,7 @@ fn config() -> Config {
     }
 }
 
-fn hub(change: impl FnOnce(&mut Config)) -> Arc<Hub> {
+pub(super) fn hub(change: impl FnOnce(&mut Config)) -> Arc<Hub> {
     let mut config = config();
     change(&mut config);
     Hub::new(config)
@@ -31,11 +31,11 @@ fn channels(names: &[&str]) -> Channels {
     Channels::collect(names, 100).unwrap()
 }
 
-fn reader(hub: &Arc<Hub>, names: &[&str], start: Start) -> Reader {
+pub(super) fn reader(hub: &Arc<Hub>, names: &[&str], start: Start) -> Reader {
     hub.subscribe(&channels(names), start).unwrap()
 }
 
-fn publish(hub: &Hub, channel: &str, text: &'static str) -> Appended {
+pub(super) fn publish(hub: &Hub, channel: &str, text: &'static str) -> Appended {
     let channel = Channel::new(channel).unwrap();
     hub.append(&channel, |_, _| Bytes::from_static(text.as_bytes()))
 }
@@ -59,19 +59,19 @@ fn all(reader: &mut Reader) -> String {
 }
 
 #[derive(Default)]
-struct Count(AtomicUsize);
+pub(super) struct Count(AtomicUsize);
 impl Wake for Count {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Relaxed);
     }
 }
 impl Count {
-    fn take(&self) -> usize {
+    pub(super) fn take(&self) -> usize {
         self.0.swap(0, Relaxed)
     }
 }
 
-fn waker() -> (Arc<Count>, Waker) {
+pub(super) fn waker() -> (Arc<Count>, Waker) {
     let count = Arc::<Count>::default();
     (count.clone(), Waker::from(count))
 }
@@ -96,7 +96,7 @@ fn several_channels_are_one_order() {
         publish(&hub, channel, text);
     }
     assert_eq!(all(&mut reader), "12345");
-    assert_eq!(reader.position(), 5);
+    assert_eq!((reader.position(), hub.counts().delivered), (5, 5));
 }
 
 #[test]
@@ -126,6 +126,47 @@ fn a_limit_of_nothing_hands_out_single_entries() {
 }
 
 #[test]
+fn a_batch_of_several_channels_ends_at_its_limit() {
+    let hub = live();
+    let mut reader = reader(&hub, &["a", "b"], Start::Live);
+    for (channel, text) in [("a", "1"), ("b", "2"), ("a", "3"), ("b", "4")] {
+        publish(&hub, channel, text);
+    }
+    let mut batch = || match reader.read(3) {
+        Read::Batch(batch) => batch.bytes,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([batch(), batch()], ["123", "4"]);
+}
+
+#[test]
+fn a_batch_says_whether_the_next_read_has_something_to_say() {
+    type Change = fn(&Hub);
+    let cases: [(Change, usize, bool); 5] = [
+        (|_| (), 2, false),
+        (|_| (), 1, true),
+        (|hub| hub.drain(Instant::now()), 2, true),
+        (Hub::close, 2, true),
+        (
+            |hub| hub.close_channel(&Channel::new("a").unwrap(), drop),
+            2,
+            true,
+        ),
+    ];
+    for (change, limit, expected) in cases {
+        let hub = live();
+        let mut reader = reader(&hub, &["a"], Start::Live);
+        publish(&hub, "a", "1");
+        publish(&hub, "a", "2");
+        change(&hub);
+        let Read::Batch(Batch { more, .. }) = reader.read(limit) else {
+            panic!("there are two entries");
+        };
+        assert_eq!(more, expected);
+    }
+}
+
+#[test]
 fn a_reader_resumes_after_its_position() {
     let hub = hub(|_| ());
     for (channel, text) in [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4")] {
@@ -138,6 +179,11 @@ fn a_reader_resumes_after_its_position() {
     assert_eq!(after(3, &["a", "b"]), "");
     assert_eq!(after(4, &["a", "b", "c"]), "");
     assert_eq!(hub.counts().replayed, 6);
+    assert_eq!(
+        reader(&hub, &["a", "b"], Start::After(0)).replayed(),
+        3,
+        "of this reader"
+    );
 }
 
 #[test]
@@ -147,6 +193,10 @@ fn a_position_that_means_nothing_here_is_told() {
     let unknown = |start| all(&mut reader(&hub, &["a", "b"], start));
     assert_eq!(unknown(Start::Unknown), "[a,b ? @1]");
     assert_eq!(unknown(Start::After(2)), "[a,b ? @1]", "from the future");
+    let (mut untold, (_, waker)) = (reader(&hub, &["a"], Start::Unknown), waker());
+    assert!(untold.has_gap() && !untold.wait(&waker));
+    assert_eq!(all(&mut untold), "[a ? @1]");
+    assert!(!untold.has_gap() && untold.wait(&waker));
 }
 
 #[test]
@@ -185,6 +235,10 @@ fn a_gap_in_one_of_many_channels_never_skips_what_others_still_have() {
     }
     // Sequences 1 and 3 of `a` are gone; 2 of `b` is still to come, so the position is before it.
     assert_eq!(all(&mut reader), "[a 2 @1]24567");
+    for text in ["8", "9", "10", "11", "12", "13"] {
+        publish(&hub, "a", text);
+    }
+    assert_eq!(all(&mut reader), "[a 2 @9]10111213", "8 and 9");
 }
 
 #[test]
@@ -201,6 +255,27 @@ fn publishing_on_one_channel_wakes_nobody_else() {
     assert!(!readers.0.wait(&a_waker), "there is something to read");
     assert_eq!(all(&mut readers.0), "1");
     assert!(readers.0.wait(&a_waker));
+}
+
+/// An append puts its entry into the log first, and then moves the head.
+#[test]
+fn a_reader_of_many_channels_waits_for_the_head() {
+    let (hub, (_, waker)) = (live(), waker());
+    let mut reader = reader(&hub, &["a", "b"], Start::Live);
+    let entry = Entry {
+        sequence: 1,
+        at: Instant::now(),
+        bytes: Bytes::from_static(b"1"),
+    };
+    let mut order = lock(&hub.order);
+    let log = order.open(&Channel::new("a").unwrap());
+    order.append(&log, entry, &hub.config);
+    drop(order);
+    assert_eq!(all(&mut reader), "");
+    assert!(reader.wait(&waker));
+    hub.head.store(1, Release);
+    assert!(!reader.wait(&waker));
+    assert_eq!(all(&mut reader), "1");
 }
 
 #[test]
@@ -339,12 +414,15 @@ fn a_channel_that_is_only_named_leaves_nothing_behind() {
 #[test]
 fn without_history_a_channel_goes_with_its_last_reader() {
     let hub = live();
-    let one = reader(&hub, &["a"], Start::Live);
+    let mut one = reader(&hub, &["a"], Start::Live);
     let two = reader(&hub, &["a"], Start::Live);
+    assert_eq!(hub.counts().subscriptions, 2);
     publish(&hub, "a", "1");
+    assert_eq!(all(&mut one), "1");
     drop(one);
     assert_eq!((hub.counts().channels, hub.counts().bytes), (1, 1));
     drop(two);
+    assert_eq!((hub.counts().subscriptions, hub.counts().delivered), (0, 1));
     assert_eq!((hub.counts().channels, hub.counts().bytes), (0, 0));
     publish(&hub, "a", "nobody");
     assert_eq!((hub.counts().channels, hub.counts().published), (0, 2));
@@ -371,6 +449,19 @@ async fn history_goes_with_its_age_and_the_channel_with_it() {
         "",
         "nothing followed it"
     );
+    assert!(lock(&hub.order).is_consistent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_stays_with_its_readers_when_its_history_goes() {
+    let hub = hub(|_| ());
+    let mut reader = reader(&hub, &["a"], Start::Live);
+    publish(&hub, "a", "1");
+    assert_eq!(all(&mut reader), "1");
+    tokio::time::advance(Duration::from_secs(70)).await;
+    publish(&hub, "b", "2");
+    publish(&hub, "a", "3");
+    assert_eq!(all(&mut reader), "3");
     assert!(lock(&hub.order).is_consistent());
 }
 

@@ -18,6 +18,7 @@ use crate::{
     stream::OpenStream,
 };
 use slab::Slab;
+use smallvec::SmallVec;
 use std::{
     collections::HashMap,
     sync::{
@@ -115,7 +116,7 @@ struct Driver {
 /// A socket, and where it is in its channels.
 struct Seated {
     socket: Socket,
-    places: Box<[Place]>,
+    places: SmallVec<[Place; 1]>,
 }
 
 struct Place {
@@ -161,10 +162,11 @@ impl Driver {
                 false => _ = timeout_at(self.next_tick, self.inbox.wait()).await,
             }
             self.inbox.take(&mut news);
-            for arrival in news.arrivals.drain(..) {
-                self.arrive(arrival);
-                self.breathe().await;
-            }
+            // In one go: each took other tasks of the thread longer than it takes here, and if more came
+            // in a turn than are welcomed in one, they would pile up.
+            news.arrivals
+                .drain(..)
+                .for_each(|arrival| self.arrive(arrival));
             for channel in news.channels.drain(..) {
                 self.pass(channel).await;
             }

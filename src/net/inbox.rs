@@ -27,7 +27,16 @@ pub(super) struct News {
     pub(super) sockets: Vec<usize>,
 }
 
+/// The room that an emptied list keeps, so that a rush leaves nothing behind.
+const KEPT: usize = 64;
+
 impl News {
+    fn shrink(&mut self) {
+        self.arrivals.shrink_to(KEPT);
+        self.channels.shrink_to(KEPT);
+        self.sockets.shrink_to(KEPT);
+    }
+
     fn is_empty(&self) -> bool {
         self.arrivals.is_empty() && self.channels.is_empty() && self.sockets.is_empty()
     }
@@ -63,6 +72,7 @@ impl Inbox {
 
     /// Exchanges the news for emptied lists.
     pub(super) fn take(&self, emptied: &mut News) {
+        emptied.shrink();
         mem::swap(&mut *self.lock(), emptied);
     }
 

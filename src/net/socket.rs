@@ -8,7 +8,6 @@ use crate::{
 use bytes::{Buf, Bytes};
 use std::{
     io::{self, ErrorKind},
-    mem,
     pin::Pin,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -26,12 +25,19 @@ pub(super) struct Socket {
     tcp: TcpStream,
     stream: OpenStream,
     waker: Waker,
+    /// Few clients are, at any one time.
+    blocked: Option<Box<Blocked>>,
+    /// The last chunk is sent, or is what the client has not taken yet.
+    ended: bool,
+}
+
+/// A client that does not take what it is sent.
+#[derive(Debug)]
+struct Blocked {
     /// What is left of a chunk that the kernel took only a part of.
     rest: Bytes,
     /// Since when the client has taken nothing.
-    blocked: Option<Instant>,
-    /// The last chunk is sent or in `rest`.
-    ended: bool,
+    since: Instant,
 }
 
 /// The rest of a joined chunk as bytes of its own, so that it does not keep the whole. A larger one is a
@@ -62,7 +68,6 @@ impl Socket {
             tcp,
             stream,
             waker,
-            rest: Bytes::new(),
             blocked: None,
             ended: false,
         }
@@ -79,8 +84,10 @@ impl Socket {
 
     /// Sends all that is ready.
     pub(super) fn send(&mut self, chunks: &mut Chunks, now: Instant) -> State {
-        let rest = mem::take(&mut self.rest);
-        let mut state = self.write(rest, now);
+        let mut state = match self.blocked.take().map(|blocked| *blocked) {
+            Some(Blocked { rest, since }) => self.write(rest, since, now),
+            None => State::Idle,
+        };
         let mut more = !self.ended;
         while more && state == State::Idle {
             let chunk = match self.stream.next(now) {
@@ -96,7 +103,7 @@ impl Socket {
                     chunk::LAST
                 }
             };
-            state = self.write(chunk, now);
+            state = self.write(chunk, now, now);
         }
         match state {
             State::Idle if self.ended => self.shut_down(),
@@ -104,13 +111,13 @@ impl Socket {
         }
     }
 
-    /// Writes `bytes`, and keeps what the kernel does not take.
-    fn write(&mut self, mut bytes: Bytes, now: Instant) -> State {
+    /// Writes `bytes`, and keeps what the kernel does not take. The client has taken nothing since `since`.
+    fn write(&mut self, mut bytes: Bytes, mut since: Instant, now: Instant) -> State {
         while !bytes.is_empty() {
             match self.tcp.try_write(&bytes) {
                 Ok(written) if written == bytes.len() => break,
                 Ok(written) => {
-                    self.blocked = None;
+                    since = now;
                     bytes.advance(written);
                 }
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return State::Gone,
@@ -118,14 +125,13 @@ impl Socket {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return State::Gone,
                     Poll::Pending => {
-                        self.rest = own(bytes);
-                        self.blocked.get_or_insert(now);
+                        let rest = own(bytes);
+                        self.blocked = Some(Box::new(Blocked { rest, since }));
                         return State::Blocked;
                     }
                 },
             }
         }
-        self.blocked = None;
         State::Idle
     }
 
@@ -164,7 +170,7 @@ impl Socket {
 
     /// Sends what is due by the clock. A client that has taken nothing for `patience` is gone.
     pub(super) fn tick(&mut self, chunks: &mut Chunks, now: Instant, patience: Duration) -> State {
-        let Some(since) = self.blocked else {
+        let Some(Blocked { since, .. }) = self.blocked.as_deref() else {
             return match self.stream.wakes_at() <= now {
                 true => self.send(chunks, now),
                 false => State::Idle,
@@ -174,7 +180,7 @@ impl Socket {
             true => patience.min(LAST_PATIENCE),
             false => patience,
         };
-        match now.saturating_duration_since(since) >= patience {
+        match now.saturating_duration_since(*since) >= patience {
             true => State::Gone,
             false => State::Blocked,
         }

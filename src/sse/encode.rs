@@ -166,5 +166,7 @@ mod tests {
         for (id, retry, lines) in cases {
             assert_eq!(written(|out| end(out, id, retry)), lines);
         }
+        let longest = Id::Position(LastEventId::new(u64::MAX, u64::MAX));
+        assert_eq!(written(|out| end(out, Some(longest), None)).len(), END);
     }
 }

@@ -148,6 +148,12 @@ mod tests {
     }
 
     #[test]
+    fn a_large_event_takes_little_more_room_than_its_bytes() {
+        let event = text(&"n".repeat(4000), &"d".repeat(100_000));
+        assert!((104_000..105_000).contains(&event.lines.capacity()));
+    }
+
+    #[test]
     fn an_event_is_its_name_its_data_and_a_blank_line() {
         let cases = [
             (text("test", "a"), "event: test\ndata: a\n\n"),

@@ -122,6 +122,7 @@ mod tests {
             assert_eq!(id, LastEventId::new(epoch, sequence));
             assert!(text.len() <= MAX_LEN);
         }
+        assert_eq!(VALID[3].0.len(), MAX_LEN);
         assert_eq!(LastEventId::new(u64::MAX, 1).epoch(), 0xffff_ffff_ffff);
     }
 

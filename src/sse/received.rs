@@ -101,6 +101,25 @@ mod tests {
     }
 
     #[test]
+    fn an_event_knows_its_channel() {
+        let channel = Channel::new("a").unwrap();
+        let event = ReceivedEvent::new(Some(channel.clone()), Bytes::new());
+        assert_eq!(event.channel(), Some(&channel));
+    }
+
+    #[test]
+    fn empty_data_is_data() {
+        let cases = [
+            ("data: a\n\n", true),
+            ("data: \n\n", true),
+            ("id: data\n\n", false),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(received(bytes).has_data(), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
     fn an_event_without_a_name_is_a_message() {
         let event = received("data: a\n\n");
         assert_eq!(event.event(), "message");

@@ -18,7 +18,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::server;
+use super::server;
 
 const STARTS: usize = 3;
 const START_LIMIT: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! What one writes without this crate: a broadcast channel for each name, and a body that reads it.
 
-use crate::payload::NAME;
+use crate::load::payload::NAME;
 use axum::{
     Router,
     body::{Body, Bytes},

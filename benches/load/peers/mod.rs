@@ -5,7 +5,7 @@ mod broadcast;
 mod floor;
 mod ours;
 
-use crate::{
+use crate::load::{
     machine,
     payload::{self, data},
 };

@@ -1,6 +1,6 @@
 //! This crate, with its defaults.
 
-use crate::payload::NAME;
+use crate::load::payload::NAME;
 use axum::{Router, routing::get};
 use axum_eventstream::{Event, EventStream};
 use std::error::Error;
