@@ -115,6 +115,7 @@
 //! | `tracing` | yes | logs refusals, resets and the like with `tracing` |
 //! | `rustls` | no | `https` control URIs with rustls |
 //! | `native-tls` | no | `https` control URIs with the platform's TLS |
+//! | `testing` | no | for tests of one's own: a client for a router's streams, and a GRIP proxy in the test's process |
 //! | `axum-07` | no | the handler and the extractors for axum 0.7 too |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

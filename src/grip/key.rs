@@ -19,6 +19,9 @@ use serde_json::{Map, Value};
 /// 3. A JSON object with `kty` is a JWK of the type `oct`, `EC` (P-256) or `RSA`.
 /// 4. Anything else is a secret, byte for byte.
 ///
+/// To sign with, take a secret or an EC key: the RSA crate's signing takes a time that depends on the key
+/// ([RUSTSEC-2023-0071](https://rustsec.org/advisories/RUSTSEC-2023-0071)). Verifying is not concerned.
+///
 /// It is checked when something is built from it, not before. `Debug` never shows it.
 ///
 /// # Examples

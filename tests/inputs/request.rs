@@ -81,8 +81,9 @@ fn check_answer(answer: &Answer, target: &[u8], headers: &[(&str, &[u8])]) {
     }
     answer.assert_stream();
     if answer.body.is_empty() {
-        // A link that is not ours, or has expired.
-        assert!(target.windows(10).any(|part| part == b"grip-next="));
+        // A link that is not ours, or has expired. Its parameter may be escaped, or have no value.
+        let may_be_link = target.windows(9).any(|part| part == b"grip-next");
+        assert!(may_be_link || target.contains(&b'%'));
         return assert!(answer.channels().is_empty());
     }
     let openings = answer.body.matches("event: stream-open\n").count();
