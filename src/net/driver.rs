@@ -21,6 +21,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 use std::{
     collections::HashMap,
+    mem,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -162,11 +163,7 @@ impl Driver {
                 false => _ = timeout_at(self.next_tick, self.inbox.wait()).await,
             }
             self.inbox.take(&mut news);
-            // In one go, or they could come faster than they are taken in. What they are to be sent waits
-            // for its turn.
-            for arrival in news.arrivals.drain(..) {
-                news.sockets.push(self.arrive(arrival));
-            }
+            self.welcome(mem::take(&mut news.arrivals));
             for channel in news.channels.drain(..) {
                 self.pass(channel).await;
             }
@@ -188,6 +185,16 @@ impl Driver {
         self.sent += 1;
         if self.sent.is_multiple_of(TURN) {
             yield_now().await;
+            self.welcome(self.inbox.arrivals());
+        }
+    }
+
+    /// Takes in new streams at once, or they would pile up, each with the memory of the task that had its
+    /// socket. What they are to be sent waits for its turn.
+    fn welcome(&mut self, arrivals: Vec<Arrival>) {
+        for arrival in arrivals {
+            let key = self.arrive(arrival);
+            self.inbox.post(|news| news.sockets.push(key));
         }
     }
 

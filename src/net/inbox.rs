@@ -32,7 +32,6 @@ const KEPT: usize = 256;
 
 impl News {
     fn shrink(&mut self) {
-        self.arrivals.shrink_to(KEPT);
         self.channels.shrink_to(KEPT);
         self.sockets.shrink_to(KEPT);
     }
@@ -68,6 +67,11 @@ impl Inbox {
     /// Waits for news. May return without any.
     pub(super) async fn wait(&self) {
         self.bell.notified().await;
+    }
+
+    /// The new streams among the news.
+    pub(super) fn arrivals(&self) -> Vec<Arrival> {
+        mem::take(&mut self.lock().arrivals)
     }
 
     /// Exchanges the news for emptied lists.
