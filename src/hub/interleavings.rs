@@ -446,15 +446,18 @@ fn channels_go_with_their_last_readers() {
     });
 }
 
+/// A client of two channels, and a driver with one of one and one of both.
+fn listeners(hub: &Arc<Hub>) -> (Client, Driver) {
+    let client = |names: &'static [&'static str]| Client::new(hub, names, Start::Live);
+    let driver = Driver::new(vec![client(&["a"]), client(&["b", "a"])]);
+    (client(&["a", "b"]), driver)
+}
+
 #[test]
 fn closing_ends_every_reader_once_it_has_all() {
     check(|| {
         let hub = hub(false, 100);
-        let mut client = Client::new(&hub, &["a", "b"], Start::Live);
-        let mut driver = Driver::new(vec![
-            Client::new(&hub, &["a"], Start::Live),
-            Client::new(&hub, &["b", "a"], Start::Live),
-        ]);
+        let (mut client, mut driver) = listeners(&hub);
         let driving = spawn(move || {
             driver.run(|clients| clients.iter().all(|client| client.ended));
             assert_eq!(driver.clients[0].seen, [1]);
@@ -497,11 +500,7 @@ fn closing_leaves_nobody_without_word_of_what_is_gone() {
 fn closing_a_channel_ends_its_readers_once_they_have_all() {
     check(|| {
         let hub = hub(false, 100);
-        let mut client = Client::new(&hub, &["a", "b"], Start::Live);
-        let mut driver = Driver::new(vec![
-            Client::new(&hub, &["a"], Start::Live),
-            Client::new(&hub, &["b", "a"], Start::Live),
-        ]);
+        let (mut client, mut driver) = listeners(&hub);
         let driving = spawn(move || {
             driver.run(|clients| clients.iter().all(|client| client.ended));
             let has_it = |client: &Client| client.last[client.index("a")] > 0;

@@ -1,7 +1,8 @@
 use super::*;
 use std::{
-    sync::atomic::AtomicUsize,
+    sync::atomic::{AtomicBool, AtomicUsize},
     task::{Wake, Waker},
+    thread,
 };
 
 const LIMIT: usize = 1 << 16;
@@ -698,4 +699,29 @@ fn large_events_ask_for_a_pause_too() {
     assert!(reader.wait(&waker));
     assert!(publish(&hub, "a", "123456789").crowded.is_none());
     assert!(publish(&hub, "a", "123456789").crowded.is_some());
+}
+
+/// The head moves whenever a reader looks.
+#[test]
+fn a_closed_channel_among_many_ends_its_reader_while_others_publish() {
+    let hub = live();
+    let names: Vec<_> = (0..100).map(|index| index.to_string()).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut reader = reader(&hub, &names, Start::Live);
+    let is_done = Arc::new(AtomicBool::new(false));
+    let publishing = {
+        let (hub, is_done) = (hub.clone(), is_done.clone());
+        thread::spawn(move || {
+            while !is_done.load(Relaxed) {
+                _ = publish(&hub, "elsewhere", "1");
+            }
+        })
+    };
+    hub.close_channel(&Channel::new("7").unwrap(), drop);
+    let reading = thread::Builder::new().stack_size(32 << 10);
+    let reading = reading.spawn(move || assert_eq!(reader.read(LIMIT), Read::End));
+    let read = reading.unwrap().join();
+    is_done.store(true, Relaxed);
+    publishing.join().unwrap();
+    read.unwrap();
 }
