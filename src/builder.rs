@@ -6,6 +6,7 @@ use crate::{
     hooks::Hooks,
     hub::{Config, Hub},
     publish::ProxiesBuilder,
+    stream::Streams,
 };
 use http::request::Parts;
 use std::{sync::Arc, time::Duration};
@@ -142,10 +143,9 @@ impl EventStreamBuilder {
         let hub = Hub::new(hub_config(&history, &limits));
         Ok(EventStream::from_inner(Inner {
             hub,
-            keep_alive: Arc::new(keep_alive),
+            streams: Arc::new(Streams::new(keep_alive)),
             limits,
             proxies,
-            departures: Arc::default(),
             publishes: Default::default(),
             hooks,
             lag_policy,

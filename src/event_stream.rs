@@ -1,7 +1,7 @@
 //! `EventStream`: a cheap handle on the hub, the proxies and the settings.
 
 use crate::{
-    Channel, Error, ErrorKind, Event, Health, KeepAlive, LagPolicy, Limits, Stats, Subscription,
+    Channel, Error, ErrorKind, Event, Health, LagPolicy, Limits, Stats, Subscription,
     builder::EventStreamBuilder,
     channel::{Channels, IntoNames},
     feed::Feed,
@@ -11,7 +11,7 @@ use crate::{
     measure,
     publish::{ChannelPublisher, ChannelSink, InFlight, Proxies},
     sse::LastEventId,
-    stream::Departures,
+    stream::Streams,
 };
 use axum::response::Response;
 use std::{env::VarError, fmt, future::Future, sync::Arc, time::Duration};
@@ -46,10 +46,9 @@ pub struct EventStream {
 
 pub(crate) struct Inner {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) keep_alive: Arc<KeepAlive>,
+    pub(crate) streams: Arc<Streams>,
     pub(crate) limits: Limits,
     pub(crate) proxies: Proxies,
-    pub(crate) departures: Arc<Departures>,
     pub(crate) publishes: measure::Publishes,
     pub(crate) hooks: Hooks,
     pub(crate) lag_policy: LagPolicy,
@@ -348,7 +347,7 @@ impl EventStream {
         hub.drain(by);
         hub.empty(by).await;
         hub.close();
-        self.inner.departures.all_ended(LAST_WORD).await;
+        self.inner.streams.departed_have_ended(LAST_WORD).await;
     }
 
     /// Ends every stream that listens to `channel`, in this process and behind every proxy, once it has
@@ -427,7 +426,11 @@ impl EventStream {
         async move {
             signal.await;
             event_stream.close();
-            event_stream.inner.departures.all_ended(LAST_WORD).await;
+            event_stream
+                .inner
+                .streams
+                .departed_have_ended(LAST_WORD)
+                .await;
         }
     }
 

@@ -42,10 +42,10 @@ impl Feed {
         channels: &Channels,
         last_event_id: Option<&str>,
     ) -> Result<Self, Refused> {
-        let reader = hub.subscribe(channels, start(hub, last_event_id))?;
-        trace::event!(debug, channels = ?&**channels, replayed = reader.replayed(), "subscribed");
+        let (reader, replayed) = hub.subscribe(channels, start(hub, last_event_id))?;
+        trace::event!(debug, channels = ?&**channels, replayed, "subscribed");
         measure::subscribed();
-        measure::replayed(reader.replayed());
+        measure::replayed(replayed);
         Ok(Self {
             reader,
             opening: false,
@@ -85,6 +85,15 @@ impl Feed {
             Read::Empty => Next::Empty,
             Read::End => Next::End,
         }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Nothing more is said.
+    pub(crate) fn end(&mut self) {
+        (self.opening, self.ended) = (false, true);
     }
 
     /// Tells of events that are gone. If that is because the client is too slow, it may be the end.

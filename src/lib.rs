@@ -129,6 +129,7 @@ mod event_stream;
 mod excerpt;
 mod extract;
 mod feed;
+mod few;
 #[cfg(feature = "grip")]
 pub mod grip;
 mod handler;

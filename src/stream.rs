@@ -53,51 +53,70 @@ impl fmt::Debug for Guard {
     }
 }
 
+/// What all streams of an `EventStream` have in common.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    pub(crate) keep_alive: KeepAlive,
+    /// How many the HTTP server knows nothing of.
+    departed: AtomicUsize,
+    all_ended: Notify,
+}
+
 /// Dropping it unsubscribes.
+///
+/// There may be a million of them, so its size matters.
 #[derive(Debug)]
 pub(crate) struct OpenStream {
     feed: Feed,
-    keep_alive: Arc<KeepAlive>,
-    departures: Arc<Departures>,
+    streams: Arc<Streams>,
+    /// When something was said last.
     last: Instant,
-    /// When the stream ends by itself.
-    ends: Option<Instant>,
-    goodbye: Goodbye,
-    departed: Option<Departed>,
-    /// Told or dropped with the stream, after its subscription. Few streams have any.
-    _company: Option<Box<(Option<Presence>, Option<Guard>)>>,
+    /// Dropped after the subscription.
+    extras: Option<Box<Extras>>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Goodbye {
-    Unsaid,
-    Said,
+/// What few streams have.
+#[derive(Debug, Default)]
+struct Extras {
+    /// When the stream ends by itself.
+    ends: Option<Instant>,
+    // Both are told or dropped with the stream.
+    _presence: Option<Presence>,
+    _guard: Option<Guard>,
 }
 
 impl OpenStream {
-    pub(crate) fn new(feed: Feed, keep_alive: Arc<KeepAlive>, departures: Arc<Departures>) -> Self {
+    pub(crate) fn new(feed: Feed, streams: Arc<Streams>) -> Self {
         Self {
             feed,
-            keep_alive,
-            departures,
+            streams,
             last: Instant::now(),
-            ends: None,
-            goodbye: Goodbye::Unsaid,
-            departed: None,
-            _company: None,
+            extras: None,
         }
     }
 
     /// Ends the stream at about this age, each at its own moment.
     pub(crate) fn max_age(mut self, age: Option<Duration>) -> Self {
-        self.ends = age.map(|age| Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
+        if let Some(age) = age {
+            self.end_at(Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
+        }
         self
     }
 
     pub(crate) fn with(mut self, presence: Option<Presence>, guard: Option<Guard>) -> Self {
-        let is_alone = presence.is_none() && guard.is_none();
-        self._company = (!is_alone).then(|| Box::new((presence, guard)));
+        if presence.is_some() || guard.is_some() {
+            let extras = self.extras.get_or_insert_default();
+            (extras._presence, extras._guard) = (presence, guard);
+        }
         self
+    }
+
+    fn end_at(&mut self, at: Instant) {
+        self.extras.get_or_insert_default().ends = Some(at);
+    }
+
+    fn ends(&self) -> Option<Instant> {
+        self.extras.as_ref()?.ends
     }
 
     pub(crate) fn feed(&self) -> &Feed {
@@ -110,17 +129,14 @@ impl OpenStream {
 
     /// What is to be sent at the time `now`: events, a keep-alive, the word that the stream ends.
     pub(crate) fn next(&mut self, now: Instant) -> Next {
-        if self.goodbye == Goodbye::Said {
-            return Next::End;
-        }
-        if self.ends.is_some_and(|ends| ends <= now) {
-            self.goodbye = Goodbye::Said;
+        if self.ends().is_some_and(|ends| ends <= now) && !self.feed.has_ended() {
+            self.feed.end();
             return Next::frame(sse::retry(COME_BACK.mul_f64(fastrand::f64())));
         }
         match self.feed.next(FRAME) {
-            Next::Empty if self.last + self.keep_alive.after() <= now => {
+            Next::Empty if self.last + self.interval() <= now => {
                 self.last = now;
-                Next::frame(self.keep_alive.frame().clone())
+                Next::frame(self.streams.keep_alive.frame().clone())
             }
             Next::Empty => {
                 self.drain(now);
@@ -138,64 +154,61 @@ impl OpenStream {
         let Some(until) = self.feed.hub().drained_by() else {
             return;
         };
-        if self.ends.is_none_or(|ends| ends > until) {
+        if self.ends().is_none_or(|ends| ends > until) {
             let left = until.saturating_duration_since(now);
-            self.ends = Some(now + left.mul_f64(fastrand::f64()));
+            self.end_at(now + left.mul_f64(fastrand::f64()));
         }
     }
 
     /// When there is something to send even without news.
     pub(crate) fn wakes_at(&self) -> Instant {
-        let keep_alive = self.last + self.keep_alive.after();
-        self.ends.map_or(keep_alive, |ends| ends.min(keep_alive))
+        let keep_alive = self.last + self.interval();
+        self.ends().map_or(keep_alive, |ends| ends.min(keep_alive))
     }
 
     /// How long it can take until there is something to send.
     pub(crate) fn interval(&self) -> Duration {
-        self.keep_alive.after()
+        self.streams.keep_alive.after()
     }
 
-    /// The stream is no longer the HTTP server's: whoever shuts down must wait for it elsewhere.
-    pub(crate) fn depart(&mut self) {
-        self.departed = Some(Departed::new(&self.departures));
-    }
-}
-
-/// Counts the streams that the HTTP server knows nothing of.
-#[derive(Debug, Default)]
-pub(crate) struct Departures {
-    open: AtomicUsize,
-    ended: Notify,
-}
-
-#[derive(Debug)]
-struct Departed(Arc<Departures>);
-
-impl Departed {
-    fn new(departures: &Arc<Departures>) -> Self {
-        departures.open.fetch_add(1, SeqCst);
-        Self(departures.clone())
+    /// The stream is no longer the HTTP server's: whoever shuts down must wait for it elsewhere, until
+    /// this is dropped.
+    pub(crate) fn depart(&self) -> Departed {
+        self.streams.departed.fetch_add(1, SeqCst);
+        Departed(self.streams.clone())
     }
 }
 
-impl Drop for Departed {
-    fn drop(&mut self) {
-        if self.0.open.fetch_sub(1, SeqCst) == 1 {
-            self.0.ended.notify_waiters();
+impl Streams {
+    pub(crate) fn new(keep_alive: KeepAlive) -> Self {
+        Self {
+            keep_alive,
+            departed: AtomicUsize::new(0),
+            all_ended: Notify::new(),
+        }
+    }
+
+    /// Waits until no stream is left that the HTTP server knows nothing of, or `limit` is over.
+    pub(crate) async fn departed_have_ended(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        loop {
+            let ended = self.all_ended.notified();
+            let is_over = self.departed.load(SeqCst) == 0;
+            if is_over || timeout_at(deadline, ended).await.is_err() {
+                return;
+            }
         }
     }
 }
 
-impl Departures {
-    /// Waits until no stream is left, or `limit` is over.
-    pub(crate) async fn all_ended(&self, limit: Duration) {
-        let deadline = Instant::now() + limit;
-        loop {
-            let ended = self.ended.notified();
-            let is_over = self.open.load(SeqCst) == 0;
-            if is_over || timeout_at(deadline, ended).await.is_err() {
-                return;
-            }
+/// A stream that the HTTP server knows nothing of, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Departed(Arc<Streams>);
+
+impl Drop for Departed {
+    fn drop(&mut self) {
+        if self.0.departed.fetch_sub(1, SeqCst) == 1 {
+            self.0.all_ended.notify_waiters();
         }
     }
 }

@@ -22,6 +22,8 @@ pin_project! {
     #[derive(Debug)]
     pub(super) struct EventBody {
         owner: Owner,
+        // Whether the stream may leave the HTTP server once its opening is sent.
+        may_leave: bool,
         // Whether there may be more to say before there is news.
         more: bool,
         #[pin]
@@ -40,9 +42,6 @@ pin_project! {
 /// Who has the stream.
 #[derive(Debug)]
 enum Owner {
-    /// This body; nothing has been sent. It may leave the HTTP server after the opening.
-    New(OpenStream),
-    /// This body, for good.
     Body(OpenStream),
     /// The socket, once the HTTP server has sent the opening.
     Leaving(Arc<Handoff>),
@@ -53,12 +52,9 @@ enum Owner {
 impl EventBody {
     /// `may_leave`: the request is such that a driver could go on with the response.
     pub(super) fn new(stream: OpenStream, may_leave: bool) -> Self {
-        let owner = match may_leave {
-            true => Owner::New(stream),
-            false => Owner::Body(stream),
-        };
         Self {
-            owner,
+            owner: Owner::Body(stream),
+            may_leave,
             more: true,
             alarm: Alarm::default(),
         }
@@ -75,7 +71,7 @@ impl Body for EventBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.as_mut().project();
         let frame = match this.owner {
-            Owner::New(_) => Some(this.owner.open(cx)),
+            Owner::Body(_) if mem::take(this.may_leave) => Some(this.owner.open(cx)),
             Owner::Leaving(handoff) => {
                 let stream = ready!(handoff.poll_returned(cx));
                 *this.owner = Owner::Body(stream);
@@ -91,7 +87,7 @@ impl Body for EventBody {
 impl Owner {
     /// The opening of a new stream. If the socket can be found, it is given the rest.
     fn open(&mut self, cx: &mut Context<'_>) -> Bytes {
-        let Self::New(mut stream) = mem::replace(self, Self::Gone) else {
+        let Self::Body(mut stream) = mem::replace(self, Self::Gone) else {
             return Bytes::new();
         };
         let Next::Frame { bytes, .. } = stream.next(Instant::now()) else {
@@ -143,10 +139,10 @@ pin_project! {
     /// Nor is it polled with each event, since it lies elsewhere in memory than all the rest.
     #[derive(Debug, Default)]
     struct Alarm {
-        #[pin]
-        timer: Option<Sleep>,
         // When it goes off, and whom it wakes.
         set: Option<(Instant, Waker)>,
+        #[pin]
+        timer: Option<Sleep>,
     }
 }
 
@@ -170,5 +166,16 @@ impl Alarm {
         *this.set = Some((at, cx.waker().clone()));
         // Pending is to mean that the timer wakes us, not that our turn is over.
         pin!(unconstrained(timer)).poll(cx)
+    }
+}
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_small() {
+        let size = size_of::<EventBody>();
+        assert!(size <= 256, "each of a million clients has {size} bytes");
     }
 }

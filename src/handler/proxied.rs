@@ -215,7 +215,7 @@ fn tells_gone(headers: &HeaderMap) -> bool {
 }
 
 fn held(inner: &Inner) -> Instruct {
-    let keep_alive = &inner.keep_alive;
+    let keep_alive = &inner.streams.keep_alive;
     let instruct = Instruct::new().hold(Hold::Stream);
     instruct.keep_alive(keep_alive.frame(), keep_alive.after())
 }

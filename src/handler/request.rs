@@ -244,10 +244,9 @@ impl StreamRequest {
     fn open(&self, inner: &Inner, channels: Channels) -> Result<OpenStream, Rejection> {
         let feed = Feed::subscribe(&inner.hub, &channels, self.last_event_id())?;
         let feed = feed.opened(inner.lag_policy);
-        let (keep_alive, departures) = (inner.keep_alive.clone(), inner.departures.clone());
         let parts = self.parts.clone().filter(|_| !inner.hooks.is_empty());
         let presence = parts.map(|parts| inner.hooks.enter(channels, parts));
-        let stream = OpenStream::new(feed, keep_alive, departures).max_age(inner.max_age);
+        let stream = OpenStream::new(feed, inner.streams.clone()).max_age(inner.max_age);
         Ok(stream.with(presence, self.guard.clone()))
     }
 }

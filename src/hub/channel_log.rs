@@ -21,8 +21,6 @@ pub(super) struct Inner {
     /// Readers of this channel, whether they have a seat or not.
     pub(super) subscribers: usize,
     pub(super) delivered: u64,
-    /// Goes up when the readers of the time are to end.
-    pub(super) generation: u64,
     /// The end of the log when all readers were last seen waiting.
     settled: u64,
     /// Bytes that were appended since then.
@@ -49,7 +47,7 @@ impl fmt::Debug for ChannelLog {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     end: u64,
-    generation: u64,
+    generation: u32,
     stage: Stage,
 }
 
@@ -57,10 +55,9 @@ impl ChannelLog {
     pub(super) fn new(name: Channel, log: Log) -> Self {
         let inner = Inner {
             log,
-            waiters: Waiters::default(),
+            waiters: Waiters::new(),
             subscribers: 0,
             delivered: 0,
-            generation: 0,
             settled: 0,
             unsettled: 0,
         };
@@ -88,13 +85,8 @@ impl ChannelLog {
         self.lock().subscribers
     }
 
-    /// Which readers are to end: those of another generation.
-    pub(super) fn generation(&self) -> u64 {
-        self.lock().generation
-    }
-
     pub(super) fn end_readers(&self) {
-        self.lock().generation += 1;
+        self.lock().waiters.end_all();
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -150,7 +142,7 @@ impl Inner {
         let beyond = self.log.beyond(hub.sequence());
         Mark {
             end: self.log.end() - beyond,
-            generation: self.generation,
+            generation: self.waiters.generation(),
             stage: hub.stage(),
         }
     }

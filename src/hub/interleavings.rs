@@ -95,7 +95,7 @@ impl Client {
 
     fn subscribe(&mut self, start: Start) {
         let channels = Channels::collect(self.names, 100).unwrap();
-        self.reader = Some(self.hub.subscribe(&channels, start).unwrap());
+        self.reader = Some(self.hub.subscribe(&channels, start).unwrap().0);
         self.more = true;
     }
 

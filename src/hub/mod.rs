@@ -198,12 +198,13 @@ impl Hub {
         appended
     }
 
-    /// A reader of `channels`, of which each is open from now on.
+    /// A reader of `channels`, of which each is open from now on, and how many entries are there for it
+    /// already.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         channels: &Channels,
         start: Start,
-    ) -> Result<Reader, Refused> {
+    ) -> Result<(Reader, u64), Refused> {
         let mut order = lock(&self.order);
         order.expire(Instant::now(), &self.config);
         self.admit(&order, channels).inspect_err(|_| {
@@ -239,7 +240,7 @@ impl Hub {
     }
 
     /// A reader has gone, and its subscriptions with it.
-    fn leave<'a>(&self, logs: impl Iterator<Item = (&'a Arc<ChannelLog>, Option<&'a Seat>)>) {
+    fn leave<'a>(&self, logs: impl Iterator<Item = (&'a Arc<ChannelLog>, &'a Seat)>) {
         let mut order = lock(&self.order);
         order.subscriptions -= 1;
         for (log, seat) in logs {

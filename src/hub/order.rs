@@ -137,11 +137,9 @@ impl Order {
     }
 
     /// A reader has gone from `log`. The last one takes the log along, unless it has history.
-    pub(super) fn leave(&mut self, log: &Arc<ChannelLog>, seat: Option<&Seat>, config: &Config) {
+    pub(super) fn leave(&mut self, log: &Arc<ChannelLog>, seat: &Seat, config: &Config) {
         let mut inner = log.lock();
-        if let Some(seat) = seat {
-            inner.waiters.leave(seat);
-        }
+        inner.waiters.leave(seat);
         inner.subscribers -= 1;
         let unused = inner.subscribers == 0 && (inner.log.is_empty() || !config.history);
         drop(inner);

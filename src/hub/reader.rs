@@ -10,9 +10,8 @@ use super::{
     log::{Entry, Missed, Piece},
     waiters::Seat,
 };
-use crate::channel::Channel;
+use crate::{channel::Channel, few::Few};
 use bytes::{Bytes, BytesMut};
-use smallvec::SmallVec;
 use std::{
     cmp::Reverse,
     collections::BinaryHeap,
@@ -24,11 +23,8 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Reader {
     hub: Arc<Hub>,
-    /// Nearly all readers have one channel.
-    cursors: SmallVec<[Cursor; 1]>,
+    cursors: Few<Cursor>,
     position: u64,
-    /// How many entries it began with.
-    replayed: u64,
     /// What was already missing at the start.
     gap: Option<Box<Gap>>,
     /// That of the hub at the last read.
@@ -39,8 +35,7 @@ pub(crate) struct Reader {
 struct Cursor {
     log: Arc<ChannelLog>,
     next: u64,
-    generation: u64,
-    seat: Option<Seat>,
+    seat: Seat,
 }
 
 /// What a reader is given.
@@ -109,8 +104,14 @@ impl Joined {
 }
 
 impl Reader {
-    /// A reader of `logs` when `now` is the sequence of the last publish; runs under the order lock.
-    pub(super) fn new(hub: Arc<Hub>, logs: Vec<Arc<ChannelLog>>, start: Start, now: u64) -> Self {
+    /// A reader of `logs` when `now` is the sequence of the last publish, and how many entries are there
+    /// for it already; runs under the order lock.
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        logs: Vec<Arc<ChannelLog>>,
+        start: Start,
+        now: u64,
+    ) -> (Self, u64) {
         let after = match start {
             Start::After(sequence) if sequence <= now => Some(sequence),
             _ => None,
@@ -122,18 +123,14 @@ impl Reader {
             inner.subscribers += 1;
             let end = inner.log.end();
             let found = after.and_then(|sequence| inner.log.after(sequence));
+            let seat = inner.waiters.seat();
             drop(inner);
             if found.is_none() && start != Start::Live {
                 gone.push(log.name().clone());
             }
             let next = found.unwrap_or(end);
             replayed += end - next;
-            Cursor {
-                generation: log.generation(),
-                log,
-                next,
-                seat: None,
-            }
+            Cursor { log, next, seat }
         };
         let cursors = logs.into_iter().map(cursor).collect();
         hub.counters.replayed.fetch_add(replayed, Relaxed);
@@ -147,14 +144,14 @@ impl Reader {
             (Some(sequence), Some(_)) if replayed > 0 => sequence,
             _ => now,
         };
-        Self {
+        let reader = Self {
             hub,
             cursors,
             position,
-            replayed,
             gap: gap.map(Box::new),
             stage: Stage::Open,
-        }
+        };
+        (reader, replayed)
     }
 
     /// The hub this reader belongs to.
@@ -165,11 +162,6 @@ impl Reader {
     /// Whether something is missing that has not been told yet.
     pub(crate) fn has_gap(&self) -> bool {
         self.gap.is_some()
-    }
-
-    /// How many entries it began with, because it resumed from a position.
-    pub(crate) fn replayed(&self) -> u64 {
-        self.replayed
     }
 
     /// Everything up to this sequence has been handed out, or was told as missed.
@@ -299,7 +291,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let cursors = self.cursors.iter();
         self.hub
-            .leave(cursors.map(|cursor| (&cursor.log, cursor.seat.as_ref())));
+            .leave(cursors.map(|cursor| (&cursor.log, &cursor.seat)));
     }
 }
 
@@ -308,7 +300,7 @@ impl Cursor {
     fn read(&mut self, limit: usize, stage: Stage, position: &mut u64) -> Read {
         let mut inner = self.log.lock();
         match inner.log.read(self.next, limit) {
-            Ok(None) if inner.generation != self.generation => Read::End,
+            Ok(None) if inner.waiters.has_ended(&self.seat) => Read::End,
             Ok(None) => Read::Empty,
             Ok(Some(Piece {
                 bytes,
@@ -316,7 +308,7 @@ impl Cursor {
                 sequence,
             })) => {
                 inner.delivered += next - self.next;
-                let is_last = next == inner.log.end() && inner.generation == self.generation;
+                let is_last = next == inner.log.end() && !inner.waiters.has_ended(&self.seat);
                 drop(inner);
                 (self.next, *position) = (next, sequence);
                 Read::Batch(Batch {
@@ -338,7 +330,7 @@ impl Cursor {
     }
 
     fn is_closed(&self) -> bool {
-        self.log.generation() != self.generation
+        self.log.lock().waiters.has_ended(&self.seat)
     }
 
     /// The sequence of the next entry, if it is not beyond `head`.
@@ -371,7 +363,7 @@ impl Cursor {
 
     fn wait(&mut self, hub: &Hub, waker: &Waker) -> bool {
         let mut inner = self.log.lock();
-        if inner.generation != self.generation {
+        if inner.waiters.has_ended(&self.seat) {
             return false;
         }
         // An entry beyond the head is in its log before its readers are woken: they will be.
@@ -385,8 +377,7 @@ impl Cursor {
             Ok(Some(entry)) if entry.sequence <= head => return false,
             Ok(_) => {}
         }
-        let seat = self.seat.get_or_insert_with(|| inner.waiters.join());
-        inner.sit_down(seat, waker);
+        inner.sit_down(&mut self.seat, waker);
         true
     }
 }

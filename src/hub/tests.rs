@@ -33,7 +33,7 @@ fn channels(names: &[&str]) -> Channels {
 }
 
 pub(super) fn reader(hub: &Arc<Hub>, names: &[&str], start: Start) -> Reader {
-    hub.subscribe(&channels(names), start).unwrap()
+    hub.subscribe(&channels(names), start).unwrap().0
 }
 
 pub(super) fn publish(hub: &Hub, channel: &str, text: &'static str) -> Appended {
@@ -181,7 +181,9 @@ fn a_reader_resumes_after_its_position() {
     assert_eq!(after(4, &["a", "b", "c"]), "");
     assert_eq!(hub.counts().replayed, 6);
     assert_eq!(
-        reader(&hub, &["a", "b"], Start::After(0)).replayed(),
+        hub.subscribe(&channels(&["a", "b"]), Start::After(0))
+            .unwrap()
+            .1,
         3,
         "of this reader"
     );

@@ -6,21 +6,34 @@
 use slab::Slab;
 use std::{mem, task::Waker};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Waiters {
     seats: usize,
     waiting: Slab<Waker>,
     /// Goes up whenever all wakers are taken, so that no seat needs to be touched then.
     round: u64,
+    /// Goes up when the readers of the time are to end.
+    generation: u32,
 }
 
 /// A reader's seat, and where in `waiting` its waker is if it sat down in this round.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Seat {
+    /// When it sat down last, or one of those below.
     round: u64,
-    place: usize,
+    place: u32,
+    generation: u32,
 }
+
+/// From how many waiters on it matters to keep the room for them.
+const CROWD: usize = 64;
+
+/// The round of a seat that nobody has sat down in: it does not count yet.
+const FREE: u64 = u64::MAX;
+
+/// The round of a seat that is taken, before anybody has sat down in it. The first real round is 1.
+const TAKEN: u64 = 0;
 
 /// The wakers that an append has taken, to be woken without a lock.
 #[derive(Debug, Default)]
@@ -28,18 +41,40 @@ pub(crate) struct Seat {
 pub(crate) struct Woken(Slab<Waker>);
 
 impl Waiters {
-    pub(crate) fn join(&mut self) -> Seat {
-        self.seats += 1;
-        Seat {
-            round: self.round.wrapping_sub(1),
-            place: 0,
+    pub(crate) fn new() -> Self {
+        Self {
+            seats: 0,
+            waiting: Slab::new(),
+            round: 1,
+            generation: 0,
         }
     }
 
-    pub(crate) fn leave(&mut self, Seat { round, place }: &Seat) {
+    /// A seat that counts from when its reader first waits.
+    pub(crate) fn seat(&self) -> Seat {
+        Seat {
+            round: FREE,
+            place: 0,
+            generation: self.generation,
+        }
+    }
+
+    /// A seat that counts at once.
+    pub(crate) fn join(&mut self) -> Seat {
+        self.seats += 1;
+        Seat {
+            round: TAKEN,
+            ..self.seat()
+        }
+    }
+
+    pub(crate) fn leave(&mut self, seat: &Seat) {
+        if seat.round == FREE {
+            return;
+        }
         self.seats -= 1;
-        if *round == self.round {
-            self.waiting.remove(*place);
+        if seat.round == self.round {
+            self.waiting.remove(seat.place as usize);
         }
         if self.waiting.is_empty() {
             self.waiting = Slab::new();
@@ -49,11 +84,27 @@ impl Waiters {
     /// Keeps `waker` for the next entry, instead of the one this seat gave before.
     pub(crate) fn wait(&mut self, seat: &mut Seat, waker: &Waker) {
         if seat.round == self.round {
-            self.waiting[seat.place].clone_from(waker);
-        } else {
-            seat.round = self.round;
-            seat.place = self.waiting.insert(waker.clone());
+            self.waiting[seat.place as usize].clone_from(waker);
+            return;
         }
+        self.seats += usize::from(seat.round == FREE);
+        seat.round = self.round;
+        let place = self.waiting.insert(waker.clone());
+        seat.place = u32::try_from(place).expect("as many wakers do not fit into memory");
+    }
+
+    /// Lets all who have a seat know, when they look, that they are to end.
+    pub(crate) fn end_all(&mut self) {
+        self.generation += 1;
+    }
+
+    /// Whether who has this seat is to end.
+    pub(crate) fn has_ended(&self, seat: &Seat) -> bool {
+        seat.generation != self.generation
+    }
+
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation
     }
 
     /// All wakers, to be woken when no lock is held.
@@ -83,7 +134,7 @@ impl Woken {
     /// Wakes all. True if the emptied list is worth taking back.
     pub(crate) fn wake(&mut self) -> bool {
         self.0.drain().for_each(Waker::wake);
-        self.0.capacity() >= 64
+        self.0.capacity() >= CROWD
     }
 }
 
@@ -118,9 +169,9 @@ mod tests {
 
     #[test]
     fn a_waiter_is_woken_once_until_it_waits_again() {
-        let (mut waiters, (count, waker)) = (Waiters::default(), waker());
-        let mut seat = waiters.join();
-        assert_eq!(waiters.awake(), 1);
+        let (mut waiters, (count, waker)) = (Waiters::new(), waker());
+        let mut seat = waiters.seat();
+        assert_eq!(waiters.awake(), 0);
         waiters.wait(&mut seat, &waker);
         waiters.wait(&mut seat, &waker);
         assert_eq!(waiters.awake(), 0);
@@ -134,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_last_waker_of_a_seat_counts() {
-        let mut waiters = Waiters::default();
+        let mut waiters = Waiters::new();
         let ((old, old_waker), (new, new_waker)) = (waker(), waker());
         let mut seat = waiters.join();
         waiters.wait(&mut seat, &old_waker);
@@ -145,7 +196,7 @@ mod tests {
 
     #[test]
     fn who_leaves_is_not_woken_and_leaves_nothing_behind() {
-        let mut waiters = Waiters::default();
+        let mut waiters = Waiters::new();
         let mut who: Vec<_> = (0..5).map(|_| (waiters.join(), waker())).collect();
         for (seat, (_, waker)) in &mut who {
             waiters.wait(seat, waker);
@@ -167,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_new_reader_in_an_old_seat_is_not_taken_for_its_former_owner() {
-        let (mut waiters, (count, waker)) = (Waiters::default(), waker());
+        let (mut waiters, (count, waker)) = (Waiters::new(), waker());
         let mut seat = waiters.join();
         waiters.wait(&mut seat, &waker);
         waiters.leave(&seat);

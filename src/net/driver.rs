@@ -9,16 +9,16 @@
 
 use super::{
     chunk::Chunks,
-    inbox::{Inbox, News, OfChannel, OfSocket},
+    inbox::{Bell, Inbox, News, OfChannel},
     pages::Pages,
     socket::{Socket, State},
 };
 use crate::{
+    few::Few,
     hub::{ChannelLog, Hub, Mark, Seat},
-    stream::OpenStream,
+    stream::{Departed, OpenStream},
 };
 use slab::Slab;
-use smallvec::SmallVec;
 use std::{
     collections::HashMap,
     mem,
@@ -68,11 +68,16 @@ impl Pool {
     }
 
     /// Takes over a stream with its socket.
-    pub(super) fn take(&self, tcp: TcpStream, mut stream: OpenStream) {
-        stream.depart();
+    pub(super) fn take(&self, tcp: TcpStream, stream: OpenStream) {
+        let departed = stream.depart();
+        let arrival = Arrival {
+            tcp,
+            stream,
+            departed,
+        };
         let inboxes = self.inboxes.get_or_init(|| self.start());
         let inbox = &inboxes[self.turn.fetch_add(1, Relaxed) % inboxes.len()];
-        inbox.post(|news| news.arrivals.push(Arrival { tcp, stream }));
+        inbox.post(|news| news.arrivals.push(arrival));
     }
 
     fn start(&self) -> Box<[Arc<Inbox>]> {
@@ -99,6 +104,7 @@ impl Drop for Pool {
 pub(super) struct Arrival {
     tcp: TcpStream,
     stream: OpenStream,
+    departed: Departed,
 }
 
 struct Driver {
@@ -117,12 +123,18 @@ struct Driver {
 /// A socket, and where it is in its channels.
 struct Seated {
     socket: Socket,
-    places: SmallVec<[Place; 1]>,
+    places: Few<Place>,
 }
 
+#[derive(Clone, Copy)]
 struct Place {
-    channel: usize,
-    member: usize,
+    channel: u32,
+    member: u32,
+}
+
+/// Half the size, for what every connection has.
+fn small(index: usize) -> u32 {
+    u32::try_from(index).expect("a process has fewer descriptors")
 }
 
 /// A channel that sockets of this driver listen to.
@@ -131,7 +143,7 @@ struct Followed {
     log: Arc<ChannelLog>,
     seat: Seat,
     waker: Waker,
-    members: Vec<usize>,
+    members: Vec<u32>,
 }
 
 impl Drop for Followed {
@@ -199,19 +211,23 @@ impl Driver {
     }
 
     /// Takes in a stream with its socket, and gives the key.
-    fn arrive(&mut self, Arrival { tcp, stream }: Arrival) -> usize {
+    fn arrive(&mut self, arrival: Arrival) -> usize {
+        let Arrival {
+            tcp,
+            stream,
+            departed,
+        } = arrival;
         self.tick = self.tick.min(stream.interval() / 8);
         self.tick = self.tick.max(SHORTEST_TICK);
         let key = self.sockets.vacant_key();
-        let waker = Waker::from(Arc::new(OfSocket(self.inbox.clone(), key)));
         let hub = stream.feed().hub().clone();
         let logs: Vec<_> = stream.feed().logs().cloned().collect();
         let place = |log| self.join(&hub, log, key);
         let places = logs.into_iter().map(place).collect();
         self.tick_at(stream.wakes_at());
-        let socket = Socket::new(tcp, stream, waker);
+        let socket = Socket::new(tcp, stream, departed);
         // The task that had the socket is gone, but its waker keeps its memory until there is another.
-        socket.wait_to_receive();
+        socket.wait_to_receive(Bell(&self.inbox, key));
         self.sockets.insert(Seated { socket, places });
         key
     }
@@ -224,8 +240,9 @@ impl Driver {
             None => self.follow(hub.clone(), log),
         };
         let members = &mut self.channels[channel].members;
-        members.push(key);
-        let member = members.len() - 1;
+        let member = small(members.len());
+        members.push(small(key));
+        let channel = small(channel);
         Place { channel, member }
     }
 
@@ -254,8 +271,9 @@ impl Driver {
         let (mark, now) = (log.mark(hub), Instant::now());
         let mut member = 0;
         while let Some(key) = self.member(channel, member) {
+            let bell = Bell(&self.inbox, key);
             let socket = &mut self.sockets[key].socket;
-            if !socket.is_blocked() && socket.send(&mut self.chunks, now) == State::Gone {
+            if !socket.is_blocked() && socket.send(&mut self.chunks, now, bell) == State::Gone {
                 // Another member takes its place.
                 self.remove(key);
             } else {
@@ -271,7 +289,8 @@ impl Driver {
     }
 
     fn member(&self, channel: usize, member: usize) -> Option<usize> {
-        self.channels.get(channel)?.members.get(member).copied()
+        let members = &self.channels.get(channel)?.members;
+        members.get(member).map(|key| *key as usize)
     }
 
     /// Waits for what is new since `mark`, or comes back to the channel when it is its turn again.
@@ -297,11 +316,12 @@ impl Driver {
         let Some(Seated { socket, .. }) = self.sockets.get_mut(key) else {
             return;
         };
-        let received = socket.receive();
+        let (bell, now) = (Bell(&self.inbox, key), Instant::now());
+        let received = socket.receive(bell);
         if received == State::Again {
             self.inbox.post(|news| news.sockets.push(key));
         }
-        if received == State::Gone || socket.send(&mut self.chunks, Instant::now()) == State::Gone {
+        if received == State::Gone || socket.send(&mut self.chunks, now, bell) == State::Gone {
             self.remove(key);
         }
     }
@@ -310,8 +330,9 @@ impl Driver {
         let mut from = 0;
         while let Some(key) = self.sockets.next(from) {
             from = key + 1;
+            let bell = Bell(&self.inbox, key);
             let socket = &mut self.sockets[key].socket;
-            if socket.tick(&mut self.chunks, now, self.patience) == State::Gone {
+            if socket.tick(&mut self.chunks, now, self.patience, bell) == State::Gone {
                 self.remove(key);
             } else {
                 let wakes_at = socket.wakes_at();
@@ -329,20 +350,23 @@ impl Driver {
 
     fn remove(&mut self, key: usize) {
         let Seated { places, .. } = self.sockets.remove(key);
-        for Place { channel, member } in places {
-            let members = &mut self.channels[channel].members;
-            members.swap_remove(member);
-            if members.is_empty() {
-                self.unfollow(channel);
-            } else if let Some(&moved) = members.get(member) {
-                let mut places = self.sockets[moved].places.iter_mut();
-                if let Some(place) = places.find(|place| place.channel == channel) {
-                    place.member = member;
-                }
-            }
-        }
+        places.iter().for_each(|place| self.vacate(*place));
         if self.sockets.is_empty() {
             self.tick = TICK;
+        }
+    }
+
+    /// Another member takes the place.
+    fn vacate(&mut self, Place { channel, member }: Place) {
+        let members = &mut self.channels[channel as usize].members;
+        members.swap_remove(member as usize);
+        if members.is_empty() {
+            self.unfollow(channel as usize);
+        } else if let Some(moved) = members.get(member as usize) {
+            let mut places = self.sockets[*moved as usize].places.iter_mut();
+            if let Some(place) = places.find(|place| place.channel == channel) {
+                place.member = member;
+            }
         }
     }
 
@@ -351,5 +375,19 @@ impl Driver {
         let address = Arc::as_ptr(log) as usize;
         self.followed.remove(&address);
         self.channels.remove(channel);
+    }
+}
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        let size = size_of::<Seated>();
+        assert!(
+            size <= 176,
+            "each of a million connections has {size} bytes"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    task::Wake,
+    task::{Wake, Waker},
 };
 use tokio::sync::Notify;
 
@@ -95,7 +95,17 @@ impl Wake for OfChannel {
 }
 
 /// Wakes the driver for one of its sockets.
-pub(super) struct OfSocket(pub(super) Arc<Inbox>, pub(super) usize);
+struct OfSocket(Arc<Inbox>, usize);
+
+/// Makes wakers for one socket: it has none of its own, since it waits with one for the most part.
+#[derive(Clone, Copy)]
+pub(super) struct Bell<'a>(pub(super) &'a Arc<Inbox>, pub(super) usize);
+
+impl Bell<'_> {
+    pub(super) fn waker(&self) -> Waker {
+        Waker::from(Arc::new(OfSocket(self.0.clone(), self.1)))
+    }
+}
 
 impl Wake for OfSocket {
     fn wake(self: Arc<Self>) {

@@ -1,9 +1,12 @@
 //! A stream with its socket: what a driver does with one client.
 
-use super::chunk::{self, Chunks};
+use super::{
+    chunk::{self, Chunks},
+    inbox::Bell,
+};
 use crate::{
     feed::Next,
-    stream::{FRAME, OpenStream},
+    stream::{Departed, FRAME, OpenStream},
 };
 use bytes::{Buf, Bytes};
 use std::{
@@ -24,20 +27,17 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Socket {
     tcp: TcpStream,
     stream: OpenStream,
-    waker: Waker,
-    /// Few clients are, at any one time.
-    blocked: Option<Box<Blocked>>,
-    /// The last chunk is sent, or is what the client has not taken yet.
-    ended: bool,
+    /// What the client has not taken yet. Few clients are so slow, at any one time.
+    blocked: Option<Box<Unsent>>,
+    _departed: Departed,
 }
 
-/// A client that does not take what it is sent.
 #[derive(Debug)]
-struct Blocked {
-    /// What is left of a chunk that the kernel took only a part of.
-    rest: Bytes,
+struct Unsent {
+    bytes: Bytes,
     /// Since when the client has taken nothing.
     since: Instant,
+    is_last: bool,
 }
 
 /// The rest of a joined chunk as bytes of its own, so that it does not keep the whole. A larger one is a
@@ -63,13 +63,12 @@ pub(super) enum State {
 }
 
 impl Socket {
-    pub(super) fn new(tcp: TcpStream, stream: OpenStream, waker: Waker) -> Self {
+    pub(super) fn new(tcp: TcpStream, stream: OpenStream, departed: Departed) -> Self {
         Self {
             tcp,
             stream,
-            waker,
             blocked: None,
-            ended: false,
+            _departed: departed,
         }
     }
 
@@ -83,85 +82,84 @@ impl Socket {
     }
 
     /// Sends all that is ready.
-    pub(super) fn send(&mut self, chunks: &mut Chunks, now: Instant) -> State {
-        let mut state = match self.blocked.take().map(|blocked| *blocked) {
-            Some(Blocked { rest, since }) => self.write(rest, since, now),
-            None => State::Idle,
-        };
-        let mut more = !self.ended;
+    pub(super) fn send(&mut self, chunks: &mut Chunks, now: Instant, bell: Bell<'_>) -> State {
+        let (mut state, mut more) = (State::Idle, true);
+        if let Some(unsent) = self.blocked.take() {
+            state = self.write(*unsent, now, bell);
+        }
         while more && state == State::Idle {
-            let chunk = match self.stream.next(now) {
+            let (bytes, is_last) = match self.stream.next(now) {
                 Next::Frame {
                     bytes, more: then, ..
                 } => {
                     more = then;
-                    chunks.get(bytes)
+                    (chunks.get(bytes), false)
                 }
                 Next::Empty => break,
-                Next::End => {
-                    (self.ended, more) = (true, false);
-                    chunk::LAST
-                }
+                Next::End => (chunk::LAST, true),
             };
-            state = self.write(chunk, now, now);
+            let unsent = Unsent {
+                bytes,
+                since: now,
+                is_last,
+            };
+            state = self.write(unsent, now, bell);
         }
-        match state {
-            State::Idle if self.ended => self.shut_down(),
-            state => state,
-        }
+        state
     }
 
-    /// Writes `bytes`, and keeps what the kernel does not take. The client has taken nothing since `since`.
-    fn write(&mut self, mut bytes: Bytes, mut since: Instant, now: Instant) -> State {
-        while !bytes.is_empty() {
-            match self.tcp.try_write(&bytes) {
-                Ok(written) if written == bytes.len() => break,
+    /// Writes bytes, and keeps what the kernel does not take.
+    fn write(&mut self, mut unsent: Unsent, now: Instant, bell: Bell<'_>) -> State {
+        while !unsent.bytes.is_empty() {
+            match self.tcp.try_write(&unsent.bytes) {
                 Ok(written) => {
-                    since = now;
-                    bytes.advance(written);
+                    unsent.since = now;
+                    unsent.bytes.advance(written);
                 }
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return State::Gone,
-                Err(_) => match self.poll_write_ready() {
+                Err(_) => match self.poll_write_ready(bell) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return State::Gone,
                     Poll::Pending => {
-                        let rest = own(bytes);
-                        self.blocked = Some(Box::new(Blocked { rest, since }));
+                        unsent.bytes = own(unsent.bytes);
+                        self.blocked = Some(Box::new(unsent));
                         return State::Blocked;
                     }
                 },
             }
         }
-        State::Idle
+        match unsent.is_last {
+            true => self.shut_down(),
+            false => State::Idle,
+        }
     }
 
-    fn poll_write_ready(&self) -> Poll<io::Result<()>> {
-        let mut context = Context::from_waker(&self.waker);
-        self.tcp.poll_write_ready(&mut context)
+    fn poll_write_ready(&self, bell: Bell<'_>) -> Poll<io::Result<()>> {
+        let waker = bell.waker();
+        self.tcp.poll_write_ready(&mut Context::from_waker(&waker))
     }
 
     fn shut_down(&mut self) -> State {
-        let mut context = Context::from_waker(&self.waker);
+        let mut context = Context::from_waker(Waker::noop());
         // For TCP this neither waits nor matters if it fails: the socket is closed next.
         let _ = Pin::new(&mut self.tcp).poll_shutdown(&mut context);
         State::Gone
     }
 
     /// Wakes the driver when the client sends something or is gone, unless it is so already.
-    pub(super) fn wait_to_receive(&self) {
-        let _ = self.poll_read_ready();
+    pub(super) fn wait_to_receive(&self, bell: Bell<'_>) {
+        let _ = self.poll_read_ready(&bell.waker());
     }
 
-    fn poll_read_ready(&self) -> Poll<io::Result<()>> {
-        let mut context = Context::from_waker(&self.waker);
-        self.tcp.poll_read_ready(&mut context)
+    fn poll_read_ready(&self, waker: &Waker) -> Poll<io::Result<()>> {
+        self.tcp.poll_read_ready(&mut Context::from_waker(waker))
     }
 
     /// Drops what the client sends, and notices when it is gone.
-    pub(super) fn receive(&mut self) -> State {
-        let mut buffer = [0; 1024];
+    pub(super) fn receive(&mut self, bell: Bell<'_>) -> State {
+        let (waker, mut buffer) = (bell.waker(), [0; 1024]);
         for _ in 0..READS {
-            match self.poll_read_ready() {
+            match self.poll_read_ready(&waker) {
                 Poll::Pending => return State::Idle,
                 Poll::Ready(Err(_)) => return State::Gone,
                 Poll::Ready(Ok(())) => {}
@@ -176,10 +174,16 @@ impl Socket {
     }
 
     /// Sends what is due by the clock. A client that has taken nothing for `patience` is gone.
-    pub(super) fn tick(&mut self, chunks: &mut Chunks, now: Instant, patience: Duration) -> State {
-        let Some(Blocked { since, .. }) = self.blocked.as_deref() else {
+    pub(super) fn tick(
+        &mut self,
+        chunks: &mut Chunks,
+        now: Instant,
+        patience: Duration,
+        bell: Bell<'_>,
+    ) -> State {
+        let Some(Unsent { since, .. }) = self.blocked.as_deref() else {
             return match self.stream.wakes_at() <= now {
-                true => self.send(chunks, now),
+                true => self.send(chunks, now, bell),
                 false => State::Idle,
             };
         };
