@@ -26,7 +26,7 @@ pub(crate) struct Seat {
     generation: u32,
 }
 
-/// From how many waiters on it matters to keep the room for them.
+/// From how many waiters on it matters in what order they are woken, and to keep the room for them.
 const CROWD: usize = 64;
 
 /// The round of a seat that nobody has sat down in: it does not count yet.
@@ -133,7 +133,15 @@ impl Waiters {
 impl Woken {
     /// Wakes all. True if the emptied list is worth taking back.
     pub(crate) fn wake(&mut self) -> bool {
-        self.0.drain().for_each(Waker::wake);
+        if self.0.len() < CROWD {
+            self.0.drain().for_each(Waker::wake);
+        } else {
+            // Tasks run in the order of their memory, which caches like. They sat down in the order in
+            // which they ran last, and a scheduler shuffles that a little more with each entry.
+            let mut wakers: Vec<_> = self.0.drain().collect();
+            wakers.sort_unstable_by_key(Waker::data);
+            wakers.into_iter().for_each(Waker::wake);
+        }
         self.0.capacity() >= CROWD
     }
 }
@@ -143,11 +151,25 @@ mod tests {
     use super::*;
     use std::{
         sync::{
-            Arc,
+            Arc, Mutex,
             atomic::{AtomicUsize, Ordering::Relaxed},
         },
         task::Wake,
     };
+
+    /// Notes where it is when it is woken.
+    struct Noted(Arc<Mutex<Vec<usize>>>);
+    impl Noted {
+        fn waker(order: &Arc<Mutex<Vec<usize>>>) -> Waker {
+            Waker::from(Arc::new(Self(order.clone())))
+        }
+    }
+    impl Wake for Noted {
+        fn wake(self: Arc<Self>) {
+            let place = Arc::as_ptr(&self) as usize;
+            self.0.lock().unwrap().push(place);
+        }
+    }
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -181,6 +203,21 @@ mod tests {
         waiters.wait(&mut seat, &waker);
         waiters.take().wake();
         assert_eq!(count.take(), 1);
+    }
+
+    #[test]
+    fn a_crowd_is_woken_in_the_order_of_its_memory() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut waiters = Waiters::new();
+        let wakers: Vec<_> = (0..2 * CROWD).map(|_| Noted::waker(&order)).collect();
+        for waker in wakers.iter().rev() {
+            let mut seat = waiters.seat();
+            waiters.wait(&mut seat, waker);
+        }
+        waiters.take().wake();
+        let mut sorted: Vec<_> = wakers.iter().map(|waker| waker.data() as usize).collect();
+        sorted.sort_unstable();
+        assert_eq!(*order.lock().unwrap(), sorted);
     }
 
     #[test]
