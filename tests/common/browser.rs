@@ -155,8 +155,24 @@ fn capabilities(folder: &Path) -> ChromeCapabilities {
 }
 
 impl Driver {
-    /// It chooses a free port itself, and says which.
+    /// It chooses a port that is free for IPv4, and ends if that is taken for IPv6: then it is started again.
     fn start(folder: &Path) -> (Self, String) {
+        for _ in 0..10 {
+            let (driver, said) = Self::try_start(folder);
+            if let Some(port) = said.iter().find_map(|line| port(line)) {
+                return (driver, format!("http://127.0.0.1:{port}"));
+            }
+            let is_taken = said.iter().any(|line| line.contains("port not available"));
+            assert!(
+                is_taken,
+                "chromedriver cannot be run: install it (`apt-get install chromium chromium-driver`), or run `scripts/test`, which does; it said {said:?}",
+            );
+        }
+        panic!("chromedriver finds no free port")
+    }
+
+    /// Starts it, and reads what it says up to its port, or all.
+    fn try_start(folder: &Path) -> (Self, Vec<String>) {
         let mut shell = Command::new("sh");
         shell.args(["-c", GUARD, "sh", "chromedriver", "--port=0"]);
         shell.env("TMPDIR", folder);
@@ -164,11 +180,15 @@ impl Driver {
         let mut process = shell.process_group(0).spawn().expect("a shell");
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut driver = Self { process, lines };
-        let lines = driver.lines.by_ref().map_while(Result::ok);
-        let port = lines.filter_map(|line| port(&line)).next().expect(
-            "chromedriver cannot be run: install it (`apt-get install chromium chromium-driver`), or run `scripts/test`, which does",
-        );
-        (driver, format!("http://127.0.0.1:{port}"))
+        let mut said = Vec::new();
+        for line in driver.lines.by_ref().map_while(Result::ok) {
+            let is_port = port(&line).is_some();
+            said.push(line);
+            if is_port {
+                break;
+            }
+        }
+        (driver, said)
     }
 }
 
