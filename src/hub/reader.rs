@@ -218,14 +218,17 @@ impl Reader {
         let Ok(mut ready) = self.peek(head) else {
             return Read::Gap(self.skip_gone(head));
         };
-        let (mut joined, mut last) = (Joined::default(), None);
+        let (mut joined, mut last, mut is_cut) = (Joined::default(), None, false);
         while let Some(Reverse((sequence, index))) = ready.pop() {
             let room = |bytes: &Bytes| joined.has_room(bytes, limit);
             let (bytes, following) = match self.cursors[index].take(head, room) {
                 Ok(Some(taken)) => taken,
                 Err(Missed(_)) if last.is_none() => return Read::Gap(self.skip_gone(head)),
                 // What was evicted in between is told with the next read.
-                Ok(None) | Err(Missed(_)) => break,
+                Ok(None) | Err(Missed(_)) => {
+                    is_cut = true;
+                    break;
+                }
             };
             joined.push(bytes);
             last = Some(index);
@@ -236,10 +239,15 @@ impl Reader {
             Some(channel) => Read::Batch(Batch {
                 bytes: joined.freeze(),
                 channel,
-                more: true,
+                more: is_cut || self.may_end(),
             }),
             None => Read::Empty,
         }
+    }
+
+    /// Whether it is about to end.
+    fn may_end(&self) -> bool {
+        self.stage != Stage::Open || self.cursors.iter().any(Cursor::is_closed)
     }
 
     /// Which cursors have an entry up to `head`, with its sequence.
