@@ -57,6 +57,7 @@ impl fmt::Debug for Guard {
 #[derive(Debug)]
 pub(crate) struct Streams {
     pub(crate) keep_alive: KeepAlive,
+    started: Instant,
     /// How many the HTTP server knows nothing of.
     departed: AtomicUsize,
     all_ended: Notify,
@@ -70,53 +71,54 @@ pub(crate) struct OpenStream {
     feed: Feed,
     streams: Arc<Streams>,
     /// When something was said last.
-    last: Instant,
-    /// Dropped after the subscription.
-    extras: Option<Box<Extras>>,
+    last: Moment,
+    /// When the stream ends by itself.
+    ends: Moment,
+    /// Told or dropped with the stream, after its subscription. Few streams have any.
+    _company: Option<Box<(Option<Presence>, Option<Guard>)>>,
 }
 
-/// What few streams have.
-#[derive(Debug, Default)]
-struct Extras {
-    /// When the stream ends by itself.
-    ends: Option<Instant>,
-    // Both are told or dropped with the stream.
-    _presence: Option<Presence>,
-    _guard: Option<Guard>,
+/// Half the size of an `Instant`: nanoseconds since the `EventStream` was built, or before that where the
+/// clock of a test says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Moment(i64);
+
+impl Moment {
+    const NEVER: Self = Self(i64::MAX);
+
+    fn after(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(time)))
+    }
+}
+
+/// 292 years at the most.
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 impl OpenStream {
     pub(crate) fn new(feed: Feed, streams: Arc<Streams>) -> Self {
         Self {
             feed,
+            last: streams.moment(Instant::now()),
             streams,
-            last: Instant::now(),
-            extras: None,
+            ends: Moment::NEVER,
+            _company: None,
         }
     }
 
     /// Ends the stream at about this age, each at its own moment.
     pub(crate) fn max_age(mut self, age: Option<Duration>) -> Self {
         if let Some(age) = age {
-            self.end_at(Instant::now() + age.mul_f64(0.9 + 0.2 * fastrand::f64()));
+            self.ends = self.last.after(age.mul_f64(0.9 + 0.2 * fastrand::f64()));
         }
         self
     }
 
     pub(crate) fn with(mut self, presence: Option<Presence>, guard: Option<Guard>) -> Self {
-        if presence.is_some() || guard.is_some() {
-            let extras = self.extras.get_or_insert_default();
-            (extras._presence, extras._guard) = (presence, guard);
-        }
+        let is_alone = presence.is_none() && guard.is_none();
+        self._company = (!is_alone).then(|| Box::new((presence, guard)));
         self
-    }
-
-    fn end_at(&mut self, at: Instant) {
-        self.extras.get_or_insert_default().ends = Some(at);
-    }
-
-    fn ends(&self) -> Option<Instant> {
-        self.extras.as_ref()?.ends
     }
 
     pub(crate) fn feed(&self) -> &Feed {
@@ -129,12 +131,13 @@ impl OpenStream {
 
     /// What is to be sent at the time `now`: events, a keep-alive, the word that the stream ends.
     pub(crate) fn next(&mut self, now: Instant) -> Next {
-        if self.ends().is_some_and(|ends| ends <= now) && !self.feed.has_ended() {
+        let now = self.streams.moment(now);
+        if self.ends <= now && !self.feed.has_ended() {
             self.feed.end();
             return Next::frame(sse::retry(COME_BACK.mul_f64(fastrand::f64())));
         }
         match self.feed.next(FRAME) {
-            Next::Empty if self.last + self.interval() <= now => {
+            Next::Empty if self.last.after(self.interval()) <= now => {
                 self.last = now;
                 Next::frame(self.streams.keep_alive.frame().clone())
             }
@@ -150,20 +153,21 @@ impl OpenStream {
     }
 
     /// While the hub is drained, each stream picks its own moment to end.
-    fn drain(&mut self, now: Instant) {
+    fn drain(&mut self, now: Moment) {
         let Some(until) = self.feed.hub().drained_by() else {
             return;
         };
-        if self.ends().is_none_or(|ends| ends > until) {
-            let left = until.saturating_duration_since(now);
-            self.end_at(now + left.mul_f64(fastrand::f64()));
+        let until = self.streams.moment(until);
+        if self.ends > until {
+            let left = until.0.saturating_sub(now.0).max(0);
+            self.ends = Moment(now.0 + fastrand::i64(0..=left));
         }
     }
 
     /// When there is something to send even without news.
     pub(crate) fn wakes_at(&self) -> Instant {
-        let keep_alive = self.last + self.interval();
-        self.ends().map_or(keep_alive, |ends| ends.min(keep_alive))
+        let keep_alive = self.last.after(self.interval());
+        self.streams.instant(self.ends.min(keep_alive))
     }
 
     /// How long it can take until there is something to send.
@@ -183,9 +187,26 @@ impl Streams {
     pub(crate) fn new(keep_alive: KeepAlive) -> Self {
         Self {
             keep_alive,
+            started: Instant::now(),
             departed: AtomicUsize::new(0),
             all_ended: Notify::new(),
         }
+    }
+
+    fn moment(&self, at: Instant) -> Moment {
+        match at.checked_duration_since(self.started) {
+            Some(since) => Moment(nanos(since)),
+            None => Moment(-nanos(self.started.saturating_duration_since(at))),
+        }
+    }
+
+    fn instant(&self, Moment(nanos): Moment) -> Instant {
+        let time = Duration::from_nanos(nanos.unsigned_abs());
+        let at = match nanos < 0 {
+            true => self.started.checked_sub(time),
+            false => self.started.checked_add(time),
+        };
+        at.unwrap_or(self.started)
     }
 
     /// Waits until no stream is left that the HTTP server knows nothing of, or `limit` is over.
@@ -210,5 +231,24 @@ impl Drop for Departed {
         if self.0.departed.fetch_sub(1, SeqCst) == 1 {
             self.0.all_ended.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_an_instant_again() {
+        let streams = Streams::new(KeepAlive::new());
+        let day = Duration::from_secs(86_400);
+        let later = streams.started + 365 * day;
+        let mut instants = vec![streams.started, later];
+        instants.extend(streams.started.checked_sub(Duration::from_nanos(1)));
+        for at in instants {
+            assert_eq!(streams.instant(streams.moment(at)), at);
+        }
+        assert!(streams.moment(later) < Moment::NEVER);
+        assert_eq!(Moment::NEVER.after(day), Moment::NEVER);
     }
 }

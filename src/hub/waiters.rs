@@ -95,7 +95,7 @@ impl Waiters {
 
     /// Lets all who have a seat know, when they look, that they are to end.
     pub(crate) fn end_all(&mut self) {
-        self.generation += 1;
+        self.generation = self.generation.wrapping_add(1);
     }
 
     /// Whether who has this seat is to end.
@@ -137,7 +137,8 @@ impl Woken {
             self.0.drain().for_each(Waker::wake);
         } else {
             // Tasks run in the order of their memory, which caches like. They sat down in the order in
-            // which they ran last, and a scheduler shuffles that a little more with each entry.
+            // which they ran last, and a scheduler shuffles that a little more with each entry. So it is
+            // the same clients who come last, by the time that all take.
             let mut wakers: Vec<_> = self.0.drain().collect();
             wakers.sort_unstable_by_key(Waker::data);
             wakers.into_iter().for_each(Waker::wake);
