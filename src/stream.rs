@@ -70,7 +70,7 @@ pub(crate) struct Streams {
 pub(crate) struct OpenStream {
     feed: Feed,
     streams: Arc<Streams>,
-    /// When something was said last.
+    /// When something was said last; never, if that was after the clock was last read.
     last: Moment,
     /// When the stream ends by itself.
     ends: Moment,
@@ -129,27 +129,37 @@ impl OpenStream {
         &mut self.feed
     }
 
-    /// What is to be sent at the time `now`: events, a keep-alive, the word that the stream ends.
-    pub(crate) fn next(&mut self, now: Instant) -> Next {
-        let now = self.streams.moment(now);
-        if self.ends <= now && !self.feed.has_ended() {
+    /// What is to be sent now: events, a keep-alive, the word that the stream ends.
+    ///
+    /// The clock is not read for an event.
+    pub(crate) fn next(&mut self, clock: impl Fn() -> Instant) -> Next {
+        if self.ends != Moment::NEVER && self.is_over(clock()) {
             self.feed.end();
             return Next::frame(sse::retry(COME_BACK.mul_f64(fastrand::f64())));
         }
         match self.feed.next(FRAME) {
-            Next::Empty if self.last.after(self.interval()) <= now => {
-                self.last = now;
-                Next::frame(self.streams.keep_alive.frame().clone())
-            }
-            Next::Empty => {
-                self.drain(now);
-                Next::Empty
-            }
+            Next::Empty => self.idle(clock()),
             next => {
-                self.last = now;
+                self.last = Moment::NEVER;
                 next
             }
         }
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        self.ends <= self.streams.moment(now) && !self.feed.has_ended()
+    }
+
+    /// Without news: a keep-alive if it is time for one.
+    fn idle(&mut self, now: Instant) -> Next {
+        self.said_by(now);
+        let now = self.streams.moment(now);
+        if self.last.after(self.interval()) <= now {
+            self.last = now;
+            return Next::frame(self.streams.keep_alive.frame().clone());
+        }
+        self.drain(now);
+        Next::Empty
     }
 
     /// While the hub is drained, each stream picks its own moment to end.
@@ -164,8 +174,16 @@ impl OpenStream {
         }
     }
 
+    /// Takes `now` for when something was said last, if something was said since the clock was last read.
+    pub(crate) fn said_by(&mut self, now: Instant) {
+        if self.last == Moment::NEVER {
+            self.last = self.streams.moment(now);
+        }
+    }
+
     /// When there is something to send even without news.
-    pub(crate) fn wakes_at(&self) -> Instant {
+    pub(crate) fn wakes_at(&mut self, now: Instant) -> Instant {
+        self.said_by(now);
         let keep_alive = self.last.after(self.interval());
         self.streams.instant(self.ends.min(keep_alive))
     }

@@ -90,7 +90,7 @@ impl Owner {
         let Self::Body(mut stream) = mem::replace(self, Self::Gone) else {
             return Bytes::new();
         };
-        let Next::Frame { bytes, .. } = stream.next(Instant::now()) else {
+        let Next::Frame { bytes, .. } = stream.next(Instant::now) else {
             *self = Self::Body(stream);
             return Bytes::new();
         };
@@ -112,9 +112,8 @@ impl EventBody {
             return Poll::Ready(None);
         };
         loop {
-            let now = Instant::now();
             if mem::replace(this.more, true) {
-                match stream.next(now) {
+                match stream.next(Instant::now) {
                     Next::Frame { bytes, more, .. } => {
                         *this.more = more;
                         return Poll::Ready(Some(bytes));
@@ -126,8 +125,9 @@ impl EventBody {
                     Next::Empty => {}
                 }
             }
+            let now = Instant::now();
             if stream.feed_mut().wait(cx.waker()) {
-                ready!(this.alarm.as_mut().poll_at(stream.wakes_at(), now, cx));
+                ready!(this.alarm.as_mut().poll_at(stream.wakes_at(now), now, cx));
             }
         }
     }

@@ -77,8 +77,8 @@ impl Socket {
     }
 
     /// When there is something to send even without news, if the client takes it.
-    pub(super) fn wakes_at(&self) -> Option<Instant> {
-        (!self.is_blocked()).then(|| self.stream.wakes_at())
+    pub(super) fn wakes_at(&mut self, now: Instant) -> Option<Instant> {
+        (!self.is_blocked()).then(|| self.stream.wakes_at(now))
     }
 
     /// Sends all that is ready.
@@ -88,7 +88,7 @@ impl Socket {
             state = self.write(*unsent, now, bell);
         }
         while more && state == State::Idle {
-            let (bytes, is_last) = match self.stream.next(now) {
+            let (bytes, is_last) = match self.stream.next(|| now) {
                 Next::Frame {
                     bytes, more: then, ..
                 } => {
@@ -105,6 +105,7 @@ impl Socket {
             };
             state = self.write(unsent, now, bell);
         }
+        self.stream.said_by(now);
         state
     }
 
@@ -182,7 +183,7 @@ impl Socket {
         bell: Bell<'_>,
     ) -> State {
         let Some(Unsent { since, .. }) = self.blocked.as_deref() else {
-            return match self.stream.wakes_at() <= now {
+            return match self.stream.wakes_at(now) <= now {
                 true => self.send(chunks, now, bell),
                 false => State::Idle,
             };
