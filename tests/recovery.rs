@@ -339,22 +339,32 @@ async fn a_restarted_application_tells_what_it_cannot_know() {
     assert_eq!(data_until(&mut client, "3").await, ["3"]);
 }
 
+/// How long a client waits for an answer before it asks again: a proxy may be killed before it gives one.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// What a client has seen, and whether it has an answer to its last request.
+#[derive(Debug, Default)]
+struct Seen {
+    events: Mutex<Vec<String>>,
+    is_answered: AtomicBool,
+}
+
 /// A client as a browser is: it comes back with its last id.
-async fn browse(proxy: SocketAddr, last: &str, seen: Arc<Mutex<Vec<String>>>) {
+async fn browse(proxy: SocketAddr, last: &str, seen: Arc<Seen>) {
     let mut last_id = String::new();
     loop {
+        seen.is_answered.store(false, SeqCst);
         let mut request = reqwest::Client::new().get(format!("http://{proxy}/events/a"));
         if !last_id.is_empty() {
             request = request.header("last-event-id", &last_id);
         }
-        let Ok(response) = request
-            .send()
-            .await
-            .and_then(reqwest::Response::error_for_status)
+        let answer = tokio::time::timeout(ANSWER, request.send()).await;
+        let Ok(Ok(Ok(response))) = answer.map(|sent| sent.map(reqwest::Response::error_for_status))
         else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        seen.is_answered.store(true, SeqCst);
         let mut events = response.bytes_stream().eventsource();
         while let Some(Ok(event)) = events.next().await {
             last_id = event.id;
@@ -363,7 +373,7 @@ async fn browse(proxy: SocketAddr, last: &str, seen: Arc<Mutex<Vec<String>>>) {
                 continue;
             }
             let is_last = event.data == last;
-            seen.lock().unwrap().push(event.data);
+            seen.events.lock().unwrap().push(event.data);
             if is_last {
                 return;
             }
@@ -382,9 +392,7 @@ async fn a_proxy_that_is_killed_while_events_are_published_loses_none() {
         .build()
         .unwrap();
     server::serve(listener, app(&es));
-    let seen: Vec<_> = (0..10)
-        .map(|_| Arc::<Mutex<Vec<String>>>::default())
-        .collect();
+    let seen: Vec<_> = (0..10).map(|_| Arc::<Seen>::default()).collect();
     let last = (EVENTS - 1).to_string();
     let mut first = client::get(proxy.address(), "/events/a", &[]).await;
     first.next_event().await.unwrap();
@@ -425,13 +433,19 @@ async fn a_proxy_that_is_killed_while_events_are_published_loses_none() {
     {
         let ends: Vec<_> = seen
             .iter()
-            .map(|seen| seen.lock().unwrap().last().cloned())
+            .map(|seen| {
+                (
+                    seen.events.lock().unwrap().last().cloned(),
+                    &seen.is_answered,
+                )
+            })
             .collect();
         panic!("not all came to the end: {ends:?}");
     }
     let expected: Vec<_> = (0..EVENTS).map(|n| n.to_string()).collect();
     for seen in seen {
-        assert_eq!(*seen.lock().unwrap(), expected, "none twice, none missing");
+        let events = seen.events.lock().unwrap();
+        assert_eq!(*events, expected, "none twice, none missing");
     }
 }
 
