@@ -78,6 +78,9 @@ enum Publisher {
     Nobody,
 }
 
+/// How often everything else that is ready gets its turn before the CPU time is read.
+const TURNS: usize = 8;
+
 /// How long other requests have waited for their handler, in nanoseconds.
 type Waits = Arc<Mutex<Vec<u64>>>;
 
@@ -159,6 +162,10 @@ async fn obey(
                 }
             }
             ["cpu"] => {
+                // What clients have received leaves something to tidy up, which counts: others first.
+                for _ in 0..TURNS {
+                    yield_now().await;
+                }
                 write
                     .write_all(format!("{}\n", machine::cpu_time()).as_bytes())
                     .await?
