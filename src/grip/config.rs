@@ -104,7 +104,8 @@ impl GripConfig {
 /// Reads one `GRIP_URL`.
 ///
 /// User and password and the query parameters `iss` (`control_iss`), `key`, `verify-iss` and `verify-key` are taken
-/// out and percent-decoded; other spellings of these are errors. Other parameters stay in the `control_uri`; one `/` at the end of its path is cut.
+/// out and percent-decoded; other spellings of these are errors. Other parameters stay in the `control_uri`;
+/// one `/` at the end of its path is cut.
 impl FromStr for GripConfig {
     type Err = Error;
 

@@ -97,7 +97,7 @@ impl Wake for OfChannel {
 /// Wakes the driver for one of its sockets.
 struct OfSocket(Arc<Inbox>, usize);
 
-/// Makes wakers for one socket: it has none of its own, since it waits with one for the most part.
+/// Makes wakers for one socket when it has to wait: kept in the socket as well, a waker would only take room.
 #[derive(Clone, Copy)]
 pub(super) struct Bell<'a>(pub(super) &'a Arc<Inbox>, pub(super) usize);
 
