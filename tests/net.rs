@@ -471,6 +471,7 @@ async fn a_blocked_client_does_not_hang_the_shutdown() {
     }
     server.stop.take().unwrap().send(()).unwrap();
     within("the shutdown", server.served).await.unwrap();
+    assert_eq!(es.stats().subscriptions, 0, "it was not waited for");
 }
 
 /// Two streams in one response: none can leave, or the other would be lost.

@@ -198,3 +198,39 @@ impl Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, EventStream, channel::Channels, feed::Feed, net::inbox::Inbox};
+    use std::sync::Arc;
+    use tokio::{net::TcpListener, time::advance};
+
+    async fn socket(es: &EventStream) -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let channels = Channels::collect(["a"], 1).unwrap();
+        let feed = Feed::subscribe(&es.inner().hub, &channels, None).unwrap();
+        let stream = OpenStream::new(feed, es.inner().streams.clone());
+        let departed = stream.depart();
+        let socket = Socket::new(accepted.unwrap().0, stream, departed);
+        (socket, client.unwrap())
+    }
+
+    /// Not anew whenever a driver looks.
+    #[tokio::test(start_paused = true)]
+    async fn the_time_to_a_keep_alive_begins_with_the_last_event() {
+        let es = EventStream::new();
+        let (mut socket, _client) = socket(&es).await;
+        let (mut chunks, inbox) = (Chunks::default(), Arc::<Inbox>::default());
+        let (second, interval) = (Duration::from_secs(1), socket.stream.interval());
+        advance(second).await;
+        let event = Event::text("message", "1").unwrap();
+        es.publish_event("a", event).await.unwrap();
+        let sent = Instant::now();
+        assert_eq!(socket.send(&mut chunks, sent, Bell(&inbox, 0)), State::Idle);
+        advance(second).await;
+        assert_eq!(socket.wakes_at(Instant::now()), Some(sent + interval));
+    }
+}
