@@ -10,6 +10,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{mem, sync::Arc, task::Waker};
+use tokio::time::Instant;
 
 #[derive(Debug)]
 pub(crate) struct Feed {
@@ -24,8 +25,9 @@ pub(crate) struct Feed {
 pub(crate) enum Next {
     Frame {
         bytes: Bytes,
-        /// Which channel the last event came on; none for an event of the stream itself.
-        channel: Option<usize>,
+        /// Which channel the last event came on, and when it was published; nothing for an event of
+        /// the stream itself.
+        last: Option<(usize, Instant)>,
         /// Whether there may be more to say before there is news.
         more: bool,
     },
@@ -62,7 +64,9 @@ impl Feed {
     }
 
     /// What is ready, as one frame of about `limit` bytes at the most: one event at least.
-    pub(crate) fn next(&mut self, limit: usize) -> Next {
+    ///
+    /// With a waker it may wait at the same time for what follows, which [`Self::is_waiting`] tells.
+    pub(crate) fn next(&mut self, limit: usize, waker: Option<&Waker>) -> Next {
         if mem::take(&mut self.opening) {
             // Until it is told what is missing, a client must come back with the position it has.
             let id = self.id().filter(|_| !self.reader.has_gap());
@@ -71,14 +75,15 @@ impl Feed {
         if self.ended {
             return Next::End;
         }
-        match self.reader.read(limit) {
+        match self.reader.read(limit, waker) {
             Read::Batch(Batch {
                 bytes,
                 channel,
+                at,
                 more,
             }) => Next::Frame {
                 bytes,
-                channel: Some(channel),
+                last: Some((channel, at)),
                 more,
             },
             Read::Gap(gap) => self.tell(&gap),
@@ -108,6 +113,11 @@ impl Feed {
             return Next::End;
         }
         Next::frame(sse::stream_reset(channels, *missed, self.id()))
+    }
+
+    /// Whether it waits, with the waker it was last given, and has not been woken since.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.reader.is_waiting()
     }
 
     /// Waits for more. False if there is more already: then `waker` may not be woken.
@@ -141,7 +151,7 @@ impl Next {
     pub(crate) fn frame(bytes: Bytes) -> Self {
         Self::Frame {
             bytes,
-            channel: None,
+            last: None,
             more: true,
         }
     }

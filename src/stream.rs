@@ -14,6 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::*},
     },
+    task::Waker,
     time::Duration,
 };
 use tokio::{
@@ -70,7 +71,7 @@ pub(crate) struct Streams {
 pub(crate) struct OpenStream {
     feed: Feed,
     streams: Arc<Streams>,
-    /// When something was said last; never, if that was after the clock was last read.
+    /// When something was said last: for an event, when it was published.
     last: Moment,
     /// When the stream ends by itself.
     ends: Moment,
@@ -131,18 +132,22 @@ impl OpenStream {
 
     /// What is to be sent now: events, a keep-alive, the word that the stream ends.
     ///
-    /// The clock is not read for an event.
-    pub(crate) fn next(&mut self, clock: impl Fn() -> Instant) -> Next {
+    /// With a waker it may wait at the same time for what follows, as a feed. The clock is not read for
+    /// an event.
+    pub(crate) fn next(&mut self, waker: Option<&Waker>, clock: impl Fn() -> Instant) -> Next {
         if self.ends != Moment::NEVER && self.is_over(clock()) {
             self.feed.end();
             return Next::frame(sse::retry(COME_BACK.mul_f64(fastrand::f64())));
         }
-        match self.feed.next(FRAME) {
-            Next::Empty => self.idle(clock()),
-            next => {
-                self.last = Moment::NEVER;
+        let next = self.feed.next(FRAME, waker);
+        match &next {
+            Next::Frame { last, .. } => {
+                let said = last.map_or_else(clock, |(_, at)| at);
+                self.last = self.last.max(self.streams.moment(said));
                 next
             }
+            Next::Empty => self.idle(clock()),
+            Next::End => next,
         }
     }
 
@@ -152,7 +157,6 @@ impl OpenStream {
 
     /// Without news: a keep-alive if it is time for one.
     fn idle(&mut self, now: Instant) -> Next {
-        self.said_by(now);
         let now = self.streams.moment(now);
         if self.last.after(self.interval()) <= now {
             self.last = now;
@@ -174,16 +178,8 @@ impl OpenStream {
         }
     }
 
-    /// Takes `now` for when something was said last, if something was said since the clock was last read.
-    pub(crate) fn said_by(&mut self, now: Instant) {
-        if self.last == Moment::NEVER {
-            self.last = self.streams.moment(now);
-        }
-    }
-
     /// When there is something to send even without news.
-    pub(crate) fn wakes_at(&mut self, now: Instant) -> Instant {
-        self.said_by(now);
+    pub(crate) fn wakes_at(&self) -> Instant {
         let keep_alive = self.last.after(self.interval());
         self.streams.instant(self.ends.min(keep_alive))
     }

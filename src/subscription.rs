@@ -78,10 +78,10 @@ impl Stream for Subscription {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ReceivedEvent>> {
         let coop = ready!(tokio::task::coop::poll_proceed(cx));
         loop {
-            match self.feed.next(0) {
-                Next::Frame { bytes, channel, .. } => {
+            match self.feed.next(0, None) {
+                Next::Frame { bytes, last, .. } => {
                     coop.made_progress();
-                    let channel = channel.map(|index| self.feed.channel(index).clone());
+                    let channel = last.map(|(index, _)| self.feed.channel(index).clone());
                     return Poll::Ready(Some(ReceivedEvent::new(channel, bytes)));
                 }
                 Next::End => return Poll::Ready(None),

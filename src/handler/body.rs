@@ -90,7 +90,7 @@ impl Owner {
         let Self::Body(mut stream) = mem::replace(self, Self::Gone) else {
             return Bytes::new();
         };
-        let Next::Frame { bytes, .. } = stream.next(Instant::now) else {
+        let Next::Frame { bytes, .. } = stream.next(None, Instant::now) else {
             *self = Self::Body(stream);
             return Bytes::new();
         };
@@ -112,8 +112,13 @@ impl EventBody {
             return Poll::Ready(None);
         };
         loop {
+            // Who is polled again without having been woken, as a server does, has nothing to look for.
+            let waker = this.alarm.is_for(cx.waker()).then(|| cx.waker());
+            if waker.is_some() && stream.feed().is_waiting() {
+                return Poll::Pending;
+            }
             if mem::replace(this.more, true) {
-                match stream.next(Instant::now) {
+                match stream.next(waker, Instant::now) {
                     Next::Frame { bytes, more, .. } => {
                         *this.more = more;
                         return Poll::Ready(Some(bytes));
@@ -125,9 +130,8 @@ impl EventBody {
                     Next::Empty => {}
                 }
             }
-            let now = Instant::now();
             if stream.feed_mut().wait(cx.waker()) {
-                ready!(this.alarm.as_mut().poll_at(stream.wakes_at(now), now, cx));
+                ready!(this.alarm.as_mut().poll_at(stream.wakes_at(), cx));
             }
         }
     }
@@ -135,27 +139,30 @@ impl EventBody {
 
 pin_project! {
     /// A timer that is not set anew with each event, but when it goes off too early, or would too late.
-    ///
-    /// Nor is it polled with each event, since it lies elsewhere in memory than all the rest.
     #[derive(Debug, Default)]
     struct Alarm {
-        // When it goes off, and whom it wakes.
-        set: Option<(Instant, Waker)>,
+        // Whom it wakes.
+        waker: Option<Waker>,
         #[pin]
         timer: Option<Sleep>,
     }
 }
 
 impl Alarm {
-    /// Ready at the time `at`.
-    fn poll_at(self: Pin<&mut Self>, at: Instant, now: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        let mut this = self.project();
-        let is_set = |(set, waker): &(Instant, Waker)| {
-            now < *set && *set <= at && waker.will_wake(cx.waker())
-        };
-        if this.set.as_ref().is_some_and(is_set) {
+    /// Whether it is set, and wakes the same as `waker`.
+    fn is_for(&self, waker: &Waker) -> bool {
+        let is_set = |timer: &Sleep| !timer.is_elapsed();
+        let is_same = |ours: &Waker| ours.will_wake(waker);
+        self.waker.as_ref().is_some_and(is_same) && self.timer.as_ref().is_some_and(is_set)
+    }
+
+    /// Ready at the time `at`, or when it was set to go off before.
+    fn poll_at(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let is_early = |timer: &Sleep| timer.deadline() <= at;
+        if self.is_for(cx.waker()) && self.timer.as_ref().is_some_and(is_early) {
             return Poll::Pending;
         }
+        let mut this = self.project();
         if this.timer.is_none() {
             this.timer.set(Some(sleep_until(at)));
         }
@@ -163,19 +170,126 @@ impl Alarm {
             return Poll::Pending;
         };
         timer.as_mut().reset(at);
-        *this.set = Some((at, cx.waker().clone()));
+        *this.waker = Some(cx.waker().clone());
         // Pending is to mean that the timer wakes us, not that our turn is over.
         pin!(unconstrained(timer)).poll(cx)
     }
 }
 
-#[cfg(all(test, target_os = "linux", target_pointer_width = "64"))]
+#[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Event, EventStream, LagPolicy, channel::Channels, feed::Feed};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+        task::Wake,
+        time::Duration,
+    };
+    use tokio::time::advance;
 
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Who polls a body, and counts how often it was woken since it last looked.
+    struct Poller(Arc<Count>, Waker);
+
+    impl Poller {
+        fn new() -> Self {
+            let count = Arc::<Count>::default();
+            Self(count.clone(), count.into())
+        }
+
+        fn woken(&self) -> usize {
+            self.0.0.swap(0, Relaxed)
+        }
+
+        /// The next frame, if there is one.
+        fn poll(&self, body: &mut Pin<Box<EventBody>>) -> Option<String> {
+            match body.as_mut().poll_frame(&mut Context::from_waker(&self.1)) {
+                Poll::Pending => None,
+                Poll::Ready(frame) => {
+                    let bytes = frame.unwrap().unwrap().into_data().unwrap();
+                    Some(String::from_utf8(bytes.to_vec()).unwrap())
+                }
+            }
+        }
+    }
+
+    /// A body that has sent its opening and waits.
+    fn body(es: &EventStream, poller: &Poller) -> Pin<Box<EventBody>> {
+        let channels = Channels::collect(["a"], 1).unwrap();
+        let feed = Feed::subscribe(&es.inner().hub, &channels, None).unwrap();
+        let feed = feed.opened(LagPolicy::default());
+        let stream = OpenStream::new(feed, es.inner().streams.clone());
+        let mut body = Box::pin(EventBody::new(stream, false));
+        assert!(poller.poll(&mut body).unwrap().contains("stream-open"));
+        assert_eq!(poller.poll(&mut body), None);
+        body
+    }
+
+    async fn publish(es: &EventStream, text: &str) {
+        let event = Event::text("message", text).unwrap();
+        es.publish_event("a", event).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_poll_that_comes_after_a_wake_looks_again() {
+        let (es, poller) = (EventStream::new(), Poller::new());
+        let mut body = body(&es, &poller);
+        for text in ["1", "2", "3"] {
+            publish(&es, text).await;
+            assert_eq!(poller.woken(), 1);
+            assert!(poller.poll(&mut body).unwrap().contains(text));
+        }
+        for _ in 0..3 {
+            assert_eq!(poller.poll(&mut body), None);
+        }
+        publish(&es, "4").await;
+        assert_eq!(poller.woken(), 1);
+    }
+
+    #[tokio::test]
+    async fn whoever_polls_last_is_woken() {
+        let (es, one, other) = (EventStream::new(), Poller::new(), Poller::new());
+        let mut body = body(&es, &one);
+        publish(&es, "1").await;
+        assert!(one.poll(&mut body).is_some());
+        assert_eq!((other.poll(&mut body), one.woken()), (None, 1));
+        publish(&es, "2").await;
+        assert_eq!((one.woken(), other.woken()), (0, 1));
+        assert!(other.poll(&mut body).is_some());
+        assert_eq!((one.poll(&mut body), other.poll(&mut body)), (None, None));
+        publish(&es, "3").await;
+        assert_eq!((one.woken(), other.woken()), (0, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_was_set_before_an_event_is_set_anew_when_it_goes_off() {
+        let (es, poller) = (EventStream::new(), Poller::new());
+        let mut body = body(&es, &poller);
+        let (five, fifteen) = (Duration::from_secs(5), Duration::from_secs(15));
+        advance(five).await;
+        publish(&es, "1").await;
+        assert!(poller.poll(&mut body).is_some());
+        assert_eq!((poller.poll(&mut body), poller.woken()), (None, 1));
+        advance(fifteen).await;
+        assert_eq!((poller.woken(), poller.poll(&mut body)), (1, None));
+        advance(five).await;
+        assert_eq!(poller.woken(), 1);
+        let keep_alive = poller.poll(&mut body).unwrap();
+        assert_eq!(keep_alive, "event: keep-alive\ndata: \n\n");
+    }
+
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     #[test]
     fn a_body_is_small() {
         let size = size_of::<EventBody>();
-        assert!(size <= 256, "each of a million clients has {size} bytes");
+        assert!(size <= 240, "each of a million clients has {size} bytes");
     }
 }

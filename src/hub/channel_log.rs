@@ -3,14 +3,20 @@
 use super::{
     Config, Hub, Stage, lock,
     log::{Entry, Log},
-    sync::{Mutex, MutexGuard},
+    sync::{AtomicU64, Mutex, MutexGuard},
     waiters::{Seat, Waiters},
 };
 use crate::channel::Channel;
-use std::{fmt, task::Waker};
+use std::{
+    fmt,
+    sync::atomic::Ordering::{Acquire, Release},
+    task::Waker,
+};
 
 pub(crate) struct ChannelLog {
     name: Channel,
+    /// That of the waiters, for who does not want to take the lock.
+    round: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -63,6 +69,7 @@ impl ChannelLog {
         };
         Self {
             name,
+            round: AtomicU64::new(inner.waiters.round()),
             inner: Mutex::new(inner),
         }
     }
@@ -103,10 +110,19 @@ impl ChannelLog {
 
     /// Wakes all who wait.
     pub(super) fn wake(&self) {
-        let mut woken = self.lock().waiters.take();
+        let mut inner = self.lock();
+        let mut woken = inner.waiters.take();
+        // Before anybody is woken, who then looks whether that is so.
+        self.round.store(inner.waiters.round(), Release);
+        drop(inner);
         if woken.wake() {
             self.lock().waiters.reuse(woken);
         }
+    }
+
+    /// Whether who has this seat waits there, and has not been woken since.
+    pub(super) fn is_waiting(&self, seat: &Seat) -> bool {
+        seat.round() == self.round.load(Acquire)
     }
 
     /// Takes a seat for one who waits on behalf of several readers.
@@ -247,7 +263,7 @@ mod tests {
         let mut reader = reader(&hub, &["a"], Start::Live);
         let crowded = |text| publish(&hub, "a", text).crowded.is_some();
         assert!(!["1", "2", "3"].map(crowded).contains(&true));
-        while matches!(reader.read(100), Read::Batch(_)) {}
+        while matches!(reader.read(100, None), Read::Batch(_)) {}
         assert!(reader.wait(&waker));
         assert_eq!(["4", "5", "6"].map(crowded), [false, true, true]);
         a(&hub).settled();

@@ -73,6 +73,8 @@ struct Client {
     /// It has not read all there was.
     more: bool,
     ended: bool,
+    /// With which it waited last.
+    waker: Option<Waker>,
 }
 
 impl Client {
@@ -87,6 +89,7 @@ impl Client {
             missed: 0,
             more: true,
             ended: false,
+            waker: None,
         };
         client.subscribe(start);
         client.last = vec![client.reader().position(); names.len()];
@@ -152,19 +155,24 @@ impl Client {
     fn read(&mut self) {
         self.more = !self.ended;
         while self.more {
-            let read = self.reader().read(LIMIT);
+            let read = self.reader().read(LIMIT, None);
             self.note(read);
         }
     }
 
-    /// Notes what comes next, and waits for it.
+    /// Notes what comes next, and waits for it, as a response body does.
     fn next(&mut self) {
         let mut more = self.more;
-        let reader = self.reader();
+        let Self { reader, waker, .. } = self;
+        let reader = reader.as_mut().unwrap();
         let read = poll_fn(|cx| {
+            let last = waker.replace(cx.waker().clone());
+            if last.is_some_and(|last| last.will_wake(cx.waker())) && reader.is_waiting() {
+                return Poll::Pending;
+            }
             loop {
-                let read = match more {
-                    true => reader.read(LIMIT),
+                let read = match mem::take(&mut more) {
+                    true => reader.read(LIMIT, Some(cx.waker())),
                     false => Read::Empty,
                 };
                 match read {
@@ -476,6 +484,22 @@ fn closing_ends_every_reader_once_it_has_all() {
     });
 }
 
+/// The end comes when it has read the last entry, and waits since then.
+#[test]
+fn closing_ends_a_reader_of_one_channel_once_it_has_all() {
+    check(|| {
+        let hub = hub(false, 100);
+        let mut client = Client::new(&hub, &["a"], Start::Live);
+        let closing = in_thread(&hub, |hub| {
+            append(hub, "a");
+            hub.close();
+        });
+        client.until_end();
+        assert_eq!(client.seen, [1]);
+        join([closing]);
+    });
+}
+
 /// The ring has room for one entry, and the second comes when the hub is closed.
 #[test]
 fn closing_leaves_nobody_without_word_of_what_is_gone() {
@@ -533,7 +557,7 @@ fn every_reader_learns_of_the_drain() {
         let mut reader = client.reader.unwrap();
         block_on(poll_fn(|cx| {
             loop {
-                assert_eq!(reader.read(LIMIT), Read::Empty);
+                assert_eq!(reader.read(LIMIT, None), Read::Empty);
                 if hub.drained_by().is_some() {
                     return Poll::Ready(());
                 }

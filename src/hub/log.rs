@@ -49,6 +49,8 @@ pub(crate) struct Piece {
     pub(crate) next: u64,
     /// The sequence of the last entry.
     pub(crate) sequence: u64,
+    /// When that was appended.
+    pub(crate) at: Instant,
 }
 
 impl Log {
@@ -150,7 +152,7 @@ impl Log {
             }
             (length, count, last) = (length + entry.bytes.len(), count + 1, entry);
         }
-        let sequence = last.sequence;
+        let (sequence, at) = (last.sequence, last.at);
         let to = next + count;
         let bytes = match count {
             1 => oldest.bytes.clone(),
@@ -160,6 +162,7 @@ impl Log {
             bytes,
             next: to,
             sequence,
+            at,
         }))
     }
 

@@ -19,6 +19,7 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Waker,
 };
+use tokio::time::Instant;
 
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -55,6 +56,8 @@ pub(crate) struct Batch {
     pub(crate) bytes: Bytes,
     /// Which of the reader's channels the last entry came on.
     pub(crate) channel: usize,
+    /// When that was appended.
+    pub(crate) at: Instant,
     /// Whether the next read may have something else to say than that there is nothing.
     pub(crate) more: bool,
 }
@@ -178,14 +181,17 @@ impl Reader {
     }
 
     /// What is ready, as one piece of about `limit` bytes at the most: one entry at least.
-    pub(crate) fn read(&mut self, limit: usize) -> Read {
+    ///
+    /// With a waker, a reader of one channel waits at the same time for what follows the last entry:
+    /// [`Self::is_waiting`] tells.
+    pub(crate) fn read(&mut self, limit: usize, waker: Option<&Waker>) -> Read {
         if let Some(gap) = self.gap.take() {
             return Read::Gap(*gap);
         }
         // Looked at first: what was appended before the close is still handed out.
         self.stage = self.hub.stage();
         let read = match &mut *self.cursors {
-            [cursor] => cursor.read(limit, self.stage, &mut self.position),
+            [cursor] => cursor.read(limit, self.stage, &mut self.position, waker),
             _ => self.merge(limit),
         };
         match read {
@@ -221,7 +227,7 @@ impl Reader {
         let (mut joined, mut last, mut is_cut) = (Joined::default(), None, false);
         while let Some(Reverse((sequence, index))) = ready.pop() {
             let room = |bytes: &Bytes| joined.has_room(bytes, limit);
-            let (bytes, following) = match self.cursors[index].take(head, room) {
+            let (entry, following) = match self.cursors[index].take(head, room) {
                 Ok(Some(taken)) => taken,
                 Err(Missed(_)) if last.is_none() => return Read::Gap(self.skip_gone(head)),
                 // What was evicted in between is told with the next read.
@@ -230,15 +236,16 @@ impl Reader {
                     break;
                 }
             };
-            joined.push(bytes);
-            last = Some(index);
+            joined.push(entry.bytes);
+            last = Some((index, entry.at));
             self.position = sequence;
             ready.extend(following.map(|sequence| Reverse((sequence, index))));
         }
         match last {
-            Some(channel) => Read::Batch(Batch {
+            Some((channel, at)) => Read::Batch(Batch {
                 bytes: joined.freeze(),
                 channel,
+                at,
                 more: is_cut || self.may_end(),
             }),
             None => Read::Empty,
@@ -284,6 +291,16 @@ impl Reader {
         }
     }
 
+    /// Whether it waits, with the waker it was last given, and has not been woken since. Of several
+    /// channels it does not know.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let [cursor] = &*self.cursors else {
+            return false;
+        };
+        // As in `wait`: looked at after sitting down.
+        cursor.log.is_waiting(&cursor.seat) && self.hub.stage() == self.stage
+    }
+
     /// Waits for the next entry. False if there is one, the end, or word of a drain that the last read
     /// has not seen: then `waker` may not be woken.
     pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
@@ -305,7 +322,13 @@ impl Drop for Reader {
 
 impl Cursor {
     /// What is ready of the only channel.
-    fn read(&mut self, limit: usize, stage: Stage, position: &mut u64) -> Read {
+    fn read(
+        &mut self,
+        limit: usize,
+        stage: Stage,
+        position: &mut u64,
+        waker: Option<&Waker>,
+    ) -> Read {
         let mut inner = self.log.lock();
         match inner.log.read(self.next, limit) {
             Ok(None) if inner.waiters.has_ended(&self.seat) => Read::End,
@@ -314,15 +337,21 @@ impl Cursor {
                 bytes,
                 next,
                 sequence,
+                at,
             })) => {
                 inner.delivered += next - self.next;
                 let is_last = next == inner.log.end() && !inner.waiters.has_ended(&self.seat);
+                let more = !is_last || stage != Stage::Open;
+                if let Some(waker) = waker.filter(|_| !more) {
+                    inner.sit_down(&mut self.seat, waker);
+                }
                 drop(inner);
                 (self.next, *position) = (next, sequence);
                 Read::Batch(Batch {
                     bytes,
                     channel: 0,
-                    more: !is_last || stage != Stage::Open,
+                    at,
+                    more,
                 })
             }
             Err(Missed(count)) => {
@@ -356,13 +385,13 @@ impl Cursor {
         &mut self,
         head: u64,
         room: impl Fn(&Bytes) -> bool,
-    ) -> Result<Option<(Bytes, Option<u64>)>, Missed> {
+    ) -> Result<Option<(Entry, Option<u64>)>, Missed> {
         let mut inner = self.log.lock();
         let mut entries = inner.log.entries(self.next)?;
         let Some(entry) = entries.next().filter(|entry| room(&entry.bytes)) else {
             return Ok(None);
         };
-        let taken = (entry.bytes.clone(), up_to(head, entries.next()));
+        let taken = (entry.clone(), up_to(head, entries.next()));
         drop(entries);
         inner.delivered += 1;
         self.next += 1;

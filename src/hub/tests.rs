@@ -45,7 +45,7 @@ pub(super) fn publish(hub: &Hub, channel: &str, text: &'static str) -> Appended 
 fn all(reader: &mut Reader) -> String {
     let mut text = String::new();
     loop {
-        match reader.read(LIMIT) {
+        match reader.read(LIMIT, None) {
             Read::Batch(batch) => text += std::str::from_utf8(&batch.bytes).unwrap(),
             Read::Gap(Gap { channels, missed }) => {
                 let names: Vec<_> = channels.iter().map(|channel| channel.as_str()).collect();
@@ -110,7 +110,7 @@ fn a_limit_of_nothing_hands_out_single_entries() {
     publish(&hub, "a", "1");
     publish(&hub, "b", "2");
     publish(&hub, "a", "3");
-    let single = |reader: &mut Reader| match reader.read(0) {
+    let single = |reader: &mut Reader| match reader.read(0, None) {
         Read::Batch(Batch { bytes, channel, .. }) => {
             format!(
                 "{}{}",
@@ -133,7 +133,7 @@ fn a_batch_of_several_channels_ends_at_its_limit() {
     for (channel, text) in [("a", "1"), ("b", "2"), ("a", "3"), ("b", "4")] {
         publish(&hub, channel, text);
     }
-    let mut batch = || match reader.read(3) {
+    let mut batch = || match reader.read(3, None) {
         Read::Batch(batch) => batch.bytes,
         other => panic!("{other:?}"),
     };
@@ -161,7 +161,7 @@ fn a_batch_says_whether_the_next_read_has_something_to_say() {
             publish(&hub, names[0], "1");
             publish(&hub, "a", "2");
             change(&hub);
-            let Read::Batch(Batch { more, .. }) = reader.read(limit) else {
+            let Read::Batch(Batch { more, .. }) = reader.read(limit, None) else {
                 panic!("there are two entries");
             };
             assert_eq!(more, expected, "of {names:?}");
@@ -723,7 +723,7 @@ fn a_closed_channel_among_many_ends_its_reader_while_others_publish() {
     };
     hub.close_channel(&Channel::new("7").unwrap(), drop);
     let reading = thread::Builder::new().stack_size(32 << 10);
-    let reading = reading.spawn(move || assert_eq!(reader.read(LIMIT), Read::End));
+    let reading = reading.spawn(move || assert_eq!(reader.read(LIMIT, None), Read::End));
     let read = reading.unwrap().join();
     is_done.store(true, Relaxed);
     publishing.join().unwrap();

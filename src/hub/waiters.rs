@@ -104,6 +104,10 @@ impl Waiters {
     }
 
     pub(crate) fn generation(&self) -> u32 {
+    pub(crate) fn round(&self) -> u64 {
+        self.round
+    }
+
         self.generation
     }
 
@@ -131,6 +135,13 @@ impl Waiters {
 }
 
 impl Woken {
+impl Seat {
+    /// In which round its reader sat down last.
+    pub(crate) fn round(&self) -> u64 {
+        self.round
+    }
+}
+
     /// Wakes all. True if the emptied list is worth taking back.
     pub(crate) fn wake(&mut self) -> bool {
         if self.0.len() < CROWD {

@@ -214,7 +214,7 @@ impl Driver {
     fn arrive(&mut self, arrival: Arrival) -> usize {
         let Arrival {
             tcp,
-            mut stream,
+            stream,
             departed,
         } = arrival;
         self.tick = self.tick.min(stream.interval() / 8);
@@ -224,7 +224,7 @@ impl Driver {
         let logs: Vec<_> = stream.feed().logs().cloned().collect();
         let place = |log| self.join(&hub, log, key);
         let places = logs.into_iter().map(place).collect();
-        self.tick_at(stream.wakes_at(Instant::now()));
+        self.tick_at(stream.wakes_at());
         let socket = Socket::new(tcp, stream, departed);
         // The task that had the socket is gone, but its waker keeps its memory until there is another.
         socket.wait_to_receive(Bell(&self.inbox, key));
@@ -335,7 +335,7 @@ impl Driver {
             if socket.tick(&mut self.chunks, now, self.patience, bell) == State::Gone {
                 self.remove(key);
             } else {
-                let wakes_at = socket.wakes_at(now);
+                let wakes_at = socket.wakes_at();
                 wakes_at.into_iter().for_each(|at| self.tick_at(at));
             }
             self.breathe().await;

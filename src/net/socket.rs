@@ -77,8 +77,8 @@ impl Socket {
     }
 
     /// When there is something to send even without news, if the client takes it.
-    pub(super) fn wakes_at(&mut self, now: Instant) -> Option<Instant> {
-        (!self.is_blocked()).then(|| self.stream.wakes_at(now))
+    pub(super) fn wakes_at(&self) -> Option<Instant> {
+        (!self.is_blocked()).then(|| self.stream.wakes_at())
     }
 
     /// Sends all that is ready.
@@ -88,7 +88,7 @@ impl Socket {
             state = self.write(*unsent, now, bell);
         }
         while more && state == State::Idle {
-            let (bytes, is_last) = match self.stream.next(|| now) {
+            let (bytes, is_last) = match self.stream.next(None, || now) {
                 Next::Frame {
                     bytes, more: then, ..
                 } => {
@@ -105,7 +105,6 @@ impl Socket {
             };
             state = self.write(unsent, now, bell);
         }
-        self.stream.said_by(now);
         state
     }
 
@@ -183,7 +182,7 @@ impl Socket {
         bell: Bell<'_>,
     ) -> State {
         let Some(Unsent { since, .. }) = self.blocked.as_deref() else {
-            return match self.stream.wakes_at(now) <= now {
+            return match self.stream.wakes_at() <= now {
                 true => self.send(chunks, now, bell),
                 false => State::Idle,
             };
@@ -231,6 +230,6 @@ mod tests {
         let sent = Instant::now();
         assert_eq!(socket.send(&mut chunks, sent, Bell(&inbox, 0)), State::Idle);
         advance(second).await;
-        assert_eq!(socket.wakes_at(Instant::now()), Some(sent + interval));
+        assert_eq!(socket.wakes_at(), Some(sent + interval));
     }
 }
