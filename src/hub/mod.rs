@@ -12,6 +12,7 @@
 //! Entries are opaque bytes here.
 
 mod channel_log;
+mod crowd;
 mod log;
 mod order;
 mod reader;

@@ -3,6 +3,7 @@
 //! A reader takes a seat once and sits down to wait with its waker whenever it has read all. An
 //! append takes every waker at once: readers that are awake already cost it nothing.
 
+use super::crowd::{CROWD, Crowd};
 use slab::Slab;
 use std::{mem, task::Waker};
 
@@ -26,8 +27,8 @@ pub(crate) struct Seat {
     generation: u32,
 }
 
-/// From how many waiters on it matters in what order they are woken, and to keep the room for them.
-const CROWD: usize = 64;
+/// From how many waiters on the room for them is kept.
+const KEPT: usize = 64;
 
 /// The round of a seat that nobody has sat down in: it does not count yet.
 const FREE: u64 = u64::MAX;
@@ -103,11 +104,11 @@ impl Waiters {
         seat.generation != self.generation
     }
 
-    pub(crate) fn generation(&self) -> u32 {
     pub(crate) fn round(&self) -> u64 {
         self.round
     }
 
+    pub(crate) fn generation(&self) -> u32 {
         self.generation
     }
 
@@ -134,7 +135,6 @@ impl Waiters {
     }
 }
 
-impl Woken {
 impl Seat {
     /// In which round its reader sat down last.
     pub(crate) fn round(&self) -> u64 {
@@ -142,19 +142,14 @@ impl Seat {
     }
 }
 
+impl Woken {
     /// Wakes all. True if the emptied list is worth taking back.
     pub(crate) fn wake(&mut self) -> bool {
-        if self.0.len() < CROWD {
-            self.0.drain().for_each(Waker::wake);
-        } else {
-            // Tasks run in the order of their memory, which caches like. They sat down in the order in
-            // which they ran last, and a scheduler shuffles that a little more with each entry. So it is
-            // the same clients who come last, by the time that all take.
-            let mut wakers: Vec<_> = self.0.drain().collect();
-            wakers.sort_unstable_by_key(Waker::data);
-            wakers.into_iter().for_each(Waker::wake);
+        match self.0.len() < CROWD {
+            true => self.0.drain().for_each(Waker::wake),
+            false => Crowd::new(self.0.drain()).wake(),
         }
-        self.0.capacity() >= CROWD
+        self.0.capacity() >= KEPT
     }
 }
 
@@ -163,25 +158,11 @@ mod tests {
     use super::*;
     use std::{
         sync::{
-            Arc, Mutex,
+            Arc,
             atomic::{AtomicUsize, Ordering::Relaxed},
         },
         task::Wake,
     };
-
-    /// Notes where it is when it is woken.
-    struct Noted(Arc<Mutex<Vec<usize>>>);
-    impl Noted {
-        fn waker(order: &Arc<Mutex<Vec<usize>>>) -> Waker {
-            Waker::from(Arc::new(Self(order.clone())))
-        }
-    }
-    impl Wake for Noted {
-        fn wake(self: Arc<Self>) {
-            let place = Arc::as_ptr(&self) as usize;
-            self.0.lock().unwrap().push(place);
-        }
-    }
 
     #[derive(Default)]
     struct Count(AtomicUsize);
@@ -215,21 +196,6 @@ mod tests {
         waiters.wait(&mut seat, &waker);
         waiters.take().wake();
         assert_eq!(count.take(), 1);
-    }
-
-    #[test]
-    fn a_crowd_is_woken_in_the_order_of_its_memory() {
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let mut waiters = Waiters::new();
-        let wakers: Vec<_> = (0..2 * CROWD).map(|_| Noted::waker(&order)).collect();
-        for waker in wakers.iter().rev() {
-            let mut seat = waiters.seat();
-            waiters.wait(&mut seat, waker);
-        }
-        waiters.take().wake();
-        let mut sorted: Vec<_> = wakers.iter().map(|waker| waker.data() as usize).collect();
-        sorted.sort_unstable();
-        assert_eq!(*order.lock().unwrap(), sorted);
     }
 
     #[test]

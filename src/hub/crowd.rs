@@ -1,0 +1,149 @@
+//! Waking a crowd: more tasks at once than a processor's caches have room for.
+//!
+//! 1. Tasks are woken in the order of their memory, which caches like. They came to wait in the order in
+//!    which they ran last, and a scheduler shuffles that a little more with each entry. So it is the same
+//!    clients who come last, by the time that all take.
+//! 2. Where one thread runs all tasks, those that are woken run before the next few are: what waking a
+//!    task has touched is still in the cache then, and other requests do not wait for the whole crowd.
+//!    Several threads share the work best if all of it is there at once.
+
+use std::{task::Waker, vec};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor::MultiThread},
+    task::yield_now,
+};
+
+/// How many it takes: about as many as a thread of tokio has room for in its own queue.
+pub(super) const CROWD: usize = 256;
+
+/// How many are woken at a time. More than half of those that tokio runs before it looks for news of
+/// sockets would fill its queue faster than it is emptied, and let other requests wait behind it.
+const FEW: usize = 32;
+
+/// Those who have not been woken yet: at the latest they are when it is dropped.
+#[must_use]
+pub(super) struct Crowd(vec::IntoIter<Waker>);
+
+impl Crowd {
+    pub(super) fn new(wakers: impl Iterator<Item = Waker>) -> Self {
+        let mut wakers: Vec<_> = wakers.collect();
+        wakers.sort_unstable_by_key(Waker::data);
+        Self(wakers.into_iter())
+    }
+
+    pub(super) fn wake(self) {
+        match Handle::try_current() {
+            Ok(runtime) if has_one_worker(&runtime) => _ = runtime.spawn(self.wake_few_by_few()),
+            _ => drop(self),
+        }
+    }
+
+    async fn wake_few_by_few(mut self) {
+        while self.0.len() > 0 {
+            self.0.by_ref().take(FEW).for_each(Waker::wake);
+            yield_now().await;
+        }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.0.by_ref().for_each(Waker::wake);
+    }
+}
+
+/// A runtime without workers runs only while somebody blocks on it, so nothing can be left to it.
+fn has_one_worker(runtime: &Handle) -> bool {
+    runtime.runtime_flavor() == MultiThread && runtime.metrics().num_workers() == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        sync::{Arc, Mutex},
+        task::Wake,
+    };
+    use tokio::runtime::{Builder, Runtime};
+
+    /// Where in memory those are that have been woken.
+    type Woken = Arc<Mutex<Vec<usize>>>;
+
+    struct Sleeper(Woken);
+
+    impl Wake for Sleeper {
+        fn wake(self: Arc<Self>) {
+            let place = Arc::as_ptr(&self) as usize;
+            self.0.lock().unwrap().push(place);
+        }
+    }
+
+    /// A crowd, the last one first.
+    fn crowd() -> (Crowd, Woken) {
+        let woken = Woken::default();
+        let sleeper = |_| Waker::from(Arc::new(Sleeper(woken.clone())));
+        let wakers: Vec<_> = (0..CROWD).map(sleeper).collect();
+        (Crowd::new(wakers.into_iter().rev()), woken)
+    }
+
+    fn count(woken: &Woken) -> usize {
+        woken.lock().unwrap().len()
+    }
+
+    fn with_workers(count: usize) -> Runtime {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(count).build().unwrap()
+    }
+
+    #[test]
+    fn without_a_runtime_all_are_woken_at_once_in_the_order_of_their_memory() {
+        let (crowd, woken) = crowd();
+        crowd.wake();
+        let woken = woken.lock().unwrap();
+        assert!(woken.is_sorted());
+        assert_eq!(woken.len(), CROWD);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_left_to_a_runtime_that_may_not_run_again() {
+        let (crowd, woken) = crowd();
+        crowd.wake();
+        assert_eq!(count(&woken), CROWD);
+    }
+
+    #[test]
+    fn several_workers_share_all_at_once() {
+        let (crowd, woken) = crowd();
+        with_workers(2).block_on(async { crowd.wake() });
+        assert_eq!(count(&woken), CROWD);
+    }
+
+    #[test]
+    fn one_worker_lets_others_run_in_between() {
+        let (crowd, woken) = crowd();
+        let runtime = with_workers(1);
+        let seen = runtime.spawn(async move {
+            crowd.wake();
+            let mut seen = vec![count(&woken)];
+            while count(&woken) < CROWD {
+                yield_now().await;
+                seen.push(count(&woken));
+            }
+            seen.dedup();
+            seen
+        });
+        let seen = runtime.block_on(seen).unwrap();
+        assert_eq!(seen, (0..=CROWD).step_by(FEW).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn who_is_left_when_the_runtime_goes_is_woken() {
+        let (crowd, woken) = crowd();
+        let runtime = with_workers(1);
+        runtime
+            .block_on(runtime.spawn(async { crowd.wake() }))
+            .unwrap();
+        drop(runtime);
+        assert_eq!(count(&woken), CROWD);
+    }
+}
