@@ -17,18 +17,22 @@ impl Channels {
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
-        let mut channels = Vec::new();
-        let mut seen = HashSet::new();
+        let mut channels: Vec<Channel> = Vec::new();
+        // All but the first: most subscriptions have one channel only.
+        let mut others = HashSet::new();
         for name in names {
             let name = trim(name.as_ref());
-            if name.is_empty() || seen.contains(name) {
+            let is_first = || channels.first().is_some_and(|first| first.as_str() == name);
+            if name.is_empty() || is_first() || others.contains(name) {
                 continue;
             }
             if channels.len() == limit {
                 return Err(ChannelsError::TooMany { limit });
             }
             let channel = Channel::new(name)?;
-            seen.insert(channel.clone());
+            if !channels.is_empty() {
+                others.insert(channel.clone());
+            }
             channels.push(channel);
         }
         match channels.is_empty() {

@@ -6,8 +6,8 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response, Sse, sse::Event},
 };
-use http::{HeaderName, HeaderValue, header::CONTENT_LENGTH};
-use std::convert::Infallible;
+use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
+use std::{convert::Infallible, mem, sync::LazyLock};
 
 /// Tells nginx to pass events on as they come.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -24,12 +24,17 @@ pub(super) fn head() -> Response {
     response
 }
 
+/// The headers that axum gives a stream, and ours.
+static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
+    let sse = Sse::new(tokio_stream::empty::<Result<Event, Infallible>>());
+    let mut headers = mem::take(sse.into_response().headers_mut());
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers
+});
+
 /// The head of a stream. The events are not axum's: see `sse` for what those cannot do.
 pub(super) fn with_body(body: Body) -> Response {
-    let sse = Sse::new(tokio_stream::empty::<Result<Event, Infallible>>());
-    let mut response = sse.into_response();
-    *response.body_mut() = body;
-    let headers = response.headers_mut();
-    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    let mut response = Response::new(body);
+    response.headers_mut().clone_from(&HEADERS);
     response
 }

@@ -82,7 +82,7 @@ impl StreamHandler {
             request.read_parameters(parts).await?;
         }
         let channels = self.resolver.resolve(parts, &request)?;
-        request.respond(&self.event_stream, channels)
+        request.answer(&self.event_stream, channels)
     }
 }
 

@@ -212,12 +212,19 @@ impl StreamRequest {
         if let Some(answer) = self.follow_link(event_stream) {
             return answer;
         }
+        self.check(event_stream.inner(), self.delivery(event_stream)?)?;
+        self.answer(event_stream, channels.into_channels()?)
+    }
+
+    /// Answers a request that has been checked and follows no link.
+    pub(crate) fn answer(
+        &self,
+        event_stream: &EventStream,
+        channels: Vec<String>,
+    ) -> Result<Response, Rejection> {
         let inner = event_stream.inner();
-        let delivery = self.delivery(event_stream)?;
-        self.check(inner, delivery)?;
-        let channels = channels.into_channels()?;
         let channels = Channels::collect(channels, inner.limits.channels_per_subscription)?;
-        match (self.head, delivery) {
+        match (self.head, self.delivery(event_stream)?) {
             (true, _) => {
                 inner.hub.admits(&channels)?;
                 Ok(direct::head())

@@ -211,10 +211,10 @@ impl Hub {
         self.admit(&order, channels).inspect_err(|_| {
             self.counters.refused.fetch_add(1, Relaxed);
         })?;
-        let logs = channels.iter().map(|channel| order.open(channel));
-        let logs: Vec<_> = logs.collect();
         order.subscriptions += 1;
-        Ok(Reader::new(self.clone(), logs, start, order.sequence()))
+        let now = order.sequence();
+        let logs = channels.iter().map(|channel| order.open(channel));
+        Ok(Reader::new(self.clone(), logs, start, now))
     }
 
     /// Whether a reader of `channels` would be admitted now.

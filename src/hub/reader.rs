@@ -111,7 +111,7 @@ impl Reader {
     /// for it already; runs under the order lock.
     pub(super) fn new(
         hub: Arc<Hub>,
-        logs: Vec<Arc<ChannelLog>>,
+        logs: impl Iterator<Item = Arc<ChannelLog>>,
         start: Start,
         now: u64,
     ) -> (Self, u64) {
@@ -135,7 +135,7 @@ impl Reader {
             replayed += end - next;
             Cursor { log, next, seat }
         };
-        let cursors = logs.into_iter().map(cursor).collect();
+        let cursors = logs.map(cursor).collect();
         hub.counters.replayed.fetch_add(replayed, Relaxed);
         let gap = (!gone.is_empty()).then_some(Gap {
             channels: gone,
