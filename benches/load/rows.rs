@@ -12,6 +12,9 @@ use std::fmt::Write as _;
 /// The numbers of subscribers on one channel.
 pub(crate) const SUBSCRIBERS: [usize; 4] = [100, 1000, 5000, 10_000];
 
+/// How much oftener than others those scenarios are run whose figures vary most.
+const OFTEN: usize = 2;
+
 type Row = fn(&mut Report, Core, usize);
 
 /// What can be asked for by name. The last argument is the number of rounds.
@@ -126,9 +129,8 @@ fn churn(report: &mut Report, core: Core, rounds: usize) {
         growth("the same, after the second round"),
         growth("the same, after the fourth round"),
     ];
-    let rounds = rounds.min(2);
     report.measure(
-        rounds,
+        rounds * OFTEN,
         &[Bare, Sse, Bytes, Plain, Net],
         quantities,
         |peer| {
@@ -145,7 +147,7 @@ fn latency(report: &mut Report, core: Core, rounds: usize) {
         quantity("the same, p99", "µs", 0),
     ];
     report.measure(
-        rounds,
+        rounds * OFTEN,
         &[Floor, Sse, Bytes, Plain, Net],
         quantities,
         |peer| {
