@@ -130,8 +130,11 @@ impl EventBody {
                     Next::Empty => {}
                 }
             }
-            if stream.feed_mut().wait(cx.waker()) {
-                ready!(this.alarm.as_mut().poll_at(stream.wakes_at(), cx));
+            match stream.feed_mut().wait(cx.waker()) {
+                true => ready!(this.alarm.as_mut().poll_at(stream.wakes_at(), cx)),
+                // It may have sat down with a waker that the alarm does not know.
+                false if waker.is_none() => this.alarm.as_mut().forget(),
+                false => {}
             }
         }
     }
@@ -154,6 +157,11 @@ impl Alarm {
         let is_set = |timer: &Sleep| !timer.is_elapsed();
         let is_same = |ours: &Waker| ours.will_wake(waker);
         self.waker.as_ref().is_some_and(is_same) && self.timer.as_ref().is_some_and(is_set)
+    }
+
+    /// It is not set for anybody.
+    fn forget(self: Pin<&mut Self>) {
+        *self.project().waker = None;
     }
 
     /// Ready at the time `at`, or when it was set to go off before.

@@ -70,7 +70,7 @@ impl StreamHandler {
 
     pub(crate) async fn respond(&self, parts: &mut Parts) -> Result<Response, Rejection> {
         let mut request = StreamRequest::new(parts)?.leaves(self.leaves);
-        request.negotiate_fully(&self.event_stream)?;
+        let delivery = request.negotiate_fully(&self.event_stream)?;
         if !self.event_stream.inner().hooks.is_empty() {
             request.keep(parts);
         }
@@ -82,7 +82,7 @@ impl StreamHandler {
             request.read_parameters(parts).await?;
         }
         let channels = self.resolver.resolve(parts, &request)?;
-        request.answer(&self.event_stream, channels)
+        request.answer(self.event_stream.inner(), delivery, channels)
     }
 }
 

@@ -166,16 +166,20 @@ impl StreamRequest {
     /// Checks what an extractor can, in the order of [`negotiate_fully`](Self::negotiate_fully).
     pub(crate) fn negotiate(&mut self, event_stream: &EventStream) -> Result<(), Rejection> {
         match self.negotiate_fully(event_stream) {
-            Err(Rejection::NotProxied) => Ok(()),
-            result => result,
+            Ok(_) | Err(Rejection::NotProxied) => Ok(()),
+            Err(rejection) => Err(rejection),
         }
     }
 
     /// Checks all that does not depend on channels.
-    pub(crate) fn negotiate_fully(&mut self, event_stream: &EventStream) -> Result<(), Rejection> {
+    pub(crate) fn negotiate_fully(
+        &mut self,
+        event_stream: &EventStream,
+    ) -> Result<Delivery, Rejection> {
         let delivery = self.delivery(event_stream)?;
         self.negotiated = Some((event_stream.clone(), delivery));
-        self.check(event_stream.inner(), delivery)
+        self.check(event_stream.inner(), delivery)?;
+        Ok(delivery)
     }
 
     fn check(&self, inner: &Inner, delivery: Delivery) -> Result<(), Rejection> {
@@ -212,19 +216,20 @@ impl StreamRequest {
         if let Some(answer) = self.follow_link(event_stream) {
             return answer;
         }
-        self.check(event_stream.inner(), self.delivery(event_stream)?)?;
-        self.answer(event_stream, channels.into_channels()?)
+        let (inner, delivery) = (event_stream.inner(), self.delivery(event_stream)?);
+        self.check(inner, delivery)?;
+        self.answer(inner, delivery, channels.into_channels()?)
     }
 
     /// Answers a request that has been checked and follows no link.
     pub(crate) fn answer(
         &self,
-        event_stream: &EventStream,
+        inner: &Inner,
+        delivery: Delivery,
         channels: Vec<String>,
     ) -> Result<Response, Rejection> {
-        let inner = event_stream.inner();
         let channels = Channels::collect(channels, inner.limits.channels_per_subscription)?;
-        match (self.head, self.delivery(event_stream)?) {
+        match (self.head, delivery) {
             (true, _) => {
                 inner.hub.admits(&channels)?;
                 Ok(direct::head())

@@ -112,7 +112,7 @@ impl ChannelLog {
     pub(super) fn wake(&self) {
         let mut inner = self.lock();
         let mut woken = inner.waiters.take();
-        // Before anybody is woken, who then looks whether that is so.
+        // Before anybody is woken: a wake synchronizes with the poll that follows it, which looks here.
         self.round.store(inner.waiters.round(), Release);
         drop(inner);
         if woken.wake() {

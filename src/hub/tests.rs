@@ -141,6 +141,23 @@ fn a_batch_of_several_channels_ends_at_its_limit() {
 }
 
 #[test]
+fn who_reads_the_last_entry_of_one_channel_waits_at_once() {
+    let (hub, (count, waker)) = (live(), waker());
+    let mut one = reader(&hub, &["a"], Start::Live);
+    let mut two = reader(&hub, &["a", "b"], Start::Live);
+    for text in ["1", "2", "3"] {
+        publish(&hub, "a", text);
+        assert!(!one.is_waiting());
+        assert!(matches!(one.read(0, Some(&waker)), Read::Batch(_)));
+        assert!(matches!(two.read(0, Some(&waker)), Read::Batch(_)));
+        assert_eq!((one.is_waiting(), two.is_waiting()), (true, false));
+    }
+    assert_eq!(count.take(), 2);
+    hub.close();
+    assert_eq!((count.take(), one.is_waiting()), (1, false));
+}
+
+#[test]
 fn a_batch_says_whether_the_next_read_has_something_to_say() {
     type Change = fn(&Hub);
     let cases: [(Change, usize, bool); 5] = [
