@@ -7,7 +7,8 @@ use std::time::Duration;
 /// What is sent on a stream after a time without events, so that nothing on the way takes it for dead.
 ///
 /// The default is the event `keep-alive` with empty data after 20 seconds. The time starts anew with
-/// each event, when that is published. It must not be zero; a proxy counts whole seconds, so there it is rounded up.
+/// each event, when that is published. It must not be zero; a proxy counts whole seconds, so there it is
+/// rounded up.
 ///
 /// # Examples
 ///

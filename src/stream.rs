@@ -251,6 +251,26 @@ impl Drop for Departed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Event, EventStream, channel::Channels, sse::LastEventId};
+    use tokio::time::advance;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_replayed_counts_as_said_when_the_stream_opens() {
+        let es = EventStream::new();
+        let event = Event::text("message", "1").unwrap();
+        es.publish_event("a", event).await.unwrap();
+        advance(Duration::from_secs(60)).await;
+        let (hub, opened) = (&es.inner().hub, Instant::now());
+        let channels = Channels::collect(["a"], 1).unwrap();
+        let id = LastEventId::new(hub.epoch(), 0).to_string();
+        let feed = Feed::subscribe(hub, &channels, Some(&id)).unwrap();
+        let mut stream = OpenStream::new(feed, es.inner().streams.clone());
+        assert!(matches!(
+            stream.next(None, Instant::now),
+            Next::Frame { last: Some(_), .. }
+        ));
+        assert_eq!(stream.wakes_at(), opened + stream.interval());
+    }
 
     #[test]
     fn a_moment_is_an_instant_again() {

@@ -17,22 +17,18 @@ impl Channels {
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
-        let mut channels: Vec<Channel> = Vec::new();
-        // All but the first: most subscriptions have one channel only.
-        let mut others = HashSet::new();
+        let mut channels = Vec::new();
+        let mut seen = HashSet::new();
         for name in names {
             let name = trim(name.as_ref());
-            let is_first = || channels.first().is_some_and(|first| first.as_str() == name);
-            if name.is_empty() || is_first() || others.contains(name) {
+            if name.is_empty() || seen.contains(name) {
                 continue;
             }
             if channels.len() == limit {
                 return Err(ChannelsError::TooMany { limit });
             }
             let channel = Channel::new(name)?;
-            if !channels.is_empty() {
-                others.insert(channel.clone());
-            }
+            seen.insert(channel.clone());
             channels.push(channel);
         }
         match channels.is_empty() {

@@ -187,34 +187,26 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Event, EventStream, LagPolicy, channel::Channels, feed::Feed};
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering::Relaxed},
-        task::Wake,
-        time::Duration,
+    use crate::{
+        Event, EventStream, LagPolicy,
+        channel::Channels,
+        feed::Feed,
+        hub::tests::{Count, waker},
     };
+    use std::time::Duration;
     use tokio::time::advance;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Relaxed);
-        }
-    }
 
     /// Who polls a body, and counts how often it was woken since it last looked.
     struct Poller(Arc<Count>, Waker);
 
     impl Poller {
         fn new() -> Self {
-            let count = Arc::<Count>::default();
-            Self(count.clone(), count.into())
+            let (count, waker) = waker();
+            Self(count, waker)
         }
 
         fn woken(&self) -> usize {
-            self.0.0.swap(0, Relaxed)
+            self.0.take()
         }
 
         /// The next frame, if there is one.

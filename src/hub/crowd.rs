@@ -62,7 +62,10 @@ fn has_one_worker(runtime: &Handle) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::waiters::{self, Waiters},
+        *,
+    };
     use std::{
         sync::{Arc, Mutex, mpsc},
         task::Wake,
@@ -83,16 +86,21 @@ mod tests {
         }
     }
 
-    fn crowd() -> (Crowd, Woken) {
+    fn crowd() -> (waiters::Woken, Woken) {
         crowd_of(CROWD)
     }
 
-    /// The last one first.
-    fn crowd_of(many: usize) -> (Crowd, Woken) {
+    /// The last one waits first.
+    fn crowd_of(many: usize) -> (waiters::Woken, Woken) {
         let woken = Woken::default();
         let sleeper = |_| Waker::from(Arc::new(Sleeper(woken.clone())));
         let wakers: Vec<_> = (0..many).map(sleeper).collect();
-        (Crowd::new(wakers.into_iter().rev()), woken)
+        let mut waiters = Waiters::new();
+        for waker in wakers.iter().rev() {
+            let mut seat = waiters.seat();
+            waiters.wait(&mut seat, waker);
+        }
+        (waiters.take(), woken)
     }
 
     fn count(woken: &Woken) -> usize {
@@ -106,7 +114,7 @@ mod tests {
 
     #[test]
     fn without_a_runtime_all_are_woken_at_once_in_the_order_of_their_memory() {
-        let (crowd, woken) = crowd();
+        let (mut crowd, woken) = crowd();
         crowd.wake();
         let woken = woken.lock().unwrap();
         assert!(woken.is_sorted());
@@ -115,21 +123,32 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_left_to_a_runtime_that_may_not_run_again() {
-        let (crowd, woken) = crowd();
+        let (mut crowd, woken) = crowd();
         crowd.wake();
         assert_eq!(count(&woken), CROWD);
     }
 
     #[test]
     fn several_workers_share_all_at_once() {
-        let (crowd, woken) = crowd();
+        let (mut crowd, woken) = crowd();
         with_workers(2).block_on(async { crowd.wake() });
         assert_eq!(count(&woken), CROWD);
     }
 
     #[test]
+    fn fewer_than_a_crowd_are_woken_at_once() {
+        let (mut fewer, woken) = crowd_of(CROWD - 1);
+        let runtime = with_workers(1);
+        let waking = runtime.spawn(async move {
+            fewer.wake();
+            count(&woken)
+        });
+        assert_eq!(runtime.block_on(waking).unwrap(), CROWD - 1);
+    }
+
+    #[test]
     fn one_worker_lets_others_run_in_between() {
-        let (crowd, woken) = crowd();
+        let (mut crowd, woken) = crowd();
         let runtime = with_workers(1);
         let seen = runtime.spawn(async move {
             crowd.wake();
@@ -151,7 +170,7 @@ mod tests {
         const LIMIT: Duration = Duration::from_secs(10);
         // A worker looks only now and then whether it is to go.
         const MANY: usize = 100 * CROWD;
-        let (crowd, woken) = crowd_of(MANY);
+        let (mut crowd, woken) = crowd_of(MANY);
         let (begun, has_begun) = mpsc::channel();
         let (go_on, may_go_on) = mpsc::channel();
         let runtime = with_workers(1);

@@ -374,4 +374,4 @@ impl fmt::Debug for Hub {
 #[cfg(all(test, shuttle))]
 mod interleavings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -60,19 +60,19 @@ fn all(reader: &mut Reader) -> String {
 }
 
 #[derive(Default)]
-pub(super) struct Count(AtomicUsize);
+pub(crate) struct Count(AtomicUsize);
 impl Wake for Count {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Relaxed);
     }
 }
 impl Count {
-    pub(super) fn take(&self) -> usize {
+    pub(crate) fn take(&self) -> usize {
         self.0.swap(0, Relaxed)
     }
 }
 
-pub(super) fn waker() -> (Arc<Count>, Waker) {
+pub(crate) fn waker() -> (Arc<Count>, Waker) {
     let count = Arc::<Count>::default();
     (count.clone(), Waker::from(count))
 }

@@ -155,32 +155,7 @@ impl Woken {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering::Relaxed},
-        },
-        task::Wake,
-    };
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Relaxed);
-        }
-    }
-    impl Count {
-        fn take(&self) -> usize {
-            self.0.swap(0, Relaxed)
-        }
-    }
-
-    fn waker() -> (Arc<Count>, Waker) {
-        let count = Arc::<Count>::default();
-        (count.clone(), Waker::from(count))
-    }
+    use super::{super::tests::waker, *};
 
     #[test]
     fn a_waiter_is_woken_once_until_it_waits_again() {
