@@ -21,14 +21,16 @@ impl Channels {
         let mut seen = HashSet::new();
         for name in names {
             let name = trim(name.as_ref());
-            if name.is_empty() || seen.contains(name) {
+            let is_last = |last: &Channel| last.as_str() == name;
+            if name.is_empty() || channels.last().is_some_and(is_last) || seen.contains(name) {
                 continue;
             }
             if channels.len() == limit {
                 return Err(ChannelsError::TooMany { limit });
             }
-            let channel = Channel::new(name)?;
-            seen.insert(channel.clone());
+            let channel = Channel::trimmed(name)?;
+            // The last one is not among them: where there is one only, nothing is hashed.
+            seen.extend(channels.last().cloned());
             channels.push(channel);
         }
         match channels.is_empty() {

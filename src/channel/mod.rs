@@ -42,7 +42,10 @@ impl Channel {
     /// [`InvalidChannel`] when the trimmed name is empty, longer than 255 bytes, or has a control
     /// character, `,` or `;` in it.
     pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidChannel> {
-        let name = trim(name.as_ref());
+        Self::trimmed(trim(name.as_ref()))
+    }
+
+    fn trimmed(name: &str) -> Result<Self, InvalidChannel> {
         match broken_rule(name) {
             None => Ok(Self(name.into())),
             Some(rule) => Err(InvalidChannel {

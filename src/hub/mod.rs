@@ -233,7 +233,9 @@ impl Hub {
             return Err(Refused::Subscriptions(self.config.max_subscriptions));
         }
         let limit = self.config.max_subscriptions_per_channel;
-        let full = |channel: &&Channel| order.subscribers(channel) >= limit;
+        // No channel has more than there are in all.
+        let may_be_full = order.subscriptions >= limit;
+        let full = |channel: &&Channel| may_be_full && order.subscribers(channel) >= limit;
         match channels.iter().find(full) {
             Some(full) => Err(Refused::OnChannel(full.clone(), limit)),
             None => Ok(()),

@@ -15,8 +15,12 @@ const MEDIA_TYPE: &[u8] = b"text/event-stream";
 ///    without one (`q=`, `q=x`), it is 0.
 /// 5. An item that is no media range is ignored, but it is an item.
 pub(crate) fn admits_event_stream(headers: &HeaderMap) -> bool {
-    let mut items = headers
-        .get_all(ACCEPT)
+    let values = headers.get_all(ACCEPT);
+    // What browsers send: nothing counts before it.
+    if values.iter().any(|value| value == MEDIA_TYPE) {
+        return true;
+    }
+    let mut items = values
         .into_iter()
         .flat_map(|value| split_unquoted(value.as_bytes(), b','))
         .filter(|item| !item.is_empty())
