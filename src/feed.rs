@@ -70,7 +70,12 @@ impl Feed {
         if mem::take(&mut self.opening) {
             // Until it is told what is missing, a client must come back with the position it has.
             let id = self.id().filter(|_| !self.reader.has_gap());
-            return Next::frame(sse::stream_open(id));
+            return Next::Frame {
+                bytes: sse::stream_open(id),
+                last: None,
+                // What there is already, it finds when it is about to wait.
+                more: false,
+            };
         }
         if self.ended {
             return Next::End;

@@ -171,13 +171,13 @@ impl Alarm {
             return Poll::Pending;
         }
         let mut this = self.project();
-        if this.timer.is_none() {
-            this.timer.set(Some(sleep_until(at)));
+        match this.timer.as_mut().as_pin_mut() {
+            Some(timer) => timer.reset(at),
+            None => this.timer.set(Some(sleep_until(at))),
         }
-        let Some(mut timer) = this.timer.as_pin_mut() else {
+        let Some(timer) = this.timer.as_pin_mut() else {
             return Poll::Pending;
         };
-        timer.as_mut().reset(at);
         *this.waker = Some(cx.waker().clone());
         // Pending is to mean that the timer wakes us, not that our turn is over.
         pin!(unconstrained(timer)).poll(cx)
