@@ -58,13 +58,10 @@ impl IntoResponse for Health {
 }
 
 /// The parameters of a route, if a router of axum 0.7 has matched one.
-pub(crate) async fn parameters(parts: &mut Parts) -> Result<Vec<(String, String)>, Rejection> {
+pub(crate) async fn parameters(parts: &mut Parts) -> Result<Option<RawPathParams>, Rejection> {
     match RawPathParams::from_request_parts(parts, &()).await {
-        Ok(parameters) => {
-            let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-            Ok(parameters.iter().map(owned).collect())
-        }
-        Err(RawPathParamsRejection::MissingPathParams(_)) => Ok(Vec::new()),
+        Ok(parameters) => Ok(Some(parameters)),
+        Err(RawPathParamsRejection::MissingPathParams(_)) => Ok(None),
         Err(error) => Err(Rejection::InvalidPath(error.body_text())),
     }
 }

@@ -1,5 +1,7 @@
 //! Channel names with route parameters in them: `room-{room}`.
 
+use std::borrow::Cow;
+
 /// A channel name in which `{name}` and `<name>` stand for route parameters.
 ///
 /// A parameter's name is a letter or `_`, then letters, digits and `_`, all ASCII. Everything else is
@@ -36,17 +38,15 @@ impl ChannelTemplate {
     /// The template with each parameter replaced by its value, which is not expanded again.
     ///
     /// A parameter without a value is left out.
-    pub(crate) fn expand<V: AsRef<str>>(&self, value: impl Fn(&str) -> Option<V>) -> String {
-        let mut expanded = String::new();
-        for segment in &self.0 {
-            match segment {
-                Segment::Literal(text) => expanded.push_str(text),
-                Segment::Parameter(name) => {
-                    expanded.push_str(value(name).as_ref().map_or("", AsRef::as_ref));
-                }
-            }
+    pub(crate) fn expand<'a>(&'a self, value: impl Fn(&str) -> Option<&'a str>) -> Cow<'a, str> {
+        let expand = |segment: &'a Segment| match segment {
+            Segment::Literal(text) => text,
+            Segment::Parameter(name) => value(name).unwrap_or_default(),
+        };
+        match &*self.0 {
+            [segment] => expand(segment).into(),
+            segments => segments.iter().map(expand).collect(),
         }
-        expanded
     }
 
     /// The names of the parameters, in the order of the template.
@@ -81,12 +81,14 @@ mod tests {
     use super::*;
 
     fn expand(template: &str) -> String {
-        ChannelTemplate::new(template).expand(|name| match name {
+        let template = ChannelTemplate::new(template);
+        let expanded = template.expand(|name| match name {
             "id" => Some("7"),
             "_u1" => Some("{id}<id>"),
             "Ab" => Some("é"),
             _ => None,
-        })
+        });
+        expanded.into_owned()
     }
 
     #[test]

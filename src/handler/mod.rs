@@ -5,6 +5,7 @@
 
 mod body;
 mod direct;
+mod parameters;
 #[cfg(feature = "grip")]
 mod proxied;
 mod rejection;
@@ -22,6 +23,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::request::Parts;
+use parameters::Parameters;
 use resolve::Resolver;
 use std::{future::Future, pin::Pin};
 
@@ -69,20 +71,32 @@ impl StreamHandler {
     }
 
     pub(crate) async fn respond(&self, parts: &mut Parts) -> Result<Response, Rejection> {
+        // First, so that nothing has to be kept meanwhile: the less a future holds, the less it costs.
+        let parameters = match self.resolver.needs_parameters() {
+            true => Parameters::of(parts).await,
+            false => Ok(Parameters::default()),
+        };
+        self.answer(parts, parameters)
+    }
+
+    fn answer(
+        &self,
+        parts: &Parts,
+        parameters: Result<Parameters, Rejection>,
+    ) -> Result<Response, Rejection> {
+        let inner = self.event_stream.inner();
         let mut request = StreamRequest::new(parts)?.leaves(self.leaves);
         let delivery = request.negotiate_fully(&self.event_stream)?;
-        if !self.event_stream.inner().hooks.is_empty() {
+        if !inner.hooks.is_empty() {
             request.keep(parts);
         }
         #[cfg(feature = "grip")]
         if let Some(answer) = request.follow_link(&self.event_stream) {
             return answer;
         }
-        if self.resolver.needs_parameters() {
-            request.read_parameters(parts).await?;
-        }
-        let channels = self.resolver.resolve(parts, &request)?;
-        request.answer(self.event_stream.inner(), delivery, channels)
+        let limit = inner.limits.channels_per_subscription;
+        let channels = self.resolver.resolve(parts, &parameters?, limit)?;
+        request.answer(inner, delivery, channels)
     }
 }
 

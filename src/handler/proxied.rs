@@ -17,7 +17,7 @@ use crate::{
 };
 use axum::{body::Body, extract::OriginalUri, response::Response};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Uri, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, request::Parts};
 
 /// Pushpin's `connection_subscription_max`: it drops further channels without a word.
 const PUSHPIN_CHANNELS: usize = 20;
@@ -25,9 +25,12 @@ const PUSHPIN_CHANNELS: usize = 20;
 /// What one answer to a proxy may have. It takes a little more than this with a hold.
 const PAGE: usize = 64 << 10;
 
-/// What a request says to proxied delivery.
+const GRIP_SIG: HeaderName = HeaderName::from_static("grip-sig");
+
+/// What a request of a proxy says to proxied delivery.
 #[derive(Clone)]
 pub(super) struct Asked {
+    signature: HeaderValue,
     uri: Uri,
     token: Option<String>,
     last: Vec<(String, String)>,
@@ -39,17 +42,25 @@ pub(super) struct Asked {
 type Wanted = Vec<(Channel, Option<u64>)>;
 
 impl Asked {
-    pub(super) fn new(parts: &Parts) -> Self {
+    /// Nothing without a signature, however invalid.
+    pub(super) fn new(parts: &Parts) -> Option<Self> {
+        let signature = parts.headers.get(GRIP_SIG)?.clone();
         let uri = original_uri(parts).unwrap_or(&parts.uri).clone();
         let query = uri.query().unwrap_or_default().as_bytes();
         let mut pairs = form_urlencoded::parse(query);
         let token = pairs.find(|(name, _)| name == links::PARAMETER);
-        Self {
+        Some(Self {
+            signature,
             token: token.map(|(_, token)| token.into_owned()),
             last: last_ids(&parts.headers),
             tells_gone: tells_gone(&parts.headers),
             uri,
-        }
+        })
+    }
+
+    /// The value of `Grip-Sig`.
+    pub(super) fn signature(&self) -> &HeaderValue {
+        &self.signature
     }
 
     /// The answer to a client's request, which the proxy is to hold.

@@ -1,18 +1,18 @@
 //! A request that asks for a stream, and what is checked about it.
 
-use super::{IntoChannels, Rejection, direct};
+#[cfg(feature = "grip")]
+use super::proxied::Asked;
+use super::{IntoChannels, Rejection, direct, parameters::Parameters};
 use crate::{
     EventStream,
     channel::Channels,
     event_stream::Inner,
     feed::Feed,
+    net::Handoff,
     sse,
     stream::{Guard, OpenStream},
 };
-use axum::{
-    extract::{FromRequestParts, RawPathParams, rejection::RawPathParamsRejection},
-    response::Response,
-};
+use axum::response::Response;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Version,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
@@ -21,7 +21,6 @@ use http::{
 use std::{fmt, sync::Arc};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const GRIP_SIG: HeaderName = HeaderName::from_static("grip-sig");
 
 /// Who holds a client's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +54,9 @@ pub struct StreamRequest {
     head: bool,
     may_leave: bool,
     last_event_id: Option<String>,
-    grip_sig: Option<HeaderValue>,
-    parameters: Vec<(String, String)>,
+    parameters: Option<Arc<Parameters>>,
     #[cfg(feature = "grip")]
-    proxy: super::proxied::Asked,
+    proxy: Option<Box<Asked>>,
     /// The whole request, for hooks.
     parts: Option<Arc<Parts>>,
     guard: Option<Guard>,
@@ -74,12 +72,11 @@ impl StreamRequest {
         }
         Ok(Self {
             head: parts.method == Method::HEAD,
-            may_leave: may_leave(parts),
+            may_leave: Handoff::is_used() && may_leave(parts),
             last_event_id: last_event_id(parts),
-            grip_sig: parts.headers.get(GRIP_SIG).cloned(),
-            parameters: Vec::new(),
+            parameters: None,
             #[cfg(feature = "grip")]
-            proxy: super::proxied::Asked::new(parts),
+            proxy: Asked::new(parts).map(Box::new),
             parts: None,
             guard: None,
             negotiated: None,
@@ -87,7 +84,7 @@ impl StreamRequest {
     }
 
     pub(crate) async fn read_parameters(&mut self, parts: &mut Parts) -> Result<(), Rejection> {
-        self.parameters = parameters(parts).await?;
+        self.parameters = Some(Arc::new(Parameters::of(parts).await?));
         Ok(())
     }
 
@@ -136,9 +133,7 @@ impl StreamRequest {
     /// A parameter of the route, percent-decoded.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        let mut parameters = self.parameters.iter();
-        let found = parameters.find(|(parameter, _)| parameter == name);
-        found.map(|(_, value)| value.as_str())
+        self.parameters.as_ref()?.get(name)
     }
 
     /// The position the client wants to resume from: the header `Last-Event-ID`, else the query
@@ -156,11 +151,16 @@ impl StreamRequest {
     pub fn delivery(&self, event_stream: &EventStream) -> Result<Delivery, Rejection> {
         match &self.negotiated {
             Some((by, delivery)) if by.same_stream(event_stream) => Ok(*delivery),
-            _ => {
-                let proxies = &event_stream.inner().proxies;
-                proxies.delivery(self.grip_sig.as_ref())
-            }
+            _ => event_stream.inner().proxies.delivery(self.signature()),
         }
+    }
+
+    /// What says that the request comes from a proxy.
+    fn signature(&self) -> Option<&HeaderValue> {
+        #[cfg(feature = "grip")]
+        return self.proxy.as_deref().map(Asked::signature);
+        #[cfg(not(feature = "grip"))]
+        None
     }
 
     /// Checks what an extractor can, in the order of [`negotiate_fully`](Self::negotiate_fully).
@@ -198,11 +198,10 @@ impl StreamRequest {
         &self,
         event_stream: &EventStream,
     ) -> Option<Result<Response, Rejection>> {
-        let inner = event_stream.inner();
+        let (inner, proxy) = (event_stream.inner(), self.proxy.as_ref()?);
         let is_proxied = self.delivery(event_stream).ok()? == Delivery::Proxied;
-        let answer =
-            self.proxy
-                .follow_link(inner, is_proxied && !self.head, self.parts.as_deref())?;
+        let parts = self.parts.as_deref();
+        let answer = proxy.follow_link(inner, is_proxied && !self.head, parts)?;
         Some(self.check(inner, Delivery::Proxied).and(answer))
     }
 
@@ -218,7 +217,9 @@ impl StreamRequest {
         }
         let (inner, delivery) = (event_stream.inner(), self.delivery(event_stream)?);
         self.check(inner, delivery)?;
-        self.answer(inner, delivery, channels.into_channels()?)
+        let limit = inner.limits.channels_per_subscription;
+        let channels = Channels::collect(channels.into_channels()?, limit)?;
+        self.answer(inner, delivery, channels)
     }
 
     /// Answers a request that has been checked and follows no link.
@@ -226,9 +227,8 @@ impl StreamRequest {
         &self,
         inner: &Inner,
         delivery: Delivery,
-        channels: Vec<String>,
+        channels: Channels,
     ) -> Result<Response, Rejection> {
-        let channels = Channels::collect(channels, inner.limits.channels_per_subscription)?;
         match (self.head, delivery) {
             (true, _) => {
                 inner.hub.admits(&channels)?;
@@ -241,10 +241,9 @@ impl StreamRequest {
             #[cfg(feature = "grip")]
             (false, Delivery::Proxied) => {
                 inner.hub.admits(&channels)?;
-                let start = self.last_event_id();
-                Ok(self
-                    .proxy
-                    .hold(inner, &channels, start, self.parts.as_deref())?)
+                let proxy = self.proxy.as_ref().ok_or(Rejection::NotProxied)?;
+                let (start, parts) = (self.last_event_id(), self.parts.as_deref());
+                Ok(proxy.hold(inner, &channels, start, parts)?)
             }
             #[cfg(not(feature = "grip"))]
             (false, Delivery::Proxied) => Err(Rejection::NotProxied),
@@ -270,21 +269,6 @@ impl fmt::Debug for StreamRequest {
             .field("last_event_id", &self.last_event_id)
             .field("parameters", &self.parameters)
             .finish_non_exhaustive()
-    }
-}
-
-/// The parameters of the route; none where a router has not matched any, as in a fallback.
-async fn parameters(parts: &mut Parts) -> Result<Vec<(String, String)>, Rejection> {
-    match RawPathParams::from_request_parts(parts, &()).await {
-        Ok(parameters) => {
-            let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-            Ok(parameters.iter().map(owned).collect())
-        }
-        #[cfg(feature = "axum-07")]
-        Err(RawPathParamsRejection::MissingPathParams(_)) => crate::axum07::parameters(parts).await,
-        #[cfg(not(feature = "axum-07"))]
-        Err(RawPathParamsRejection::MissingPathParams(_)) => Ok(Vec::new()),
-        Err(error) => Err(Rejection::InvalidPath(error.body_text())),
     }
 }
 

@@ -1,7 +1,11 @@
 //! From what a user gives `EventStream::handler` to the channels of one request.
 
-use super::{Rejection, StreamRequest};
-use crate::{Channel, channel::ChannelTemplate, trace};
+use super::{Rejection, parameters::Parameters};
+use crate::{
+    Channel,
+    channel::{ChannelTemplate, Channels},
+    trace,
+};
 use axum::response::IntoResponse;
 use http::request::Parts;
 use std::{
@@ -154,22 +158,25 @@ impl Resolver {
         }
     }
 
+    /// The channels of a request, at most `limit`.
     pub(crate) fn resolve(
         &self,
         parts: &Parts,
-        request: &StreamRequest,
-    ) -> Result<Vec<String>, Rejection> {
-        match &self.0 {
-            Kind::Templates(names) => Ok(names.expand(request)),
-            Kind::Function(function) => function(parts),
-        }
+        parameters: &Parameters,
+        limit: usize,
+    ) -> Result<Channels, Rejection> {
+        let channels = match &self.0 {
+            Kind::Templates(names) => Channels::collect(names.expand(parameters), limit),
+            Kind::Function(function) => Channels::collect(function(parts)?, limit),
+        };
+        Ok(channels?)
     }
 }
 
 impl Templates {
-    fn expand(&self, request: &StreamRequest) -> Vec<String> {
+    fn expand<'a>(&'a self, parameters: &'a Parameters) -> impl Iterator<Item = Cow<'a, str>> {
         let value = |name: &str| {
-            let value = request.parameter(name);
+            let value = parameters.get(name);
             if value.is_none() && !self.warned.swap(true, Relaxed) {
                 trace::event!(
                     warn,
@@ -180,7 +187,7 @@ impl Templates {
             value
         };
         let templates = self.templates.iter();
-        templates.map(|template| template.expand(value)).collect()
+        templates.map(move |template| template.expand(value))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The listener, and who is connected.
 
-use super::{Io, driver::Pool};
+use super::{Handoff, Io, driver::Pool};
 use axum::{
     extract::connect_info::Connected,
     serve::{self, IncomingStream},
@@ -40,6 +40,7 @@ where
     /// Wraps a listener. The client timeout is 30 seconds.
     pub fn new(listener: L) -> Self {
         let client_timeout = Duration::from_secs(30);
+        Handoff::use_from_now_on();
         Self {
             listener,
             client_timeout,
