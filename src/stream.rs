@@ -71,7 +71,7 @@ pub(crate) struct Streams {
 pub(crate) struct OpenStream {
     feed: Feed,
     streams: Arc<Streams>,
-    /// When something was said last: for an event, when it was published.
+    /// When the last event was published, or a keep-alive sent, or the stream made.
     last: Moment,
     /// When the stream ends by itself.
     ends: Moment,
@@ -132,23 +132,23 @@ impl OpenStream {
 
     /// What is to be sent now: events, a keep-alive, the word that the stream ends.
     ///
-    /// With a waker it may wait at the same time for what follows, as a feed. The clock is not read for
-    /// an event.
+    /// With a waker it may wait at the same time for what follows, as a feed. The clock is read only where
+    /// there is no news.
     pub(crate) fn next(&mut self, waker: Option<&Waker>, clock: impl Fn() -> Instant) -> Next {
         if self.ends != Moment::NEVER && self.is_over(clock()) {
             self.feed.end();
             return Next::frame(sse::retry(COME_BACK.mul_f64(fastrand::f64())));
         }
         let next = self.feed.next(FRAME, waker);
-        match &next {
-            Next::Frame { last, .. } => {
-                let said = last.map_or_else(clock, |(_, at)| at);
-                self.last = self.last.max(self.streams.moment(said));
-                next
-            }
-            Next::Empty => self.idle(clock()),
-            Next::End => next,
+        match next {
+            Next::Frame {
+                last: Some((_, at)),
+                ..
+            } => self.last = self.last.max(self.streams.moment(at)),
+            Next::Empty => return self.idle(clock()),
+            Next::Frame { last: None, .. } | Next::End => {}
         }
+        next
     }
 
     fn is_over(&self, now: Instant) -> bool {

@@ -206,15 +206,16 @@ impl Hub {
         channels: &Channels,
         start: Start,
     ) -> Result<(Reader, u64), Refused> {
+        let now = Instant::now();
         let mut order = lock(&self.order);
-        order.expire(Instant::now(), &self.config);
+        order.expire(now, &self.config);
         self.admit(&order, channels).inspect_err(|_| {
             self.counters.refused.fetch_add(1, Relaxed);
         })?;
         order.subscriptions += 1;
-        let now = order.sequence();
+        let last = order.sequence();
         let logs = channels.iter().map(|channel| order.open(channel));
-        Ok(Reader::new(self.clone(), logs, start, now))
+        Ok(Reader::new(self.clone(), logs, start, last))
     }
 
     /// Whether a reader of `channels` would be admitted now.
