@@ -68,10 +68,8 @@ impl Feed {
     /// With a waker it may wait at the same time for what follows, which [`Self::is_waiting`] tells.
     pub(crate) fn next(&mut self, limit: usize, waker: Option<&Waker>) -> Next {
         if mem::take(&mut self.opening) {
-            // Until it is told what is missing, a client must come back with the position it has.
-            let id = self.id().filter(|_| !self.reader.has_gap());
             return Next::Frame {
-                bytes: sse::stream_open(id),
+                bytes: sse::stream_open(self.id()),
                 last: None,
                 // What there is already, it finds when it is about to wait.
                 more: false,

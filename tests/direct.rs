@@ -193,7 +193,12 @@ async fn refusals_are_these_bytes_in_this_order() {
     }
     let garbled = client::get(address, "/events/%FF%0D%0A", &[]).await;
     assert_eq!(garbled.status(), "HTTP/1.1 400 Bad Request");
-    assert_eq!(garbled.whole().await.lines().skip(4).count(), 1);
+    assert!(
+        garbled
+            .whole()
+            .await
+            .ends_with("\n\nInvalid UTF-8 in `id`\n")
+    );
     assert_eq!((es.stats().subscriptions, es.stats().channels), (0, 0));
 }
 

@@ -302,18 +302,36 @@ fn last_event_id(parts: &Parts) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::{Router, body::Body};
+    use axum::{Router, body::Body, routing::get};
     use tower::ServiceExt;
 
     #[tokio::test]
-    async fn a_request_in_a_fallback_has_no_parameters() {
-        async fn events(request: StreamRequest) -> Result<Response, Rejection> {
-            assert_eq!(request.parameter("id"), None);
-            EventStream::new().respond(&request, ["a"]).await
+    async fn parameters_are_those_of_the_route_and_a_fallback_has_none() {
+        async fn show(request: StreamRequest) -> String {
+            let parameters = ["room", "id"].map(|name| request.parameter(name));
+            format!("{parameters:?} {request:?}")
         }
-        let app: Router = Router::new().fallback(events);
-        let request = http::Request::get("/anywhere").body(Body::empty()).unwrap();
-        let response = app.oneshot(request).await.unwrap();
-        assert_eq!(response.status(), http::StatusCode::OK);
+        let app: Router = Router::new()
+            .route("/rooms/{room}", get(show))
+            .fallback(show);
+        let cases = [
+            (
+                "/rooms/caf%C3%A9",
+                r#"[Some("café"), None]"#,
+                r#"{"room": "café"}"#,
+            ),
+            ("/anywhere", "[None, None]", "{}"),
+        ];
+        for (target, parameters, shown) in cases {
+            let request = http::Request::get(target).body(Body::empty()).unwrap();
+            let response = app.clone().oneshot(request).await.unwrap();
+            let text = axum::body::to_bytes(response.into_body(), 1000)
+                .await
+                .unwrap();
+            let expected = format!(
+                "{parameters} StreamRequest {{ last_event_id: None, parameters: Some({shown}), .. }}"
+            );
+            assert_eq!(text, expected);
+        }
     }
 }
