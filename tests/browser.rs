@@ -173,6 +173,8 @@ async fn quickstart_shows_what_its_form_sends_in_all_windows_and_survives_its_se
     browser.shows("state", "live").await;
     let hint = format!("curl -N {page}events");
     browser.shows("curl", &hint).await;
+    let hint = format!("curl {page}messages -d text=hello");
+    browser.shows("post", &hint).await;
     browser
         .run("window.then = document.getElementById('clock').textContent")
         .await;
