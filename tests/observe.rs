@@ -124,6 +124,18 @@ async fn refusals_are_logged_at_debug_with_their_reason() {
 }
 
 #[tokio::test]
+async fn a_mistake_in_the_program_is_logged_as_an_error() {
+    let (log, _guard) = Log::start();
+    let app: Router = Router::new().route("/", get(|_: EventStream| async {}));
+    let request = Request::get("/").body(Body::empty()).unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let lines = log.take();
+    let start = "ERROR no EventStream found: add `.layer(Extension(event_stream))`";
+    assert!(lines[0].starts_with(start), "{lines:?}");
+}
+
+#[tokio::test]
 async fn who_falls_behind_is_logged_at_info() {
     let (log, _guard) = Log::start();
     let history = History::memory().events(2);

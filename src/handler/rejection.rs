@@ -95,7 +95,8 @@ impl Rejection {
             Self::InvalidPath(reason) | Self::Unavailable(reason) => format!("{reason}\n").into(),
             Self::MissingEventStream => {
                 "no EventStream found: add `.layer(Extension(event_stream))` \
-                to the router, or call `registry::get_or_init(registry::DEFAULT_NAME, ..)`\n"
+                to the router, take `State<EventStream>`, or call \
+                `registry::get_or_init(registry::DEFAULT_NAME, ..)`\n"
                     .into()
             }
             Self::Response(_) => "the handler's own response\n".into(),
@@ -106,6 +107,9 @@ impl Rejection {
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         measure::refused(self.reason());
+        if matches!(self, Self::MissingEventStream) {
+            trace::event!(error, "{self}");
+        }
         trace::event!(
             debug,
             status = self.status().as_u16(),
@@ -242,7 +246,8 @@ mod tests {
             (
                 Rejection::MissingEventStream,
                 "no EventStream found: add `.layer(Extension(event_stream))` \
-                 to the router, or call `registry::get_or_init(registry::DEFAULT_NAME, ..)`\n",
+                 to the router, take `State<EventStream>`, or call \
+                `registry::get_or_init(registry::DEFAULT_NAME, ..)`\n",
                 "add `.layer(Extension(event_stream))`",
             ),
         ];
