@@ -19,7 +19,7 @@ pub(crate) struct Scale {
     pub(crate) memory: f64,
     /// Bytes of kernel objects for a connection, that of the client included.
     pub(crate) kernel: f64,
-    /// Connections opened a second, by one server.
+    /// Connections opened a second, by all servers on their core.
     pub(crate) rate: f64,
     /// CPU time of a server for one event on one connection, in microseconds.
     pub(crate) cpu: f64,
@@ -46,7 +46,7 @@ pub(crate) fn scale(core: Core, servers: usize, clients: usize) -> Scale {
         connections,
         memory: mean(&held, 0),
         kernel,
-        rate: mean(&held, 1),
+        rate: mean(&held, 1) * servers as f64,
         cpu: mean(&sent, 0),
     }
 }
