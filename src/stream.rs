@@ -71,7 +71,8 @@ pub(crate) struct Streams {
 pub(crate) struct OpenStream {
     feed: Feed,
     streams: Arc<Streams>,
-    /// When the last event was published, or a keep-alive sent, or the stream made.
+    /// When the last event was published, or a keep-alive sent, or the stream made: what the stream says
+    /// of itself does not count.
     last: Moment,
     /// When the stream ends by itself.
     ends: Moment,
@@ -132,8 +133,8 @@ impl OpenStream {
 
     /// What is to be sent now: events, a keep-alive, the word that the stream ends.
     ///
-    /// With a waker it may wait at the same time for what follows, as a feed. The clock is read only where
-    /// there is no news.
+    /// With a waker it may wait at the same time for what follows, as a feed. The clock is read where
+    /// there is no news, and always once the stream has an end.
     pub(crate) fn next(&mut self, waker: Option<&Waker>, clock: impl Fn() -> Instant) -> Next {
         if self.ends != Moment::NEVER && self.is_over(clock()) {
             self.feed.end();

@@ -71,7 +71,8 @@ impl StreamHandler {
     }
 
     pub(crate) async fn respond(&self, parts: &mut Parts) -> Result<Response, Rejection> {
-        // First, so that nothing has to be kept meanwhile: the less a future holds, the less it costs.
+        // First, so that nothing has to be kept meanwhile: the less a future holds, the less it costs. If
+        // they are invalid, that is said only where nothing else is wrong.
         let parameters = match self.resolver.needs_parameters() {
             true => Parameters::of(parts).await,
             false => Ok(Parameters::default()),

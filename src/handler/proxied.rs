@@ -9,7 +9,7 @@ use crate::{
     Channel,
     channel::Channels,
     event_stream::Inner,
-    grip::{GRIP_FEATURE, Hold, Instruct, InvalidInstruct, last_ids},
+    grip::{GRIP_FEATURE, GRIP_SIG, Hold, Instruct, InvalidInstruct, last_ids},
     hub::{Recall, Refused},
     publish::links::{self, Claims, Links},
     sse::{self, LastEventId},
@@ -17,15 +17,13 @@ use crate::{
 };
 use axum::{body::Body, extract::OriginalUri, response::Response};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, request::Parts};
+use http::{HeaderMap, HeaderValue, Uri, request::Parts};
 
 /// Pushpin's `connection_subscription_max`: it drops further channels without a word.
 const PUSHPIN_CHANNELS: usize = 20;
 
 /// What one answer to a proxy may have. It takes a little more than this with a hold.
 const PAGE: usize = 64 << 10;
-
-const GRIP_SIG: HeaderName = HeaderName::from_static("grip-sig");
 
 /// What a request of a proxy says to proxied delivery.
 #[derive(Clone)]
@@ -42,7 +40,7 @@ pub(super) struct Asked {
 type Wanted = Vec<(Channel, Option<u64>)>;
 
 impl Asked {
-    /// Nothing without a signature, however invalid.
+    /// Nothing where there is no signature. Whether it is valid is not looked at here.
     pub(super) fn new(parts: &Parts) -> Option<Self> {
         let signature = parts.headers.get(GRIP_SIG)?.clone();
         let uri = original_uri(parts).unwrap_or(&parts.uri).clone();

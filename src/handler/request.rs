@@ -72,7 +72,7 @@ impl StreamRequest {
         }
         Ok(Self {
             head: parts.method == Method::HEAD,
-            may_leave: Handoff::is_used() && may_leave(parts),
+            may_leave: may_leave(parts),
             last_event_id: last_event_id(parts),
             parameters: None,
             #[cfg(feature = "grip")]
@@ -241,6 +241,7 @@ impl StreamRequest {
             #[cfg(feature = "grip")]
             (false, Delivery::Proxied) => {
                 inner.hub.admits(&channels)?;
+                // It is there: nothing else makes a request one of a proxy.
                 let proxy = self.proxy.as_ref().ok_or(Rejection::NotProxied)?;
                 let (start, parts) = (self.last_event_id(), self.parts.as_deref());
                 Ok(proxy.hold(inner, &channels, start, parts)?)
@@ -265,16 +266,19 @@ impl StreamRequest {
 /// Headers may hold secrets, so only what is about the stream is shown.
 impl fmt::Debug for StreamRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamRequest")
-            .field("last_event_id", &self.last_event_id)
-            .field("parameters", &self.parameters)
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("StreamRequest");
+        shown.field("last_event_id", &self.last_event_id);
+        if let Some(parameters) = &self.parameters {
+            shown.field("parameters", parameters);
+        }
+        shown.finish_non_exhaustive()
     }
 }
 
 /// Whether nothing but events will go over the connection: what a driver can go on with.
 fn may_leave(parts: &Parts) -> bool {
-    parts.version == Version::HTTP_11
+    Handoff::is_enabled()
+        && parts.version == Version::HTTP_11
         && parts.method == Method::GET
         && !parts.headers.contains_key(CONTENT_LENGTH)
         && !parts.headers.contains_key(TRANSFER_ENCODING)
@@ -305,6 +309,20 @@ mod tests {
     use axum::{Router, body::Body, routing::get};
     use tower::ServiceExt;
 
+    #[cfg(feature = "grip")]
+    #[tokio::test]
+    async fn whatever_is_in_a_signature_it_is_checked() {
+        let proxy = "http://127.0.0.1:9?verify-key=changeme";
+        let es = EventStream::builder().grip(proxy).build().unwrap();
+        let app: Router = Router::new().route("/", get(es.handler("a")));
+        for signature in [&b""[..], b"x", b"\xff"] {
+            let request = http::Request::get("/").header("grip-sig", signature);
+            let request = request.body(Body::empty()).unwrap();
+            let response = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), http::StatusCode::FORBIDDEN);
+        }
+    }
+
     #[tokio::test]
     async fn parameters_are_those_of_the_route_and_a_fallback_has_none() {
         async fn show(request: StreamRequest) -> String {
@@ -329,7 +347,7 @@ mod tests {
                 .await
                 .unwrap();
             let expected = format!(
-                "{parameters} StreamRequest {{ last_event_id: None, parameters: Some({shown}), .. }}"
+                "{parameters} StreamRequest {{ last_event_id: None, parameters: {shown}, .. }}"
             );
             assert_eq!(text, expected);
         }

@@ -107,16 +107,16 @@ impl Joined {
 }
 
 impl Reader {
-    /// A reader of `logs` when `now` is the sequence of the last publish, and how many entries are there
+    /// A reader of `logs` when `last` is the sequence of the last publish, and how many entries are there
     /// for it already; runs under the order lock.
     pub(super) fn new(
         hub: Arc<Hub>,
         logs: impl Iterator<Item = Arc<ChannelLog>>,
         start: Start,
-        now: u64,
+        last: u64,
     ) -> (Self, u64) {
         let after = match start {
-            Start::After(sequence) if sequence <= now => Some(sequence),
+            Start::After(sequence) if sequence <= last => Some(sequence),
             _ => None,
         };
         let mut replayed = 0;
@@ -145,7 +145,7 @@ impl Reader {
         let position = match (after, &gap) {
             (Some(sequence), None) => sequence,
             (Some(sequence), Some(_)) if replayed > 0 => sequence,
-            _ => now,
+            _ => last,
         };
         let reader = Self {
             hub,

@@ -20,7 +20,7 @@ use tokio::task;
 static SOCKETS: LazyLock<Mutex<HashMap<task::Id, Arc<Handoff>>>> = LazyLock::new(Mutex::default);
 
 /// Whether there may be any: without, no stream need look for one.
-static USED: AtomicBool = AtomicBool::new(false);
+static ENABLED: AtomicBool = AtomicBool::new(false);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -66,14 +66,14 @@ enum State {
 }
 
 impl Handoff {
-    /// From now on there may be sockets.
-    pub(super) fn use_from_now_on() {
-        USED.store(true, Relaxed);
+    /// There is a listener: from now on there may be sockets.
+    pub(super) fn enable() {
+        ENABLED.store(true, Relaxed);
     }
 
     /// Whether a stream may find a socket.
-    pub(crate) fn is_used() -> bool {
-        USED.load(Relaxed)
+    pub(crate) fn is_enabled() -> bool {
+        ENABLED.load(Relaxed)
     }
 
     /// That of the socket which the current task serves.

@@ -40,7 +40,7 @@ where
     /// Wraps a listener. The client timeout is 30 seconds.
     pub fn new(listener: L) -> Self {
         let client_timeout = Duration::from_secs(30);
-        Handoff::use_from_now_on();
+        Handoff::enable();
         Self {
             listener,
             client_timeout,
