@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 pub(crate) const SUBSCRIBERS: [usize; 4] = [100, 1000, 5000, 10_000];
 
 /// How much oftener than others those scenarios are run whose figures vary most.
-const OFTEN: usize = 2;
+const OFTEN: usize = 3;
 
 type Row = fn(&mut Report, Core, usize);
 
