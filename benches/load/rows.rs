@@ -182,7 +182,7 @@ fn others(report: &mut Report, core: Core, rounds: usize) {
         publish("CPU per publish with one subscriber, no other channels"),
         publish("the same, 10,000 other channels with a subscriber each"),
     ];
-    report.measure(rounds, &[Plain, Net], quantities, |peer| {
+    report.measure(rounds, &[Floor, Bytes, Plain, Net], quantities, |peer| {
         [0, 10_000].map(|others| scenarios::among_others(peer, core, others, 3000))
     });
 }
