@@ -21,7 +21,7 @@ use axum_eventstream::{Event, EventStream, EventStreamBuilder, History};
 use client::Response;
 use eventsource_stream::Eventsource;
 use futures_util::StreamExt;
-use pushpin::Pushpin;
+use pushpin::{Pushpin, test_with_proxy};
 use std::{
     net::SocketAddr,
     sync::{
@@ -152,191 +152,216 @@ impl Stage {
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn a_proxy_that_missed_an_event_asks_for_it() {
-    let stage = Stage::set(|builder| builder).await;
-    let mut client = stage.hold("/events/a", &["a"], &[]).await;
-    client.next_event().await.unwrap();
-    publish(&stage.es, "a", "1").await;
-    assert_eq!(data_until(&mut client, "1").await, ["1"]);
-    stage.gate.drops(true);
-    publish(&stage.es, "a", "2").await;
-    publish(&stage.es, "a", "3").await;
-    stage.gate.drops(false);
-    publish(&stage.es, "a", "4").await;
-    assert_eq!(data_until(&mut client, "4").await, ["2", "3", "4"]);
-    publish(&stage.es, "a", "5").await;
-    assert_eq!(data_until(&mut client, "5").await, ["5"]);
+    test_with_proxy(async || {
+        let stage = Stage::set(|builder| builder).await;
+        let mut client = stage.hold("/events/a", &["a"], &[]).await;
+        client.next_event().await.unwrap();
+        publish(&stage.es, "a", "1").await;
+        assert_eq!(data_until(&mut client, "1").await, ["1"]);
+        stage.gate.drops(true);
+        publish(&stage.es, "a", "2").await;
+        publish(&stage.es, "a", "3").await;
+        stage.gate.drops(false);
+        publish(&stage.es, "a", "4").await;
+        assert_eq!(data_until(&mut client, "4").await, ["2", "3", "4"]);
+        publish(&stage.es, "a", "5").await;
+        assert_eq!(data_until(&mut client, "5").await, ["5"]);
+    })
+    .await;
 }
 
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn each_of_several_channels_recovers_what_it_missed() {
-    let stage = Stage::set(|builder| builder.grip_link_path("/missed")).await;
-    publish(&stage.es, "b", "before").await;
-    let mut client = stage.hold("/both?x=1", &["a", "b"], &[]).await;
-    client.next_event().await.unwrap();
-    stage.gate.drops(true);
-    for n in 1..=6 {
-        publish(
-            &stage.es,
-            if n % 2 == 0 { "a" } else { "b" },
-            &n.to_string(),
-        )
-        .await;
-    }
-    stage.gate.drops(false);
-    publish(&stage.es, "b", "7").await;
-    assert_eq!(
-        data_until(&mut client, "7").await,
-        ["1", "2", "3", "4", "5", "6", "7"]
-    );
-    publish(&stage.es, "a", "8").await;
-    publish(&stage.es, "b", "9").await;
-    assert_eq!(data_until(&mut client, "9").await, ["8", "9"]);
+    test_with_proxy(async || {
+        let stage = Stage::set(|builder| builder.grip_link_path("/missed")).await;
+        publish(&stage.es, "b", "before").await;
+        let mut client = stage.hold("/both?x=1", &["a", "b"], &[]).await;
+        client.next_event().await.unwrap();
+        stage.gate.drops(true);
+        for n in 1..=6 {
+            publish(
+                &stage.es,
+                if n % 2 == 0 { "a" } else { "b" },
+                &n.to_string(),
+            )
+            .await;
+        }
+        stage.gate.drops(false);
+        publish(&stage.es, "b", "7").await;
+        assert_eq!(
+            data_until(&mut client, "7").await,
+            ["1", "2", "3", "4", "5", "6", "7"]
+        );
+        publish(&stage.es, "a", "8").await;
+        publish(&stage.es, "b", "9").await;
+        assert_eq!(data_until(&mut client, "9").await, ["8", "9"]);
+    })
+    .await;
 }
 
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn a_client_that_comes_back_gets_what_it_missed() {
-    let stage = Stage::set(|builder| builder).await;
-    let mut client = stage.hold("/events/a", &["a"], &[]).await;
-    let open = client.next_event().await.unwrap();
-    let opening = id(&open).expect("the position it starts from").to_owned();
-    publish(&stage.es, "a", "1").await;
-    publish(&stage.es, "b", "not for this client").await;
-    let first = client.next_event().await.unwrap();
-    drop(client);
-    publish(&stage.es, "a", "2").await;
-    for (id, expected) in [
-        (id(&first).unwrap(), vec!["", "2", "3"]),
-        (&opening, vec!["", "1", "2", "3", "4"]),
-    ] {
-        let held = stage.proxy.log().matches(" subscribe ").count();
-        let mut client =
-            client::get(stage.proxy.address(), "/events/a", &[("last-event-id", id)]).await;
-        while stage.proxy.log().matches(" subscribe ").count() == held {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    test_with_proxy(async || {
+        let stage = Stage::set(|builder| builder).await;
+        let mut client = stage.hold("/events/a", &["a"], &[]).await;
+        let open = client.next_event().await.unwrap();
+        let opening = id(&open).expect("the position it starts from").to_owned();
+        publish(&stage.es, "a", "1").await;
+        publish(&stage.es, "b", "not for this client").await;
+        let first = client.next_event().await.unwrap();
+        drop(client);
+        publish(&stage.es, "a", "2").await;
+        for (id, expected) in [
+            (id(&first).unwrap(), vec!["", "2", "3"]),
+            (&opening, vec!["", "1", "2", "3", "4"]),
+        ] {
+            let held = stage.proxy.log().matches(" subscribe ").count();
+            let mut client =
+                client::get(stage.proxy.address(), "/events/a", &[("last-event-id", id)]).await;
+            while stage.proxy.log().matches(" subscribe ").count() == held {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            publish(&stage.es, "a", expected.last().unwrap()).await;
+            assert_eq!(
+                data_until(&mut client, expected.last().unwrap()).await,
+                expected
+            );
         }
-        publish(&stage.es, "a", expected.last().unwrap()).await;
-        assert_eq!(
-            data_until(&mut client, expected.last().unwrap()).await,
-            expected
-        );
-    }
-    for unknown in ["0123456789ab-1", "garbage", "error2"] {
-        let mut client = client::get(
-            stage.proxy.address(),
-            "/events/a",
-            &[("last-event-id", unknown)],
-        )
-        .await;
-        assert!(
-            client
-                .next_event()
-                .await
-                .unwrap()
-                .starts_with("event: stream-open\n")
-        );
-        let reset = client.next_event().await.unwrap();
-        assert!(reset.starts_with(
-            "event: stream-reset\ndata: {\"channels\":[\"a\"],\"missed\":null}\nid: "
-        ));
-    }
+        for unknown in ["0123456789ab-1", "garbage", "error2"] {
+            let mut client = client::get(
+                stage.proxy.address(),
+                "/events/a",
+                &[("last-event-id", unknown)],
+            )
+            .await;
+            assert!(
+                client
+                    .next_event()
+                    .await
+                    .unwrap()
+                    .starts_with("event: stream-open\n")
+            );
+            let reset = client.next_event().await.unwrap();
+            assert!(reset.starts_with(
+                "event: stream-reset\ndata: {\"channels\":[\"a\"],\"missed\":null}\nid: "
+            ));
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn much_that_was_missed_comes_in_pages() {
-    let stage = Stage::set(|builder| builder).await;
-    let mut client = stage.hold("/events/a", &["a"], &[]).await;
-    client.next_event().await.unwrap();
-    let large = |n: usize| format!("{n} {}", "x".repeat(10_000));
-    stage.gate.drops(true);
-    for n in 1..=40 {
-        publish(&stage.es, "a", &large(n)).await;
-    }
-    stage.gate.drops(false);
-    publish(&stage.es, "a", "last").await;
-    let mut expected: Vec<_> = (1..=40).map(large).collect();
-    expected.push("last".to_owned());
-    let got = data_until(&mut client, "last").await;
-    let numbers = |all: &[String]| -> Vec<String> {
-        all.iter()
-            .map(|data| data.chars().take(4).collect())
-            .collect()
-    };
-    assert_eq!(numbers(&got), numbers(&expected));
-    assert!(got == expected);
+    test_with_proxy(async || {
+        let stage = Stage::set(|builder| builder).await;
+        let mut client = stage.hold("/events/a", &["a"], &[]).await;
+        client.next_event().await.unwrap();
+        let large = |n: usize| format!("{n} {}", "x".repeat(10_000));
+        stage.gate.drops(true);
+        for n in 1..=40 {
+            publish(&stage.es, "a", &large(n)).await;
+        }
+        stage.gate.drops(false);
+        publish(&stage.es, "a", "last").await;
+        let mut expected: Vec<_> = (1..=40).map(large).collect();
+        expected.push("last".to_owned());
+        let got = data_until(&mut client, "last").await;
+        let numbers = |all: &[String]| -> Vec<String> {
+            all.iter()
+                .map(|data| data.chars().take(4).collect())
+                .collect()
+        };
+        assert_eq!(numbers(&got), numbers(&expected));
+        assert!(got == expected);
+    })
+    .await;
 }
 
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn what_is_no_longer_there_is_told() {
-    let stage = Stage::set(|builder| builder.history(History::memory().events(2))).await;
-    let mut client = stage.hold("/events/a", &["a"], &[]).await;
-    client.next_event().await.unwrap();
-    stage.gate.drops(true);
-    for n in 1..=4 {
-        publish(&stage.es, "a", &n.to_string()).await;
-    }
-    stage.gate.drops(false);
-    publish(&stage.es, "a", "5").await;
-    let reset = client.next_event().await.unwrap();
-    assert!(
-        reset
-            .starts_with("event: stream-reset\ndata: {\"channels\":[\"a\"],\"missed\":null}\nid: "),
-        "{reset}"
-    );
-    publish(&stage.es, "a", "6").await;
-    assert_eq!(data_until(&mut client, "6").await, ["6"]);
+    test_with_proxy(async || {
+        let stage = Stage::set(|builder| builder.history(History::memory().events(2))).await;
+        let mut client = stage.hold("/events/a", &["a"], &[]).await;
+        client.next_event().await.unwrap();
+        stage.gate.drops(true);
+        for n in 1..=4 {
+            publish(&stage.es, "a", &n.to_string()).await;
+        }
+        stage.gate.drops(false);
+        publish(&stage.es, "a", "5").await;
+        let reset = client.next_event().await.unwrap();
+        assert!(
+            reset.starts_with(
+                "event: stream-reset\ndata: {\"channels\":[\"a\"],\"missed\":null}\nid: "
+            ),
+            "{reset}"
+        );
+        publish(&stage.es, "a", "6").await;
+        assert_eq!(data_until(&mut client, "6").await, ["6"]);
+    })
+    .await;
 }
 
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn a_lost_last_event_is_found_by_asking_now_and_then() {
-    let stage = Stage::set(|builder| builder.grip_poll(Duration::from_secs(1))).await;
-    let mut client = stage.hold("/events/a", &["a"], &[]).await;
-    client.next_event().await.unwrap();
-    stage.gate.drops(true);
-    publish(&stage.es, "a", "lost, and nothing follows").await;
-    stage.gate.drops(false);
-    data_until(&mut client, "lost, and nothing follows").await;
+    test_with_proxy(async || {
+        let stage = Stage::set(|builder| builder.grip_poll(Duration::from_secs(1))).await;
+        let mut client = stage.hold("/events/a", &["a"], &[]).await;
+        client.next_event().await.unwrap();
+        stage.gate.drops(true);
+        publish(&stage.es, "a", "lost, and nothing follows").await;
+        stage.gate.drops(false);
+        data_until(&mut client, "lost, and nothing follows").await;
+    })
+    .await;
 }
 
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn an_expired_link_ends_the_stream() {
-    let settings = |builder: EventStreamBuilder| {
-        builder
-            .grip_poll(Duration::from_secs(3))
-            .grip_link_valid_for(Duration::from_secs(1))
-    };
-    let stage = Stage::set(settings).await;
-    let mut client = stage.hold("/events/a", &["a"], &[]).await;
-    client.next_event().await.unwrap();
-    assert_eq!(client.rest().await, "");
-    assert!(client.is_complete());
+    test_with_proxy(async || {
+        let settings = |builder: EventStreamBuilder| {
+            builder
+                .grip_poll(Duration::from_secs(3))
+                .grip_link_valid_for(Duration::from_secs(1))
+        };
+        let stage = Stage::set(settings).await;
+        let mut client = stage.hold("/events/a", &["a"], &[]).await;
+        client.next_event().await.unwrap();
+        assert_eq!(client.rest().await, "");
+        assert!(client.is_complete());
+    })
+    .await;
 }
 
 /// The application goes and comes back with an empty memory: every client is told.
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn a_restarted_application_tells_what_it_cannot_know() {
-    let stage = Stage::set(|builder| builder).await;
-    let mut client = stage.hold("/events/a", &["a"], &[]).await;
-    client.next_event().await.unwrap();
-    publish(&stage.es, "a", "1").await;
-    assert_eq!(data_until(&mut client, "1").await, ["1"]);
-    stage.serving.abort();
-    let _ = stage.serving.await;
-    drop(stage.es);
-    let es = builder(&stage.proxy.control_uri()).build().unwrap();
-    let listener = tokio::net::TcpListener::bind(stage.origin).await.unwrap();
-    let _serving = server::serve(listener, app(&es));
-    publish(&es, "a", "2").await;
-    let reset = client.next_event().await.unwrap();
-    assert!(reset.starts_with("event: stream-reset\n"), "{reset}");
-    publish(&es, "a", "3").await;
-    assert_eq!(data_until(&mut client, "3").await, ["3"]);
+    test_with_proxy(async || {
+        let stage = Stage::set(|builder| builder).await;
+        let mut client = stage.hold("/events/a", &["a"], &[]).await;
+        client.next_event().await.unwrap();
+        publish(&stage.es, "a", "1").await;
+        assert_eq!(data_until(&mut client, "1").await, ["1"]);
+        stage.serving.abort();
+        let _ = stage.serving.await;
+        drop(stage.es);
+        let es = builder(&stage.proxy.control_uri()).build().unwrap();
+        let listener = tokio::net::TcpListener::bind(stage.origin).await.unwrap();
+        let _serving = server::serve(listener, app(&es));
+        publish(&es, "a", "2").await;
+        let reset = client.next_event().await.unwrap();
+        assert!(reset.starts_with("event: stream-reset\n"), "{reset}");
+        publish(&es, "a", "3").await;
+        assert_eq!(data_until(&mut client, "3").await, ["3"]);
+    })
+    .await;
 }
 
 /// How long a client waits for an answer before it asks again: a proxy may be killed before it gives one.
@@ -490,72 +515,78 @@ async fn a_control_port_that_is_refused_for_two_seconds_loses_nothing() {
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn a_closed_channel_ends_the_streams_of_a_proxy_too() {
-    for history in [History::memory(), History::off()] {
-        let stage = Stage::set(|builder| builder.history(history)).await;
-        let mut client = stage.hold("/events/a", &["a"], &[]).await;
-        let mut other = stage.hold("/events/b", &["b"], &[]).await;
-        client.next_event().await.unwrap();
-        publish(&stage.es, "a", "last").await;
-        assert_eq!(data_until(&mut client, "last").await, ["last"]);
-        stage.es.close_channel("a").await.unwrap();
-        assert_eq!(client.rest().await, "");
-        assert!(client.is_complete());
-        publish(&stage.es, "b", "goes on").await;
-        data_until(&mut other, "goes on").await;
-    }
+    test_with_proxy(async || {
+        for history in [History::memory(), History::off()] {
+            let stage = Stage::set(|builder| builder.history(history)).await;
+            let mut client = stage.hold("/events/a", &["a"], &[]).await;
+            let mut other = stage.hold("/events/b", &["b"], &[]).await;
+            client.next_event().await.unwrap();
+            publish(&stage.es, "a", "last").await;
+            assert_eq!(data_until(&mut client, "last").await, ["last"]);
+            stage.es.close_channel("a").await.unwrap();
+            assert_eq!(client.rest().await, "");
+            assert!(client.is_complete());
+            publish(&stage.es, "b", "goes on").await;
+            data_until(&mut other, "goes on").await;
+        }
+    })
+    .await;
 }
 
 /// What Pushpin 1.41 and later offer, told as they do; the installed one may be older.
 #[tokio::test]
 async fn a_proxy_that_offers_it_is_asked_to_tell_when_a_client_goes() {
-    let said = Arc::<Mutex<Vec<String>>>::default();
-    let say = |what: &'static str| {
-        let said = said.clone();
-        move |channels: &[axum_eventstream::Channel], _: &axum::http::request::Parts| {
-            said.lock().unwrap().push(format!("{what} {}", channels[0]));
-        }
-    };
-    let es = builder("http://127.0.0.1:1")
-        .grip_link_path("/missed")
-        .on_subscribe(say("in"))
-        .on_unsubscribe(say("out"))
-        .build()
-        .unwrap();
-    let (listener, origin) = server::bind().await;
-    let gone = Router::new().route("/gone", get(es.handler("a")));
-    let missed = Router::new().route("/missed", axum::routing::any(es.link_handler()));
-    server::serve(listener, gone.merge(missed));
-    let signed = ("grip-sig", "any, since there is no key");
-    let old = client::get(origin, "/gone", &[signed, ("grip-feature", "link:next")]).await;
-    assert!(!old.header("grip-link").unwrap().contains("gone"));
-    assert_eq!(
-        said.lock().unwrap().len(),
-        0,
-        "nobody would tell that the client has gone"
-    );
-    let features = "status, link:next, link:gone";
-    let held = client::get(origin, "/gone", &[signed, ("grip-feature", features)]).await;
-    let links = held.header("grip-link").unwrap().to_owned();
-    let gone = links
-        .split(", ")
-        .find(|link| link.ends_with("rel=gone"))
-        .unwrap();
-    let gone = gone.trim_start_matches('<').split('>').next().unwrap();
-    let forged = client::send(
-        origin,
-        &format!("POST {gone} HTTP/1.1"),
-        &[("content-length", "0")],
-    )
+    test_with_proxy(async || {
+        let said = Arc::<Mutex<Vec<String>>>::default();
+        let say = |what: &'static str| {
+            let said = said.clone();
+            move |channels: &[axum_eventstream::Channel], _: &axum::http::request::Parts| {
+                said.lock().unwrap().push(format!("{what} {}", channels[0]));
+            }
+        };
+        let es = builder("http://127.0.0.1:1")
+            .grip_link_path("/missed")
+            .on_subscribe(say("in"))
+            .on_unsubscribe(say("out"))
+            .build()
+            .unwrap();
+        let (listener, origin) = server::bind().await;
+        let gone = Router::new().route("/gone", get(es.handler("a")));
+        let missed = Router::new().route("/missed", axum::routing::any(es.link_handler()));
+        server::serve(listener, gone.merge(missed));
+        let signed = ("grip-sig", "any, since there is no key");
+        let old = client::get(origin, "/gone", &[signed, ("grip-feature", "link:next")]).await;
+        assert!(!old.header("grip-link").unwrap().contains("gone"));
+        assert_eq!(
+            said.lock().unwrap().len(),
+            0,
+            "nobody would tell that the client has gone"
+        );
+        let features = "status, link:next, link:gone";
+        let held = client::get(origin, "/gone", &[signed, ("grip-feature", features)]).await;
+        let links = held.header("grip-link").unwrap().to_owned();
+        let gone = links
+            .split(", ")
+            .find(|link| link.ends_with("rel=gone"))
+            .unwrap();
+        let gone = gone.trim_start_matches('<').split('>').next().unwrap();
+        let forged = client::send(
+            origin,
+            &format!("POST {gone} HTTP/1.1"),
+            &[("content-length", "0")],
+        )
+        .await;
+        assert_eq!(
+            forged.status(),
+            "HTTP/1.1 400 Bad Request",
+            "not through the proxy"
+        );
+        let headers = [signed, ("content-length", "0")];
+        let told = client::send(origin, &format!("POST {gone} HTTP/1.1"), &headers).await;
+        assert_eq!(told.status(), "HTTP/1.1 200 OK");
+        assert_eq!(*said.lock().unwrap(), ["in a", "out a"]);
+    })
     .await;
-    assert_eq!(
-        forged.status(),
-        "HTTP/1.1 400 Bad Request",
-        "not through the proxy"
-    );
-    let headers = [signed, ("content-length", "0")];
-    let told = client::send(origin, &format!("POST {gone} HTTP/1.1"), &headers).await;
-    assert_eq!(told.status(), "HTTP/1.1 200 OK");
-    assert_eq!(*said.lock().unwrap(), ["in a", "out a"]);
 }
 
 /// What is in a link cannot be changed, and a link is worth nothing to others.
