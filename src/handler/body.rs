@@ -286,6 +286,23 @@ mod tests {
         assert_eq!(keep_alive, "event: keep-alive\ndata: \n\n");
     }
 
+    /// The timer of who waited is late, as it counts whole milliseconds: it must not be taken for a sign
+    /// that nothing has happened.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_polls_last_is_woken_while_a_timer_is_late() {
+        advance(Duration::from_micros(500)).await;
+        let (es, one, other) = (EventStream::new(), Poller::new(), Poller::new());
+        let mut body = body(&es, &one);
+        publish(&es, "1").await;
+        assert!(one.poll(&mut body).is_some());
+        advance(Duration::from_micros(20_000_100)).await;
+        es.inner().hub.drain(Instant::now() + Duration::from_secs(9));
+        assert!(other.poll(&mut body).unwrap().contains("keep-alive"));
+        assert_eq!((one.poll(&mut body), one.woken()), (None, 2));
+        es.inner().hub.close();
+        assert_eq!((one.woken(), other.woken()), (1, 0));
+    }
+
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
     #[test]
     fn a_body_is_small() {
