@@ -3,7 +3,7 @@
 use crate::{
     Channel, Error, ErrorKind, Event, Health, LagPolicy, Limits, Stats, Subscription,
     builder::EventStreamBuilder,
-    channel::{Channels, IntoNames},
+    channel::IntoNames,
     feed::Feed,
     handler::{IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest},
     hooks::Hooks,
@@ -212,8 +212,7 @@ impl EventStream {
     /// # Ok::<(), axum_eventstream::Error>(())
     /// ```
     pub fn subscribe<M>(&self, channels: impl IntoNames<M>) -> Result<Subscription, Error> {
-        let limit = self.inner.limits.channels_per_subscription;
-        let channels = Channels::collect(channels.into_names(), limit)?;
+        let channels = self.inner.limits.channels(channels.into_names())?;
         let feed = Feed::subscribe(&self.inner.hub, &channels, None)?;
         Ok(Subscription::new(feed))
     }

@@ -1,6 +1,9 @@
 //! How much is allowed.
 
-use crate::Error;
+use crate::{
+    Error,
+    channel::{Channels, ChannelsError},
+};
 
 /// How much an [`EventStream`](crate::EventStream) allows, so that no client and no caller can use up memory.
 ///
@@ -72,6 +75,14 @@ impl Limits {
     pub fn event_bytes(mut self, limit: usize) -> Self {
         self.event_bytes = limit;
         self
+    }
+
+    /// The channels of one subscription, if there are not too many.
+    pub(crate) fn channels<I>(&self, names: I) -> Result<Channels, ChannelsError>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        Channels::collect(names, self.channels_per_subscription)
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {

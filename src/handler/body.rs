@@ -296,7 +296,9 @@ mod tests {
         publish(&es, "1").await;
         assert!(one.poll(&mut body).is_some());
         advance(Duration::from_micros(20_000_100)).await;
-        es.inner().hub.drain(Instant::now() + Duration::from_secs(9));
+        es.inner()
+            .hub
+            .drain(Instant::now() + Duration::from_secs(9));
         assert!(other.poll(&mut body).unwrap().contains("keep-alive"));
         assert_eq!((one.poll(&mut body), one.woken()), (None, 2));
         es.inner().hub.close();

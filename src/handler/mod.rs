@@ -1,7 +1,7 @@
 //! What a request gets: the handler, and the way of a request through it.
 //!
-//! `StreamHandler::call` negotiates ([`request`]), resolves the channels ([`resolve`]), and answers
-//! in one of the two deliveries ([`direct`], [`proxied`]) or with a refusal ([`rejection`]).
+//! `StreamHandler::call` reads the route's parameters ([`parameters`]), negotiates ([`request`]),
+//! resolves the channels ([`resolve`]), and answers in one of the two deliveries ([`direct`], [`proxied`]) or with a refusal ([`rejection`]).
 
 mod body;
 mod direct;
@@ -95,8 +95,8 @@ impl StreamHandler {
         if let Some(answer) = request.follow_link(&self.event_stream) {
             return answer;
         }
-        let limit = inner.limits.channels_per_subscription;
-        let channels = self.resolver.resolve(parts, &parameters?, limit)?;
+        let limits = &inner.limits;
+        let channels = self.resolver.resolve(parts, &parameters?, limits)?;
         request.answer(inner, delivery, channels)
     }
 }

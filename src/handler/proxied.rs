@@ -136,8 +136,7 @@ impl Asked {
 
     /// Where to go on: at the page the link says, else after what the proxy says it has.
     fn wanted(&self, inner: &Inner, claims: Claims) -> Option<Wanted> {
-        let limit = inner.limits.channels_per_subscription;
-        let channels = Channels::collect(claims.channels, limit).ok()?;
+        let channels = inner.limits.channels(claims.channels).ok()?;
         let mut page = claims.page.map(Vec::into_iter);
         let wanted = |channel: &Channel| {
             let after = match &mut page {

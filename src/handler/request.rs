@@ -217,8 +217,7 @@ impl StreamRequest {
         }
         let (inner, delivery) = (event_stream.inner(), self.delivery(event_stream)?);
         self.check(inner, delivery)?;
-        let limit = inner.limits.channels_per_subscription;
-        let channels = Channels::collect(channels.into_channels()?, limit)?;
+        let channels = inner.limits.channels(channels.into_channels()?)?;
         self.answer(inner, delivery, channels)
     }
 
@@ -306,8 +305,20 @@ fn last_event_id(parts: &Parts) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Limits;
     use axum::{Router, body::Body, routing::get};
     use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn a_handler_of_ones_own_is_limited_too() {
+        let limits = Limits::new().channels_per_subscription(1);
+        let es = EventStream::builder().limits(limits).build().unwrap();
+        let respond = async move |request: StreamRequest| es.respond(&request, ["a", "b"]).await;
+        let app: Router = Router::new().route("/", get(respond));
+        let request = http::Request::get("/").body(Body::empty()).unwrap();
+        let response = app.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), http::StatusCode::BAD_REQUEST);
+    }
 
     #[cfg(feature = "grip")]
     #[tokio::test]

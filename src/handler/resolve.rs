@@ -2,7 +2,7 @@
 
 use super::{Rejection, parameters::Parameters};
 use crate::{
-    Channel,
+    Channel, Limits,
     channel::{ChannelTemplate, Channels},
     trace,
 };
@@ -158,16 +158,16 @@ impl Resolver {
         }
     }
 
-    /// The channels of a request, at most `limit`.
+    /// The channels of a request.
     pub(crate) fn resolve(
         &self,
         parts: &Parts,
         parameters: &Parameters,
-        limit: usize,
+        limits: &Limits,
     ) -> Result<Channels, Rejection> {
         let channels = match &self.0 {
-            Kind::Templates(names) => Channels::collect(names.expand(parameters), limit),
-            Kind::Function(function) => Channels::collect(function(parts)?, limit),
+            Kind::Templates(names) => limits.channels(names.expand(parameters)),
+            Kind::Function(function) => limits.channels(function(parts)?),
         };
         Ok(channels?)
     }
