@@ -147,6 +147,13 @@ impl Stage {
         }
         client
     }
+
+    /// A client that has got its opening.
+    async fn listen_to_a(&self) -> Response {
+        let mut client = self.hold("/events/a", &["a"], &[]).await;
+        client.next_event().await.unwrap();
+        client
+    }
 }
 
 #[tokio::test]
@@ -154,8 +161,7 @@ impl Stage {
 async fn a_proxy_that_missed_an_event_asks_for_it() {
     test_with_proxy(async || {
         let stage = Stage::set(|builder| builder).await;
-        let mut client = stage.hold("/events/a", &["a"], &[]).await;
-        client.next_event().await.unwrap();
+        let mut client = stage.listen_to_a().await;
         publish(&stage.es, "a", "1").await;
         assert_eq!(data_until(&mut client, "1").await, ["1"]);
         stage.gate.drops(true);
@@ -257,8 +263,7 @@ async fn a_client_that_comes_back_gets_what_it_missed() {
 async fn much_that_was_missed_comes_in_pages() {
     test_with_proxy(async || {
         let stage = Stage::set(|builder| builder).await;
-        let mut client = stage.hold("/events/a", &["a"], &[]).await;
-        client.next_event().await.unwrap();
+        let mut client = stage.listen_to_a().await;
         let large = |n: usize| format!("{n} {}", "x".repeat(10_000));
         stage.gate.drops(true);
         for n in 1..=40 {
@@ -285,8 +290,7 @@ async fn much_that_was_missed_comes_in_pages() {
 async fn what_is_no_longer_there_is_told() {
     test_with_proxy(async || {
         let stage = Stage::set(|builder| builder.history(History::memory().events(2))).await;
-        let mut client = stage.hold("/events/a", &["a"], &[]).await;
-        client.next_event().await.unwrap();
+        let mut client = stage.listen_to_a().await;
         stage.gate.drops(true);
         for n in 1..=4 {
             publish(&stage.es, "a", &n.to_string()).await;
@@ -311,8 +315,7 @@ async fn what_is_no_longer_there_is_told() {
 async fn a_lost_last_event_is_found_by_asking_now_and_then() {
     test_with_proxy(async || {
         let stage = Stage::set(|builder| builder.grip_poll(Duration::from_secs(1))).await;
-        let mut client = stage.hold("/events/a", &["a"], &[]).await;
-        client.next_event().await.unwrap();
+        let mut client = stage.listen_to_a().await;
         stage.gate.drops(true);
         publish(&stage.es, "a", "lost, and nothing follows").await;
         stage.gate.drops(false);
@@ -331,8 +334,7 @@ async fn an_expired_link_ends_the_stream() {
                 .grip_link_valid_for(Duration::from_secs(1))
         };
         let stage = Stage::set(settings).await;
-        let mut client = stage.hold("/events/a", &["a"], &[]).await;
-        client.next_event().await.unwrap();
+        let mut client = stage.listen_to_a().await;
         assert_eq!(client.rest().await, "");
         assert!(client.is_complete());
     })
@@ -345,8 +347,7 @@ async fn an_expired_link_ends_the_stream() {
 async fn a_restarted_application_tells_what_it_cannot_know() {
     test_with_proxy(async || {
         let stage = Stage::set(|builder| builder).await;
-        let mut client = stage.hold("/events/a", &["a"], &[]).await;
-        client.next_event().await.unwrap();
+        let mut client = stage.listen_to_a().await;
         publish(&stage.es, "a", "1").await;
         assert_eq!(data_until(&mut client, "1").await, ["1"]);
         stage.serving.abort();
