@@ -12,7 +12,7 @@ use axum::{
     Json, Router,
     extract::{Path, Query, State},
     http::StatusCode,
-    response::{Html, Redirect, Response, Result},
+    response::{Html, IntoResponse, Redirect, Response, Result},
     routing::get,
     serve::ListenerExt,
 };
@@ -138,10 +138,12 @@ async fn events(
     request: StreamRequest,
 ) -> Result<Response> {
     let (channel, name) = (channel(&room)?, short(&who.name, 30)?);
-    let request = request.guard(chat.enter(channel.clone(), name));
-    let response = chat.es.respond(&request, &channel).await?;
-    // Told after the subscription, so that who comes hears it too; and HEAD, which has none, has gone.
-    drop(request);
+    let stream = chat.es.open(&request, &channel)?;
+    let response = stream
+        .guard(chat.enter(channel.clone(), name))
+        .into_response();
+    // Published after the subscription, so that the new client receives it too. The guard of a HEAD request
+    // is dropped by now.
     chat.change(&channel, Room::who);
     Ok(response)
 }

@@ -2,7 +2,10 @@
 //!
 //! Both generations share the types of `http` and the trait of bodies, so a response only changes hands.
 
-use crate::{Error, EventStream, Health, Rejection, StreamHandler, StreamRequest};
+use crate::{
+    Error, EventStream, Health, Rejection, StreamHandler, StreamRequest, StreamResponse,
+    Unavailable,
+};
 use axum07::{
     async_trait,
     extract::{FromRequestParts, RawPathParams, Request, rejection::RawPathParamsRejection},
@@ -17,12 +20,15 @@ impl<S> Handler<(StreamHandler,), S> for StreamHandler {
 
     fn call(self, request: Request, _state: S) -> Self::Future {
         let (mut parts, _) = request.into_parts();
-        Box::pin(async move { self.respond(&mut parts).await.into_response() })
+        Box::pin(async move {
+            let response = self.respond(&mut parts).await;
+            axum::response::IntoResponse::into_response(response).into_response()
+        })
     }
 }
 
 #[async_trait]
-impl<S: Sync> FromRequestParts<S> for EventStream {
+impl<S: Send + Sync + 'static> FromRequestParts<S> for EventStream {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
@@ -31,11 +37,23 @@ impl<S: Sync> FromRequestParts<S> for EventStream {
 }
 
 #[async_trait]
-impl<S: Sync> FromRequestParts<S> for StreamRequest {
+impl<S: Send + Sync + 'static> FromRequestParts<S> for StreamRequest {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
         <Self as axum::extract::FromRequestParts<S>>::from_request_parts(parts, state).await
+    }
+}
+
+impl IntoResponse for StreamResponse {
+    fn into_response(self) -> Response {
+        axum::response::IntoResponse::into_response(self).into_response()
+    }
+}
+
+impl IntoResponse for Unavailable {
+    fn into_response(self) -> Response {
+        axum::response::IntoResponse::into_response(self).into_response()
     }
 }
 

@@ -39,6 +39,7 @@ pub struct EventStreamBuilder {
     hooks: Hooks,
     lag_policy: LagPolicy,
     max_age: Option<Duration>,
+    refuse_with_status: bool,
 }
 
 impl EventStreamBuilder {
@@ -80,9 +81,12 @@ impl EventStreamBuilder {
 
     /// Calls `hook` when a client has subscribed, with its channels and its request. It must not block.
     ///
-    /// A client that a proxy holds is among them if the proxy tells when it goes (the feature `link:gone`
-    /// of Pushpin 1.41 and later), there is history, and a route for links (`grip_link_path`)
-    /// that takes POST requests too; the hook is then called with the proxy's own request.
+    /// The request is its method, URI, version and headers. Extensions are not part of it: use
+    /// [`StreamResponse::guard`](crate::StreamResponse::guard) for a value that lives as long as the stream.
+    ///
+    /// A client that a proxy holds is reported if the proxy reports when it goes (the feature `link:gone` of
+    /// Pushpin 1.41 and later), there is history, and a route for links (`grip_link_path`) that takes POST
+    /// requests too. `on_unsubscribe` then gets the proxy's own request.
     ///
     /// # Examples
     ///
@@ -115,6 +119,16 @@ impl EventStreamBuilder {
         self
     }
 
+    /// Sets whether a client that finds no room gets 503 with `Retry-After`: `false` by default.
+    ///
+    /// By default it gets 200 and a stream that ends at once with a `retry`, since a browser's `EventSource`
+    /// is closed for good by any other status. It concerns clients that connect while the stream closes, or
+    /// at a limit of subscriptions. Choose the status for clients that are not browsers and read it.
+    pub fn refuse_with_status(mut self, with_status: bool) -> Self {
+        self.refuse_with_status = with_status;
+        self
+    }
+
     /// Builds the stream.
     ///
     /// # Errors
@@ -129,6 +143,7 @@ impl EventStreamBuilder {
             hooks,
             lag_policy,
             max_age,
+            refuse_with_status,
         } = self;
         let default = || match proxies.is_empty() {
             true => History::memory(),
@@ -150,6 +165,7 @@ impl EventStreamBuilder {
             hooks,
             lag_policy,
             max_age,
+            refuse_with_status,
         }))
     }
 }

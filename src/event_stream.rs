@@ -5,7 +5,9 @@ use crate::{
     builder::EventStreamBuilder,
     channel::IntoNames,
     feed::Feed,
-    handler::{IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest},
+    handler::{
+        IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest, StreamResponse,
+    },
     hooks::Hooks,
     hub::{ChannelLog, Hub, Refused},
     measure,
@@ -13,7 +15,7 @@ use crate::{
     sse::LastEventId,
     stream::Streams,
 };
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use std::{env::VarError, fmt, future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -53,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) hooks: Hooks,
     pub(crate) lag_policy: LagPolicy,
     pub(crate) max_age: Option<Duration>,
+    pub(crate) refuse_with_status: bool,
 }
 
 /// What became of a publish that has not failed.
@@ -126,7 +129,7 @@ impl EventStream {
     ///   `Result` whose error is the response.
     ///
     /// For anything asynchronous, or to decide with extractors who may listen, see
-    /// [`respond`](Self::respond).
+    /// [`open`](Self::open) and [`respond`](Self::respond).
     ///
     /// # Examples
     ///
@@ -158,7 +161,7 @@ impl EventStream {
     }
 
     /// The response that subscribes the client of `request` to `channels`: what a
-    /// [`handler`](Self::handler) does, called from a handler of one's own.
+    /// [`handler`](Self::handler) does, called from your own handler.
     ///
     /// Names are taken as they are: nothing stands for a route parameter here.
     ///
@@ -189,7 +192,46 @@ impl EventStream {
         request: &StreamRequest,
         channels: impl IntoChannels,
     ) -> Result<Response, Rejection> {
-        request.respond(self, channels)
+        Ok(self.open(request, channels)?.into_response())
+    }
+
+    /// Subscribes the client of `request` to `channels`, and returns the response to give later.
+    ///
+    /// Use it where a check has to be awaited: open first, check then, respond last. The client is
+    /// subscribed when this returns, so a revocation that calls [`close_channel`](Self::close_channel) while
+    /// the check runs ends the stream. Dropping the [`StreamResponse`] unsubscribes.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, which is a response too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{extract::Path, http::StatusCode, response::{IntoResponse, Response, Result}};
+    /// use axum_eventstream::{EventStream, StreamRequest};
+    /// # async fn is_banned(_user: &str) -> bool { false }
+    ///
+    /// async fn events(
+    ///     es: EventStream,
+    ///     Path(user): Path<String>,
+    ///     request: StreamRequest,
+    /// ) -> Result<Response> {
+    ///     let stream = es.open(&request, [format!("user-{user}"), "news".to_owned()])?;
+    ///     if is_banned(&user).await {
+    ///         return Err(StatusCode::FORBIDDEN.into());
+    ///     }
+    ///     Ok(stream.into_response())
+    /// }
+    /// ```
+    pub fn open(
+        &self,
+        request: &StreamRequest,
+        channels: impl IntoChannels,
+    ) -> Result<StreamResponse, Rejection> {
+        self.open_stream(request, |limits| {
+            Ok(limits.channels(channels.into_channels()?)?)
+        })
     }
 
     /// Subscribes to `channels`, a name or several, in code that is not an HTTP handler.
@@ -305,20 +347,24 @@ impl EventStream {
         Ok(self.channel_publisher(channel)?.sink())
     }
 
-    /// Ends every open stream once it has what was published until now. Later requests get 503 with
-    /// `Retry-After`. Publishing goes on to work, for clients that a proxy holds.
+    /// Ends every open stream once it has sent the events that were published until now.
+    ///
+    /// Later requests get a stream that ends at once with a `retry` of 1 to 5 seconds, so that a browser's
+    /// `EventSource` reconnects, to the next process as a rule. Clients of a proxy are not affected: new ones
+    /// are held as before, and publishing still reaches them.
     pub fn close(&self) {
         self.inner.hub.close();
     }
 
     /// Ends the open streams one after another within `budget`, then [closes](Self::close) the stream.
     ///
-    /// Later requests get 503 with `Retry-After` from the start. Each open stream gets a `retry:` of its
-    /// own of up to 5 seconds and ends at its own moment, so that clients do not all come back at once;
-    /// until then it goes on as before. Behind a proxy nothing of this is needed: it holds the clients.
+    /// From the start, later requests are answered as after [`close`](Self::close). Each open stream sends a
+    /// `retry` of 1 to 5 seconds and ends at its own time within the budget, so that clients do not reconnect
+    /// all at once; until then it goes on as before. A proxy holds its clients all the while.
     ///
-    /// A [`Subscription`] in this process goes on until the budget is over. Returns when all have ended, which is within the budget, and up to 5 seconds more for clients of
-    /// a [`net::Listener`](crate::net::Listener) that do not read.
+    /// A [`Subscription`] in this process goes on until the budget is over. Returns when all streams have
+    /// ended: within the budget, and up to 5 seconds later for clients of a
+    /// [`net::Listener`](crate::net::Listener) that do not read.
     ///
     /// # Examples
     ///
@@ -349,10 +395,11 @@ impl EventStream {
         self.inner.streams.departed_have_ended(LAST_WORD).await;
     }
 
-    /// Ends every stream that listens to `channel`, in this process and behind every proxy, once it has
-    /// what was published until now. Who subscribes later is not concerned.
+    /// Ends every stream that listens to `channel`, in this process and behind every proxy, after
+    /// the events that were published until now. Later subscriptions are unaffected.
     ///
-    /// Browsers come back by themselves: refuse them if they should not.
+    /// A browser reconnects: to keep it out, refuse its next request. A handler that
+    /// [opens](Self::open) the stream before it checks the client cannot miss the call in between.
     ///
     /// # Errors
     ///

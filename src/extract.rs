@@ -5,10 +5,11 @@ use crate::{
     registry::{self, DEFAULT_NAME},
 };
 use axum::extract::FromRequestParts;
-use http::{Extensions, request::Parts};
+use http::request::Parts;
+use std::any::Any;
 
-/// Looks in the request's extensions, then in the registry under [`DEFAULT_NAME`], so that it works
-/// with any router state. `State<EventStream>` works as well.
+/// Takes the router's state if that is an `EventStream`, otherwise the request's extension, otherwise the
+/// registry's entry [`DEFAULT_NAME`]. `State<EventStream>` works as well.
 ///
 /// # Examples
 ///
@@ -21,40 +22,74 @@ use http::{Extensions, request::Parts};
 ///     Ok(())
 /// }
 ///
-/// let app: Router = Router::new().route("/messages", post(send)).layer(Extension(EventStream::new()));
+/// let es = EventStream::new();
+/// let app: Router = Router::new().route("/messages", post(send)).with_state(es.clone());
+///
+/// // With another state, the stream is an extension.
+/// let app: Router<u32> = Router::new().route("/messages", post(send)).layer(Extension(es));
 /// ```
-impl<S: Sync> FromRequestParts<S> for EventStream {
+impl<S: Send + Sync + 'static> FromRequestParts<S> for EventStream {
     type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Rejection> {
-        find(&parts.extensions).ok_or(Rejection::MissingEventStream)
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+        let state: &dyn Any = state;
+        let found = state.downcast_ref().or_else(|| parts.extensions.get());
+        let found = found.cloned().or_else(|| registry::get(DEFAULT_NAME));
+        found.ok_or(Rejection::MissingEventStream)
     }
 }
 
-/// Refuses what is wrong about the request itself, as far as the stream is known here: with the same
-/// [`EventStream`] as the extractor of that name would find. What is left is checked by
-/// [`respond`](EventStream::respond).
-impl<S: Sync> FromRequestParts<S> for StreamRequest {
+impl<S: Send + Sync + 'static> FromRequestParts<S> for StreamRequest {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Rejection> {
         let mut request = Self::new(parts)?;
-        match parts.extensions.get::<EventStream>().cloned() {
-            Some(event_stream) => request.negotiate(&event_stream)?,
-            // A guess: the handler may have another stream, with other keys.
-            None => match registry::get(DEFAULT_NAME).map(|found| request.negotiate(&found)) {
-                None | Some(Ok(()) | Err(Rejection::InvalidGripSignature)) => {}
-                Some(Err(rejection)) => return Err(rejection),
-            },
-        }
         request.read_parameters(parts).await?;
-        // Which stream will respond is not known yet, nor whether it has hooks.
+        // The stream that will respond, and whether it has hooks, is not known here.
         request.keep(parts);
         Ok(request)
     }
 }
 
-fn find(extensions: &Extensions) -> Option<EventStream> {
-    let extension = extensions.get::<EventStream>().cloned();
-    extension.or_else(|| registry::get(DEFAULT_NAME))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{Extension, Router, body::Body, response::Response, routing::get};
+    use http::{Request, StatusCode};
+    use tower::ServiceExt;
+
+    async fn ask(app: Router) -> Response {
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        app.oneshot(request).await.unwrap()
+    }
+
+    /// An `EventStream` is one subscription larger for each request that reaches it.
+    async fn subscribe(es: EventStream, request: StreamRequest) -> Result<Response, Rejection> {
+        es.respond(&request, "a").await
+    }
+
+    #[tokio::test]
+    async fn the_state_comes_before_an_extension() {
+        let (state, extension) = (EventStream::new(), EventStream::new());
+        let route = || Router::new().route("/", get(subscribe));
+        let with_both = route().layer(Extension(extension.clone()));
+        let _one = ask(with_both.with_state(state.clone())).await;
+        assert_eq!(state.stats().subscriptions, 1);
+        assert_eq!(extension.stats().subscriptions, 0);
+
+        let other_state = Router::new().route("/", get(subscribe)).with_state(7_u32);
+        let _two = ask(other_state.layer(Extension(extension.clone()))).await;
+        assert_eq!(extension.stats().subscriptions, 1);
+    }
+
+    #[tokio::test]
+    async fn a_router_without_an_event_stream_is_a_500_that_names_the_ways_to_add_one() {
+        let response = ask(Router::new().route("/", get(subscribe)).with_state(7_u32)).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(response.into_body(), 1000).await;
+        let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
+        for way in ["`.with_state(", "Extension(", "registry::get_or_init"] {
+            assert!(body.contains(way), "{body}");
+        }
+    }
 }

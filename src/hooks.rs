@@ -1,7 +1,8 @@
-//! Who is told that a client has come or gone.
+//! Functions of the application that run when a client subscribes or unsubscribes.
 
 use crate::{Channel, channel::Channels};
-use http::request::Parts;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, request::Parts};
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -34,14 +35,11 @@ impl Hooks {
         call(self.on_unsubscribe.as_ref(), channels, parts);
     }
 
-    /// Tells that a client has come; dropping what is returned tells that it has gone.
-    pub(crate) fn enter(&self, channels: Channels, parts: Arc<Parts>) -> Presence {
-        call(self.on_subscribe.as_ref(), &channels, &parts);
-        Presence {
-            on_unsubscribe: self.on_unsubscribe.clone(),
-            channels,
-            parts,
-        }
+    /// Calls `on_subscribe`. Dropping the returned value calls `on_unsubscribe`.
+    pub(crate) fn enter(&self, channels: Channels, parts: &Parts) -> Presence {
+        call(self.on_subscribe.as_ref(), &channels, parts);
+        let on_unsubscribe = self.on_unsubscribe.clone();
+        Presence(on_unsubscribe.map(|hook| (hook, channels, compact(parts))))
     }
 }
 
@@ -54,23 +52,44 @@ impl fmt::Debug for Hooks {
     }
 }
 
-/// A client that is here.
-pub(crate) struct Presence {
-    on_unsubscribe: Option<Hook>,
-    channels: Channels,
-    parts: Arc<Parts>,
-}
+/// A connected client, if `on_unsubscribe` is set.
+pub(crate) struct Presence(Option<(Hook, Channels, Parts)>);
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        call(self.on_unsubscribe.as_ref(), &self.channels, &self.parts);
+        if let Some((hook, channels, parts)) = &self.0 {
+            call(Some(hook), channels, parts);
+        }
     }
 }
 
 impl fmt::Debug for Presence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Presence").field(&self.channels).finish()
+        let channels = self.0.as_ref().map(|(_, channels, _)| channels);
+        f.debug_tuple("Presence").field(&channels).finish()
     }
+}
+
+/// A copy that shares no memory with the request: header values and the URI are slices of the connection's
+/// read buffer, which would otherwise live as long as the stream.
+fn compact(parts: &Parts) -> Parts {
+    let (mut copy, ()) = Request::new(()).into_parts();
+    copy.method = parts.method.clone();
+    copy.uri = parts.uri.to_string().parse().unwrap_or_default();
+    copy.version = parts.version;
+    copy.headers = HeaderMap::with_capacity(parts.headers.len());
+    for (name, value) in &parts.headers {
+        copy.headers.append(name, own(value));
+    }
+    copy
+}
+
+fn own(value: &HeaderValue) -> HeaderValue {
+    let copy = Bytes::copy_from_slice(value.as_bytes());
+    // They are the bytes of a valid value.
+    let mut copy = HeaderValue::from_maybe_shared(copy).unwrap_or(HeaderValue::from_static(""));
+    copy.set_sensitive(value.is_sensitive());
+    copy
 }
 
 /// A hook that panics must not end other streams of the same thread.
@@ -80,5 +99,36 @@ fn call(hook: Option<&Hook>, channels: &Channels, parts: &Parts) {
         if called.is_err() {
             crate::trace::event!(error, "a hook of an event stream has panicked");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compact_copy_shares_no_memory_with_the_request_and_has_no_extensions() {
+        let value = HeaderValue::from_maybe_shared(Bytes::from_static(b"text/event-stream"));
+        let request = Request::get("/events/1?a=b").extension(7_u8);
+        let request = request
+            .header("accept", value.unwrap())
+            .header("x-user", "ann");
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        if let Some(user) = parts.headers.get_mut("x-user") {
+            user.set_sensitive(true);
+        }
+        let copy = compact(&parts);
+        assert_eq!((&copy.method, &copy.uri), (&parts.method, &parts.uri));
+        assert_eq!(
+            (copy.version, &copy.headers),
+            (parts.version, &parts.headers)
+        );
+        assert!(copy.headers["x-user"].is_sensitive());
+        assert!(copy.extensions.is_empty());
+        for (name, value) in &parts.headers {
+            let copied = copy.headers[name].as_bytes();
+            assert_ne!(copied.as_ptr(), value.as_bytes().as_ptr(), "{name}");
+        }
+        assert_ne!(copy.uri.path().as_ptr(), parts.uri.path().as_ptr());
     }
 }

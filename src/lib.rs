@@ -65,7 +65,8 @@
 //! | `Last-Event-ID: error` | 400 |
 //! | no channel, an invalid name, too many channels | 400 |
 //! | a function that names the channels refuses | its own response |
-//! | the stream is closed, or too many subscriptions are open | 503 with `Retry-After` |
+//! | direct, and the stream is closing or closed | 200, a `retry` of 1 to 5 seconds, and the end |
+//! | too many subscriptions are open | 200, a `retry` of 5 to 15 seconds, and the end |
 //! | `HEAD` | the head alone |
 //! | otherwise | 200 and the stream, or instructions for the proxy |
 //!
@@ -157,7 +158,10 @@ pub use builder::EventStreamBuilder;
 pub use channel::{Channel, IntoNames, InvalidChannel};
 pub use error::{Error, ErrorKind};
 pub use event_stream::{EventStream, Published};
-pub use handler::{Delivery, IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest};
+pub use handler::{
+    Delivery, IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest, StreamResponse,
+    Unavailable,
+};
 pub use health::{Health, ProxyHealth};
 pub use history::{History, LagPolicy};
 pub use keep_alive::KeepAlive;

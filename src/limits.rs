@@ -11,8 +11,8 @@ use crate::{
 ///
 /// | limit | default | beyond it |
 /// | --- | --- | --- |
-/// | subscriptions in all | 1,000,000 | 503 with `Retry-After` |
-/// | subscriptions per channel | 1,000,000 | 503 with `Retry-After` |
+/// | subscriptions in all | 1,000,000 | a stream that ends at once with a `retry` |
+/// | subscriptions per channel | 1,000,000 | a stream that ends at once with a `retry` |
 /// | channels per subscription | 100 | 400 with the reason |
 /// | bytes per encoded event | 64 MiB | the publish fails, nothing is delivered |
 ///

@@ -25,8 +25,13 @@ use tokio::{
 /// What one frame may have: enough for a burst of small events, little enough to keep for a slow client.
 pub(crate) const FRAME: usize = 64 << 10;
 
-/// Up to how long a client waits before it comes back from a stream that was ended on purpose.
-const COME_BACK: Duration = Duration::from_secs(5);
+/// How long a client waits before it reconnects from a stream that was ended on purpose: 1 to 5 seconds,
+/// spread so that clients do not reconnect at once.
+///
+/// Browsers keep the time for later breaks of the connection, so it must never be near zero.
+pub(crate) fn reconnect_after() -> Duration {
+    Duration::from_millis(fastrand::u64(1000..=5000))
+}
 
 /// A value that is dropped when the stream has ended.
 #[derive(Clone)]
@@ -138,7 +143,7 @@ impl OpenStream {
     pub(crate) fn next(&mut self, waker: Option<&Waker>, clock: impl Fn() -> Instant) -> Next {
         if self.ends != Moment::NEVER && self.is_over(clock()) {
             self.feed.end();
-            return Next::frame(sse::retry(COME_BACK.mul_f64(fastrand::f64())));
+            return Next::frame(sse::retry(reconnect_after()));
         }
         let next = self.feed.next(FRAME, waker);
         match next {

@@ -203,24 +203,60 @@ async fn refusals_are_these_bytes_in_this_order() {
 }
 
 #[tokio::test]
-async fn a_closed_or_full_stream_says_when_to_come_again() {
+async fn a_closed_or_full_stream_sends_a_retry_and_ends() {
     let limits = Limits::new().subscriptions(1);
     let (es, address) = serve(EventStream::builder().limits(limits)).await;
-    let unavailable = "503 Service Unavailable";
     let mut first = client::get(address, "/events/a", &[]).await;
-    let full = "there are 1 subscriptions already, which is the limit\n";
-    let second = client::get(address, "/events/b", &[]).await;
-    assert_eq!(
-        second.whole().await,
-        refusal(unavailable, full, "\nretry-after: 5")
-    );
+    let mut second = client::get(address, "/events/b", &[]).await;
+    assert_eq!(second.status(), "HTTP/1.1 200 OK");
+    assert_eq!(second.header("content-type"), Some("text/event-stream"));
+    assert_retry(&second.rest().await, 5000..=15_000);
+    let head = client::send(address, "HEAD /events/b HTTP/1.1", &[]).await;
+    assert_eq!(head.status(), "HTTP/1.1 200 OK");
     es.close();
     first.rest().await;
     assert!(first.is_complete());
-    let third = client::get(address, "/events/a", &[]).await;
-    let closed = refusal(unavailable, "the stream is closed\n", "\nretry-after: 5");
-    assert_eq!(third.whole().await, closed);
+    let mut third = client::get(address, "/events/a", &[]).await;
+    assert_eq!(third.status(), "HTTP/1.1 200 OK");
+    assert_retry(&third.rest().await, 1000..=5000);
     assert_eq!(es.stats().refused, 2);
+}
+
+/// The body has nothing but a time in milliseconds within the range.
+fn assert_retry(body: &str, range: std::ops::RangeInclusive<u64>) {
+    let retry = body.strip_prefix("retry: ");
+    let retry = retry.and_then(|body| body.strip_suffix("\n\n"));
+    let milliseconds = retry.and_then(|digits| digits.parse().ok());
+    assert!(
+        milliseconds.is_some_and(|time| range.contains(&time)),
+        "{body}"
+    );
+}
+
+#[tokio::test]
+async fn a_closed_or_full_stream_is_a_503_if_the_builder_says_so() {
+    let limits = Limits::new().subscriptions(1);
+    let builder = EventStream::builder()
+        .limits(limits)
+        .refuse_with_status(true);
+    let (es, address) = serve(builder).await;
+    let _first = client::get(address, "/events/a", &[]).await;
+    let full = "there are 1 subscriptions already, which is the limit\n";
+    for method in ["GET", "HEAD"] {
+        let line = format!("{method} /events/b HTTP/1.1");
+        let mut refused = client::send(address, &line, &[]).await;
+        assert_eq!(refused.status(), "HTTP/1.1 503 Service Unavailable");
+        let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((5..=15).contains(&seconds), "{seconds}");
+        if method == "GET" {
+            assert_eq!(refused.rest().await, full);
+        }
+    }
+    es.close();
+    let mut closed = client::get(address, "/events/a", &[]).await;
+    let seconds: u64 = closed.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=5).contains(&seconds), "{seconds}");
+    assert_eq!(closed.rest().await, "the stream is closed\n");
 }
 
 #[tokio::test]

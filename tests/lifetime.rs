@@ -1,9 +1,9 @@
 //! How streams end, who is told, and what is left: with axum's own listener and with ours.
 
-use axum::{Router, http::request::Parts, response::Response, routing::get};
+use axum::{Router, http::request::Parts, routing::get};
 use axum_eventstream::{
     Channel, Event, EventStream, EventStreamBuilder, History, LagPolicy, Rejection, StreamRequest,
-    net,
+    StreamResponse, net,
 };
 use std::{
     future::Future,
@@ -108,10 +108,9 @@ async fn closing_ends_open_streams_and_refuses_new_ones() {
         assert!(read_rest(&mut open).await.ends_with("-1\n\n\r\n0\r\n\r\n"));
         let mut refused = get_stream(address, "/a").await;
         let head = read_until(&mut refused, "\r\n\r\n").await;
-        assert!(
-            head.starts_with("HTTP/1.1 503") && head.contains("retry-after: 5"),
-            "{head}"
-        );
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        let body = read_until(&mut refused, "\n\n").await;
+        assert!(body.starts_with("retry: "), "{body}");
         assert!(es.subscribe(["a"]).is_err());
         assert_eq!(es.stats().subscriptions, 0);
     }
@@ -289,8 +288,8 @@ async fn a_guard_lives_as_long_as_its_stream() {
         axum::Extension(guard): axum::Extension<Arc<()>>,
         es: EventStream,
         request: StreamRequest,
-    ) -> Result<Response, Rejection> {
-        es.respond(&request.guard(guard), ["a"]).await
+    ) -> Result<StreamResponse, Rejection> {
+        Ok(es.open(&request, ["a"])?.guard(guard))
     }
     for leave in [false, true] {
         let (es, guard) = (EventStream::new(), Arc::new(()));
@@ -368,4 +367,100 @@ async fn who_lags_is_disconnected_if_so_wished_and_told_when_it_resumes() {
         "{text}"
     );
     assert_eq!(es.stats().lagged, 6);
+}
+
+/// A permit in the request's extensions must not live as long as the stream.
+#[tokio::test]
+async fn hooks_keep_no_extensions_of_the_request() {
+    for leave in [false, true] {
+        let (unsubscribed, mut is_unsubscribed) = tokio::sync::mpsc::unbounded_channel();
+        let es = build(EventStream::builder().on_unsubscribe(move |_, parts| {
+            let user = parts.headers["x-user"].to_str().unwrap();
+            unsubscribed.send(format!("{} {user}", parts.uri)).unwrap();
+        }));
+        let own = {
+            let es = es.clone();
+            async move |request: StreamRequest| es.respond(&request, ["a"]).await
+        };
+        let permits = Arc::new(Mutex::new(Vec::new()));
+        let issued = permits.clone();
+        let permit = move |mut request: axum::extract::Request| {
+            let permit = Arc::new(());
+            issued.lock().unwrap().push(Arc::downgrade(&permit));
+            request.extensions_mut().insert(permit);
+            request
+        };
+        let app = Router::new()
+            .route("/own", get(own))
+            .route("/handler", get(es.handler("a")))
+            .layer(tower::util::MapRequestLayer::new(permit));
+        let (address, _served) = serve(app, leave, std::future::pending()).await;
+        for target in ["/own", "/handler"] {
+            let mut tcp = TcpStream::connect(address).await.unwrap();
+            let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\nx-user: ann\r\n\r\n");
+            tcp.write_all(request.as_bytes()).await.unwrap();
+            read_until(&mut tcp, "\n\n\r\n").await;
+            publish(&es, "a", "hello").await;
+            read_until(&mut tcp, "data: hello").await;
+            let permit = permits.lock().unwrap().pop().unwrap();
+            assert_eq!(permit.strong_count(), 0, "{target}");
+            drop(tcp);
+            let hook = within("the hook", is_unsubscribed.recv()).await;
+            assert_eq!(hook, Some(format!("{target} ann")));
+        }
+    }
+}
+
+/// The client is subscribed before the check, so a ban that comes in between ends the stream.
+#[tokio::test]
+async fn a_channel_that_is_closed_between_open_and_respond_ends_the_stream() {
+    let es = EventStream::new();
+    let (opened, mut is_opened) = tokio::sync::mpsc::channel(1);
+    let (decide, decision) = tokio::sync::watch::channel(false);
+    let own = {
+        let es = es.clone();
+        async move |request: StreamRequest| -> Result<StreamResponse, Rejection> {
+            let stream = es.open(&request, ["user-7", "news"])?;
+            opened.send(()).await.unwrap();
+            let mut decision = decision.clone();
+            decision.wait_for(|decided| *decided).await.unwrap();
+            Ok(stream)
+        }
+    };
+    let app = Router::new().route("/", get(own));
+    let (address, _served) = serve(app, false, std::future::pending()).await;
+    let mut banned = get_stream(address, "/").await;
+    is_opened.recv().await.unwrap();
+    publish(&es, "news", "before the ban").await;
+    es.close_channel("user-7").await.unwrap();
+    publish(&es, "news", "after the ban").await;
+    decide.send(true).unwrap();
+    let received = read_rest(&mut banned).await;
+    assert!(!received.contains("hello"), "{received}");
+    assert!(received.ends_with("\r\n0\r\n\r\n"), "{received}");
+    assert_eq!(es.stats().subscriptions, 0);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_opened_and_not_returned_is_unsubscribed() {
+    let es = EventStream::new();
+    let own = {
+        let es = es.clone();
+        async move |request: StreamRequest| -> Result<axum::http::StatusCode, Rejection> {
+            let stream = es.open(&request, ["user-7"])?;
+            assert_eq!(es.stats().subscriptions, 1);
+            drop(stream.guard(()));
+            Ok(axum::http::StatusCode::FORBIDDEN)
+        }
+    };
+    let (address, _served) = serve(
+        Router::new().route("/", get(own)),
+        false,
+        std::future::pending(),
+    )
+    .await;
+    let mut refused = get_stream(address, "/").await;
+    let head = read_until(&mut refused, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 403"), "{head}");
+    assert_eq!(es.stats().subscriptions, 0);
 }

@@ -123,7 +123,7 @@ async fn serve(es: &EventStream, app: Router, leave: bool) -> Server {
 
 fn app(es: &EventStream) -> Router {
     Router::new()
-        .route("/stay", get(es.handler("a").leaves(false)))
+        .route("/stay", get(es.handler("a").detach(false)))
         .route("/{id}", get(es.handler("{id}")))
         .route("/both/{x}/{y}", get(es.handler(["{x}", "{y}"])))
 }
@@ -420,11 +420,13 @@ async fn limits_and_refusals_are_the_same() {
     let server = serve(&es, app(&es), true).await;
     let mut first = Client::get(&server, "/a", "").await;
     first.until("\n\n\r\n").await;
-    let head = Client::get(&server, "/a", "connection: close\r\n")
+    let refused = Client::get(&server, "/a", "connection: close\r\n")
         .await
         .rest()
         .await;
-    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+    let (head, body) = refused.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert!(body.starts_with("retry: "), "{body}");
     drop(first);
     subscribed(&es, 0).await;
     Client::get(&server, "/a", "")
@@ -517,9 +519,10 @@ async fn a_guard_that_panics_harms_no_other_stream() {
     let es = EventStream::new();
     let careless = {
         let es = es.clone();
-        get(
-            |request: StreamRequest| async move { es.respond(&request.guard(Careless), ["a"]).await },
-        )
+        get(|request: StreamRequest| async move {
+            es.open(&request, ["a"])
+                .map(|stream| stream.guard(Careless))
+        })
     };
     let server = serve(&es, app(&es).route("/own/careless", careless), true).await;
     let mut stays = Client::get(&server, "/a", "").await;

@@ -18,7 +18,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use axum_eventstream::{
-    ErrorKind, Event, EventStream, EventStreamBuilder, History, KeepAlive, Limits,
+    ErrorKind, Event, EventStream, EventStreamBuilder, History, KeepAlive, Limits, Rejection,
+    StreamRequest, StreamResponse,
 };
 use client::Response;
 use futures_util::future::{join, join_all};
@@ -55,6 +56,10 @@ fn message(text: impl std::fmt::Display) -> Event {
 
 async fn publish(es: &EventStream, channel: &str, text: impl std::fmt::Display) {
     es.publish_event(channel, message(text)).await.unwrap();
+}
+
+fn verifying() -> EventStreamBuilder {
+    EventStream::builder().grip("http://127.0.0.1:1?verify-key=changeme")
 }
 
 /// The bytes of messages with these texts.
@@ -98,10 +103,9 @@ async fn the_proxy_is_told_to_hold_and_on_which_channels() {
 async fn refusals_come_in_this_order_and_tell_the_proxy_nothing() {
     const FORGED: (&str, &str) = ("grip-sig", "eyJhbGciOiJub25lIn0.e30.");
     const ERROR: (&str, &str) = ("last-event-id", "error");
-    let builder = EventStream::builder().grip("http://127.0.0.1:1?verify-key=changeme");
-    let builder = builder.require_grip_proxy(true);
+    let builder = verifying().require_grip_proxy(true);
     let limits = Limits::new().channels_per_subscription(1);
-    let (es, origin) = serve(builder.limits(limits)).await;
+    let (_es, origin) = serve(builder.limits(limits)).await;
     let (invalid, several) = ("/events/a%2C%20b", "/several");
     let bytes = |name: &str| format!("invalid channel name \"{name}\": ");
     let cases: &[(_, &[_], _, _)] = &[
@@ -162,14 +166,53 @@ async fn refusals_come_in_this_order_and_tell_the_proxy_nothing() {
             "{target} {headers:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn closing_changes_nothing_for_a_client_of_a_proxy_but_a_limit_does() {
+    let limits = Limits::new().subscriptions(1);
+    let (es, origin) = serve(verifying().limits(limits)).await;
     es.close();
-    let response = client::get(origin, "/events/a", &[SIGNATURE]).await;
-    let refusal = refusal(
-        "503 Service Unavailable",
-        "the stream is closed\n",
-        "\nretry-after: 5",
+    let held = client::get(origin, "/events/a", &[SIGNATURE]).await;
+    assert_eq!(held.header("grip-hold"), Some("stream"));
+    assert_eq!(es.stats().subscriptions, 0);
+
+    let limits = Limits::new().subscriptions(1);
+    let (es, origin) = serve(verifying().limits(limits)).await;
+    let _subscription = es.subscribe("a").unwrap();
+    let mut full = client::get(origin, "/events/a", &[SIGNATURE]).await;
+    assert_eq!(
+        (full.status(), full.header("grip-hold")),
+        ("HTTP/1.1 200 OK", None)
     );
-    assert_eq!(response.whole().await, refusal);
+    assert!(full.rest().await.starts_with("retry: "));
+}
+
+/// The proxy cannot close what it does not hold yet, so the response must not hold it.
+#[tokio::test]
+async fn a_channel_that_is_closed_between_open_and_respond_is_not_held() {
+    let es = verifying().build().unwrap();
+    let app = |closes: bool| {
+        let es = es.clone();
+        let own = async move |request: StreamRequest| -> Result<StreamResponse, Rejection> {
+            let stream = es.open(&request, ["user-7", "news"])?;
+            if closes {
+                // No proxy takes the item here: what counts is that the channel is closed.
+                let _ = es.close_channel("user-7").await;
+            }
+            Ok(stream)
+        };
+        Router::new().route("/", get(own))
+    };
+    for (closes, hold) in [(false, Some("stream")), (true, None)] {
+        let (listener, origin) = server::bind().await;
+        server::serve(listener, app(closes));
+        let mut response = client::get(origin, "/", &[SIGNATURE]).await;
+        assert_eq!(response.header("grip-hold"), hold);
+        let body = response.rest().await;
+        assert_eq!(body.starts_with("retry: "), closes, "{body}");
+        assert_eq!(es.stats().subscriptions, 0);
+    }
 }
 
 /// An application, and a proxy in front of it.

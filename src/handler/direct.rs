@@ -1,13 +1,13 @@
 //! Direct delivery: axum's head for a stream, and our body.
 
 use super::body::EventBody;
-use crate::stream::OpenStream;
+use crate::{sse, stream::OpenStream};
 use axum::{
     body::Body,
     response::{IntoResponse, Response, Sse, sse::Event},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
-use std::{convert::Infallible, mem, sync::LazyLock};
+use std::{convert::Infallible, mem, sync::LazyLock, time::Duration};
 
 /// Tells nginx to pass events on as they come.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -22,6 +22,11 @@ pub(super) fn head() -> Response {
     let headers = response.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
+}
+
+/// A stream that ends at once, so that an `EventSource` reconnects: any status but 200 would close it for good.
+pub(super) fn ended(retry: Duration) -> Response {
+    with_body(Body::from(sse::retry(retry)))
 }
 
 /// The headers that axum gives a stream, and ours.

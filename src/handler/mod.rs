@@ -1,22 +1,26 @@
-//! What a request gets: the handler, and the way of a request through it.
+//! What a request gets.
 //!
-//! `StreamHandler::call` reads the route's parameters ([`parameters`]), negotiates ([`request`]),
-//! resolves the channels ([`resolve`]), and answers in one of the two deliveries ([`direct`], [`proxied`]) or with a refusal ([`rejection`]).
+//! [`request`] reads the headers, [`open`] verifies them, resolves the channels ([`resolve`]) and subscribes,
+//! and [`response`] answers in one of the two deliveries ([`direct`], [`proxied`]). [`StreamHandler`] and
+//! [`EventStream::respond`] are thin callers of that one pipeline.
 
 mod body;
 mod direct;
+mod open;
 mod parameters;
 #[cfg(feature = "grip")]
 mod proxied;
 mod rejection;
 mod request;
 mod resolve;
+mod response;
 
-pub use rejection::Rejection;
+pub use rejection::{Rejection, Unavailable};
 pub use request::{Delivery, StreamRequest};
 pub use resolve::{IntoChannels, IntoResolver};
+pub use response::StreamResponse;
 
-use crate::EventStream;
+use crate::{EventStream, Limits};
 use axum::{
     extract::Request,
     handler::Handler,
@@ -47,7 +51,7 @@ use std::{future::Future, pin::Pin};
 pub struct StreamHandler {
     event_stream: EventStream,
     resolver: Resolver,
-    leaves: bool,
+    detach: bool,
 }
 
 impl StreamHandler {
@@ -55,49 +59,35 @@ impl StreamHandler {
         Self {
             event_stream,
             resolver,
-            leaves: true,
+            detach: true,
         }
     }
 
-    /// Sets whether streams may leave the HTTP server through a
-    /// [`net::Listener`](crate::net::Listener): they may unless set.
+    /// Sets whether streams may be detached from the HTTP server by a
+    /// [`net::Listener`](crate::net::Listener): `true` by default.
     ///
-    /// It is to stay where anything has to see its whole body, not only the first event: middleware that
+    /// Set it to `false` where anything has to see the whole body, not only the opening event: middleware that
     /// counts, filters or redacts, or a body that is merged with another.
     #[must_use]
-    pub fn leaves(mut self, leaves: bool) -> Self {
-        self.leaves = leaves;
+    pub fn detach(mut self, detach: bool) -> Self {
+        self.detach = detach;
         self
     }
 
-    pub(crate) async fn respond(&self, parts: &mut Parts) -> Result<Response, Rejection> {
-        // First, so that nothing has to be kept meanwhile: the less a future holds, the less it costs. If
-        // they are invalid, that is said only where nothing else is wrong.
+    pub(crate) async fn respond(&self, parts: &mut Parts) -> Result<StreamResponse, Rejection> {
+        // Read first, so that the future holds nothing across the await. Invalid ones are reported only if
+        // the rest of the request is right.
         let parameters = match self.resolver.needs_parameters() {
             true => Parameters::of(parts).await,
             false => Ok(Parameters::default()),
         };
-        self.answer(parts, parameters)
-    }
-
-    fn answer(
-        &self,
-        parts: &Parts,
-        parameters: Result<Parameters, Rejection>,
-    ) -> Result<Response, Rejection> {
-        let inner = self.event_stream.inner();
-        let mut request = StreamRequest::new(parts)?.leaves(self.leaves);
-        let delivery = request.negotiate_fully(&self.event_stream)?;
-        if !inner.hooks.is_empty() {
+        let mut request = StreamRequest::new(parts)?;
+        if !self.event_stream.inner().hooks.is_empty() {
             request.keep(parts);
         }
-        #[cfg(feature = "grip")]
-        if let Some(answer) = request.follow_link(&self.event_stream) {
-            return answer;
-        }
-        let limits = &inner.limits;
-        let channels = self.resolver.resolve(parts, &parameters?, limits)?;
-        request.answer(inner, delivery, channels)
+        let channels = |limits: &Limits| self.resolver.resolve(parts, &parameters?, limits);
+        let response = self.event_stream.open_stream(&request, channels)?;
+        Ok(response.detach(self.detach))
     }
 }
 
@@ -105,7 +95,7 @@ impl<S> Handler<(StreamHandler,), S> for StreamHandler {
     type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
 
     fn call(self, request: Request, _state: S) -> Self::Future {
-        // The request's body is dropped here: a client's upload is none of a stream's business.
+        // Drops the request's body: a stream has no use for an upload.
         let (mut parts, _) = request.into_parts();
         Box::pin(async move { self.respond(&mut parts).await.into_response() })
     }

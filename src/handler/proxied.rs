@@ -10,7 +10,7 @@ use crate::{
     channel::Channels,
     event_stream::Inner,
     grip::{GRIP_FEATURE, GRIP_SIG, Hold, Instruct, InvalidInstruct, last_ids},
-    hub::{Recall, Refused},
+    hub::Recall,
     publish::links::{self, Claims, Links},
     sse::{self, LastEventId},
     trace,
@@ -61,14 +61,13 @@ impl Asked {
         &self.signature
     }
 
-    /// The answer to a client's request, which the proxy is to hold.
+    /// Instructions to hold the client, and whether the proxy will report when it has gone.
     pub(super) fn hold(
         &self,
         inner: &Inner,
         channels: &Channels,
         last_event_id: Option<&str>,
-        parts: Option<&Parts>,
-    ) -> Result<Response, InvalidInstruct> {
+    ) -> Result<(Response, bool), InvalidInstruct> {
         if channels.len() > PUSHPIN_CHANNELS {
             trace::event!(
                 warn,
@@ -79,7 +78,7 @@ impl Asked {
         let Some(links) = inner.proxies.links() else {
             let names = channels.iter().map(|channel| inner.proxies.name(channel));
             let instruct = names.fold(held(inner), Instruct::channel);
-            return answer(&instruct, sse::stream_open(None));
+            return Ok((answer(&instruct, sse::stream_open(None))?, false));
         };
         let after = match last_event_id {
             None => Some(inner.hub.sequence()),
@@ -90,10 +89,8 @@ impl Asked {
             .map(|channel| (channel.clone(), after))
             .collect();
         let open = after.map(|after| id(inner, after));
-        if let Some(parts) = parts.filter(|_| self.gone_link(inner, links, channels).is_some()) {
-            inner.hooks.came(channels, parts);
-        }
-        self.recover(inner, links, &wanted, Some(open))
+        let tells_gone = self.gone_link(inner, links, channels).is_some();
+        Ok((self.recover(inner, links, &wanted, Some(open))?, tells_gone))
     }
 
     /// Where the proxy tells that the client has gone, if somebody wants to know.
@@ -117,10 +114,6 @@ impl Asked {
                 inner.hooks.went(&channels, parts);
             }
             return Some(Ok(Response::default()));
-        }
-        if inner.hub.is_closing() {
-            // The proxy asks again, of who comes after us.
-            return Some(Err(Refused::Closed.into()));
         }
         let Some(wanted) = claims.and_then(|claims| self.wanted(inner, claims)) else {
             // The end of the stream: the client has to come itself.

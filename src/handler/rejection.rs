@@ -1,14 +1,12 @@
 //! The refusals, and what each is as a response.
 
+use super::direct;
 use crate::{
-    Error, ErrorKind, InvalidChannel, channel::ChannelsError, hub::Refused, measure, trace,
+    Error, ErrorKind, InvalidChannel, channel::ChannelsError, hub::Refused, measure, stream, trace,
 };
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
-use std::{borrow::Cow, error, fmt};
-
-/// Seconds after which a client may try again what is refused for now.
-const LATER: HeaderValue = HeaderValue::from_static("5");
+use http::{StatusCode, header::RETRY_AFTER};
+use std::{borrow::Cow, error, fmt, time::Duration};
 
 /// Why a request gets no stream.
 ///
@@ -33,9 +31,9 @@ pub enum Rejection {
     TooManyChannels(usize),
     /// The path cannot be decoded.
     InvalidPath(String),
-    /// The stream is closed, or a limit is reached: the reason.
-    Unavailable(String),
-    /// There is neither an extension nor a registry entry for the extractor to find.
+    /// The stream is closing or closed, or a limit is reached.
+    Unavailable(Unavailable),
+    /// The extractor found no `EventStream`: neither state, nor extension, nor registry entry.
     MissingEventStream,
     /// What a function that names the channels, or a result, answers instead.
     Response(Box<Response>),
@@ -58,7 +56,7 @@ impl Rejection {
             | Self::InvalidChannel(_)
             | Self::TooManyChannels(_)
             | Self::InvalidPath(_) => StatusCode::BAD_REQUEST,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(unavailable) => unavailable.status(),
             Self::MissingEventStream => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Response(response) => response.status(),
         }
@@ -92,13 +90,12 @@ impl Rejection {
             Self::NoChannels => "No specified channels.\n".into(),
             Self::InvalidChannel(error) => format!("{error}\n").into(),
             Self::TooManyChannels(limit) => format!("more than {limit} channels\n").into(),
-            Self::InvalidPath(reason) | Self::Unavailable(reason) => format!("{reason}\n").into(),
-            Self::MissingEventStream => {
-                "no EventStream found: add `.layer(Extension(event_stream))` \
-                to the router, take `State<EventStream>`, or call \
+            Self::InvalidPath(reason) => format!("{reason}\n").into(),
+            Self::Unavailable(unavailable) => unavailable.body_text().into(),
+            Self::MissingEventStream => "no EventStream found: add `.with_state(event_stream)` or \
+                `.layer(Extension(event_stream))` to the router, or call \
                 `registry::get_or_init(registry::DEFAULT_NAME, ..)`\n"
-                    .into()
-            }
+                .into(),
             Self::Response(_) => "the handler's own response\n".into(),
         }
     }
@@ -116,14 +113,11 @@ impl IntoResponse for Rejection {
             reason = %self,
             "stream refused"
         );
-        let mut response = match self {
-            Self::Response(response) => return *response,
+        match self {
+            Self::Response(response) => *response,
+            Self::Unavailable(unavailable) => unavailable.into_response(),
             _ => (self.status(), self.body_text()).into_response(),
-        };
-        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, LATER);
         }
-        response
     }
 }
 
@@ -146,6 +140,7 @@ impl fmt::Display for Rejection {
             Self::TooManyChannels(limit) => {
                 return write!(f, "{}", ChannelsError::TooMany { limit: *limit });
             }
+            Self::Unavailable(unavailable) => return unavailable.fmt(f),
             _ => return f.write_str(self.body_text().trim_end()),
         })
     }
@@ -170,9 +165,70 @@ impl From<ChannelsError> for Rejection {
     }
 }
 
-impl From<Refused> for Rejection {
-    fn from(refused: Refused) -> Self {
-        Self::Unavailable(refused.to_string())
+/// Why there is no room for a stream now, and when a client should try again.
+///
+/// As a response it is 200 and a stream that ends at once with a `retry`: a browser's `EventSource`
+/// reconnects after that time, while any other status would close it for good. With
+/// [`refuse_with_status`](crate::EventStreamBuilder::refuse_with_status) it is 503 with `Retry-After`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    reason: String,
+    retry_after: Duration,
+    with_status: bool,
+}
+
+impl Unavailable {
+    pub(super) fn new(refused: &Refused, with_status: bool) -> Self {
+        let retry_after = match refused {
+            // The next process takes over soon.
+            Refused::Closed => stream::reconnect_after(),
+            // There is no room for this client yet: it should put little load on the server until there is.
+            Refused::Subscriptions(_) | Refused::OnChannel(..) => {
+                Duration::from_millis(fastrand::u64(5000..=15_000))
+            }
+        };
+        Self {
+            reason: refused.to_string(),
+            retry_after,
+            with_status,
+        }
+    }
+
+    /// After what time the client should try again: 1 to 5 seconds while the stream closes, 5 to 15 seconds
+    /// at a limit.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        self.retry_after
+    }
+
+    fn status(&self) -> StatusCode {
+        match self.with_status {
+            true => StatusCode::SERVICE_UNAVAILABLE,
+            false => StatusCode::OK,
+        }
+    }
+
+    fn body_text(&self) -> String {
+        match self.with_status {
+            true => format!("{}\n", self.reason),
+            false => format!("retry: {}\n\n", self.retry_after.as_millis()),
+        }
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl IntoResponse for Unavailable {
+    fn into_response(self) -> Response {
+        if !self.with_status {
+            return direct::ended(self.retry_after);
+        }
+        let seconds = self.retry_after.as_millis().div_ceil(1000).to_string();
+        (self.status(), [(RETRY_AFTER, seconds)], self.body_text()).into_response()
     }
 }
 
@@ -245,10 +301,10 @@ mod tests {
             ),
             (
                 Rejection::MissingEventStream,
-                "no EventStream found: add `.layer(Extension(event_stream))` \
-                 to the router, take `State<EventStream>`, or call \
+                "no EventStream found: add `.with_state(event_stream)` or \
+                `.layer(Extension(event_stream))` to the router, or call \
                 `registry::get_or_init(registry::DEFAULT_NAME, ..)`\n",
-                "add `.layer(Extension(event_stream))`",
+                "`.layer(Extension(event_stream))`",
             ),
         ];
         for (rejection, body, part) in table {

@@ -1,20 +1,15 @@
-//! A request that asks for a stream, and what is checked about it.
+//! What a request says about the stream it asks for: an extractor that reads headers only.
 
 #[cfg(feature = "grip")]
 use super::proxied::Asked;
-use super::{IntoChannels, Rejection, direct, parameters::Parameters};
-use crate::{
-    EventStream,
-    channel::Channels,
-    event_stream::Inner,
-    feed::Feed,
-    net::Handoff,
-    sse,
-    stream::{Guard, OpenStream},
-};
+use super::{Rejection, parameters::Parameters};
+use crate::{EventStream, net::Handoff, sse};
+#[cfg(feature = "grip")]
+use crate::{channel::Channels, event_stream::Inner};
+#[cfg(feature = "grip")]
 use axum::response::Response;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Version,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
@@ -32,11 +27,10 @@ pub enum Delivery {
     Proxied,
 }
 
-/// What [`EventStream::respond`] needs of a request: an extractor.
+/// What [`EventStream::open`] and [`EventStream::respond`] need of a request: an extractor.
 ///
-/// It refuses with 406 when `Accept` does not admit `text/event-stream`, with 403 when `Grip-Sig` is
-/// not valid, with 400 when `Last-Event-ID` is `error`. The last two need the [`EventStream`], so here
-/// it is the one that the extractor of that type finds; where there is none, `respond` checks them.
+/// It reads headers, the URI and the route's parameters, and refuses with 406 when `Accept` does not admit
+/// `text/event-stream`. Everything else is checked by `open`, which knows the [`EventStream`].
 ///
 /// # Examples
 ///
@@ -51,35 +45,30 @@ pub enum Delivery {
 /// ```
 #[derive(Clone)]
 pub struct StreamRequest {
-    head: bool,
-    may_leave: bool,
+    is_head: bool,
+    is_detachable: bool,
     last_event_id: Option<String>,
     parameters: Option<Arc<Parameters>>,
     #[cfg(feature = "grip")]
-    proxy: Option<Box<Asked>>,
-    /// The whole request, for hooks.
+    proxy: Option<Arc<Asked>>,
+    /// Method, URI, version and headers, for hooks.
     parts: Option<Arc<Parts>>,
-    guard: Option<Guard>,
-    /// What a stream has made of the signature: checking it again would give the same.
-    negotiated: Option<(EventStream, Delivery)>,
 }
 
 impl StreamRequest {
-    /// Reads what is needed, if `Accept` admits a stream at all.
+    /// Reads the headers, if `Accept` admits a stream at all.
     pub(crate) fn new(parts: &Parts) -> Result<Self, Rejection> {
         if !sse::admits_event_stream(&parts.headers) {
             return Err(Rejection::NotAcceptable);
         }
         Ok(Self {
-            head: parts.method == Method::HEAD,
-            may_leave: may_leave(parts),
+            is_head: parts.method == Method::HEAD,
+            is_detachable: is_detachable(parts),
             last_event_id: last_event_id(parts),
             parameters: None,
             #[cfg(feature = "grip")]
-            proxy: Asked::new(parts).map(Box::new),
+            proxy: Asked::new(parts).map(Arc::new),
             parts: None,
-            guard: None,
-            negotiated: None,
         })
     }
 
@@ -88,46 +77,15 @@ impl StreamRequest {
         Ok(())
     }
 
-    /// Sets whether the stream may leave the HTTP server through a
-    /// [`net::Listener`](crate::net::Listener): it may unless set. It is to stay where the response's body
-    /// is wrapped or merged with another.
-    #[must_use]
-    pub fn leaves(mut self, leaves: bool) -> Self {
-        self.may_leave &= leaves;
-        self
-    }
-
-    /// Keeps the whole request for the hooks.
+    /// Keeps what hooks see of the request. Extensions are not part of it: a value in them, such as a
+    /// permit, must not live as long as the stream.
     pub(crate) fn keep(&mut self, parts: &Parts) {
-        self.parts = Some(Arc::new(parts.clone()));
-    }
-
-    /// Gives the stream a value that is dropped when it has ended, whoever holds it by then: a count, an
-    /// entry in a list of who is here.
-    ///
-    /// In proxied delivery no stream stays here: it is dropped with the request.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use axum::response::Response;
-    /// use axum_eventstream::{EventStream, Rejection, StreamRequest};
-    ///
-    /// struct Here;
-    /// impl Drop for Here {
-    ///     fn drop(&mut self) {
-    ///         println!("gone");
-    ///     }
-    /// }
-    ///
-    /// async fn events(es: EventStream, request: StreamRequest) -> Result<Response, Rejection> {
-    ///     es.respond(&request.guard(Here), ["room-1"]).await
-    /// }
-    /// ```
-    #[must_use]
-    pub fn guard(mut self, guard: impl Send + Sync + 'static) -> Self {
-        self.guard = Some(Guard::new(guard));
-        self
+        let (mut kept, ()) = Request::new(()).into_parts();
+        kept.method = parts.method.clone();
+        kept.uri = parts.uri.clone();
+        kept.version = parts.version;
+        kept.headers = parts.headers.clone();
+        self.parts = Some(Arc::new(kept));
     }
 
     /// A parameter of the route, percent-decoded.
@@ -136,7 +94,7 @@ impl StreamRequest {
         self.parameters.as_ref()?.get(name)
     }
 
-    /// The position the client wants to resume from: the header `Last-Event-ID`, else the query
+    /// The position the client wants to resume from: the header `Last-Event-ID`, otherwise the query
     /// parameter `lastEventId`.
     #[must_use]
     pub fn last_event_id(&self) -> Option<&str> {
@@ -149,120 +107,61 @@ impl StreamRequest {
     ///
     /// When `Grip-Sig` is there and not valid.
     pub fn delivery(&self, event_stream: &EventStream) -> Result<Delivery, Rejection> {
-        match &self.negotiated {
-            Some((by, delivery)) if by.same_stream(event_stream) => Ok(*delivery),
-            _ => event_stream.inner().proxies.delivery(self.signature()),
-        }
+        event_stream.inner().proxies.delivery(self.signature())
     }
 
-    /// What says that the request comes from a proxy.
+    pub(super) fn is_head(&self) -> bool {
+        self.is_head
+    }
+
+    /// Whether a driver could write the rest of the response.
+    pub(super) fn is_detachable(&self) -> bool {
+        self.is_detachable
+    }
+
+    /// What hooks see of the request.
+    pub(super) fn parts(&self) -> Arc<Parts> {
+        self.parts.clone().unwrap_or_else(|| {
+            let (parts, ()) = Request::new(()).into_parts();
+            Arc::new(parts)
+        })
+    }
+
+    /// The value of `Grip-Sig`, which proxies add.
     fn signature(&self) -> Option<&HeaderValue> {
         #[cfg(feature = "grip")]
         return self.proxy.as_deref().map(Asked::signature);
         #[cfg(not(feature = "grip"))]
         None
     }
+}
 
-    /// Checks what an extractor can, in the order of [`negotiate_fully`](Self::negotiate_fully).
-    pub(crate) fn negotiate(&mut self, event_stream: &EventStream) -> Result<(), Rejection> {
-        match self.negotiate_fully(event_stream) {
-            Ok(_) | Err(Rejection::NotProxied) => Ok(()),
-            Err(rejection) => Err(rejection),
-        }
-    }
-
-    /// Checks all that does not depend on channels.
-    pub(crate) fn negotiate_fully(
-        &mut self,
-        event_stream: &EventStream,
-    ) -> Result<Delivery, Rejection> {
-        let delivery = self.delivery(event_stream)?;
-        self.negotiated = Some((event_stream.clone(), delivery));
-        self.check(event_stream.inner(), delivery)?;
-        Ok(delivery)
-    }
-
-    fn check(&self, inner: &Inner, delivery: Delivery) -> Result<(), Rejection> {
-        if delivery == Delivery::Direct && inner.proxies.are_required() {
-            return Err(Rejection::NotProxied);
-        }
-        if self.last_event_id() == Some("error") {
-            return Err(Rejection::InvalidLastEventId);
-        }
-        Ok(())
-    }
-
+#[cfg(feature = "grip")]
+impl StreamRequest {
     /// The answer to a proxy that follows one of our links: the link says for which channels.
-    #[cfg(feature = "grip")]
-    pub(crate) fn follow_link(
-        &self,
-        event_stream: &EventStream,
-    ) -> Option<Result<Response, Rejection>> {
-        let (inner, proxy) = (event_stream.inner(), self.proxy.as_ref()?);
-        let is_proxied = self.delivery(event_stream).ok()? == Delivery::Proxied;
-        let parts = self.parts.as_deref();
-        let answer = proxy.follow_link(inner, is_proxied && !self.head, parts)?;
-        Some(self.check(inner, Delivery::Proxied).and(answer))
-    }
-
-    /// Answers with a stream on `channels`.
-    pub(crate) fn respond(
-        &self,
-        event_stream: &EventStream,
-        channels: impl IntoChannels,
-    ) -> Result<Response, Rejection> {
-        #[cfg(feature = "grip")]
-        if let Some(answer) = self.follow_link(event_stream) {
-            return answer;
-        }
-        let (inner, delivery) = (event_stream.inner(), self.delivery(event_stream)?);
-        self.check(inner, delivery)?;
-        let channels = inner.limits.channels(channels.into_channels()?)?;
-        self.answer(inner, delivery, channels)
-    }
-
-    /// Answers a request that has been checked and follows no link.
-    pub(crate) fn answer(
+    pub(super) fn follow_link(
         &self,
         inner: &Inner,
         delivery: Delivery,
-        channels: Channels,
-    ) -> Result<Response, Rejection> {
-        match (self.head, delivery) {
-            (true, _) => {
-                inner.hub.admits(&channels)?;
-                Ok(direct::head())
-            }
-            (false, Delivery::Direct) => {
-                let stream = self.open(inner, channels)?;
-                Ok(direct::respond(stream, self.may_leave))
-            }
-            #[cfg(feature = "grip")]
-            (false, Delivery::Proxied) => {
-                inner.hub.admits(&channels)?;
-                // It is there: nothing else makes a request one of a proxy.
-                let proxy = self.proxy.as_ref().ok_or(Rejection::NotProxied)?;
-                let (start, parts) = (self.last_event_id(), self.parts.as_deref());
-                Ok(proxy.hold(inner, &channels, start, parts)?)
-            }
-            #[cfg(not(feature = "grip"))]
-            (false, Delivery::Proxied) => Err(Rejection::NotProxied),
-        }
+    ) -> Option<Result<Response, Rejection>> {
+        let is_proxied = delivery == Delivery::Proxied && !self.is_head;
+        let parts = self.parts.as_deref();
+        self.proxy.as_ref()?.follow_link(inner, is_proxied, parts)
+    }
+
+    /// Instructions to hold the client, and whether the proxy will report when it has gone.
+    pub(super) fn hold(
+        &self,
+        inner: &Inner,
+        channels: &Channels,
+    ) -> Result<(Response, bool), Rejection> {
+        // It is there: nothing else makes a request proxied.
+        let proxy = self.proxy.as_ref().ok_or(Rejection::NotProxied)?;
+        Ok(proxy.hold(inner, channels, self.last_event_id())?)
     }
 }
 
-impl StreamRequest {
-    fn open(&self, inner: &Inner, channels: Channels) -> Result<OpenStream, Rejection> {
-        let feed = Feed::subscribe(&inner.hub, &channels, self.last_event_id())?;
-        let feed = feed.opened(inner.lag_policy);
-        let parts = self.parts.clone().filter(|_| !inner.hooks.is_empty());
-        let presence = parts.map(|parts| inner.hooks.enter(channels, parts));
-        let stream = OpenStream::new(feed, inner.streams.clone()).max_age(inner.max_age);
-        Ok(stream.with(presence, self.guard.clone()))
-    }
-}
-
-/// Headers may hold secrets, so only what is about the stream is shown.
+/// Headers may hold secrets, so they are not shown.
 impl fmt::Debug for StreamRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("StreamRequest");
@@ -274,8 +173,8 @@ impl fmt::Debug for StreamRequest {
     }
 }
 
-/// Whether nothing but events will go over the connection: what a driver can go on with.
-fn may_leave(parts: &Parts) -> bool {
+/// Whether nothing but events will go over the connection.
+fn is_detachable(parts: &Parts) -> bool {
     Handoff::is_enabled()
         && parts.version == Version::HTTP_11
         && parts.method == Method::GET
@@ -284,7 +183,7 @@ fn may_leave(parts: &Parts) -> bool {
         && !parts.headers.contains_key(UPGRADE)
 }
 
-/// The header, of which the first counts, else the query.
+/// The header, of which the first value counts, otherwise the query.
 fn last_event_id(parts: &Parts) -> Option<String> {
     let header = |headers: &HeaderMap| {
         let value = headers.get(LAST_EVENT_ID)?;
@@ -296,7 +195,7 @@ fn last_event_id(parts: &Parts) -> Option<String> {
         let found = pairs.find(|(name, _)| name == "lastEventId");
         found.map(|(_, value)| value.into_owned())
     };
-    // An empty one is what a client has that was told to forget its position.
+    // A client sends an empty id after an event with an empty id, which resets its position.
     header(&parts.headers)
         .or_else(query)
         .filter(|id| !id.is_empty())

@@ -218,6 +218,21 @@ impl Hub {
         Ok(Reader::new(self.clone(), logs, start, last))
     }
 
+    /// A reader that notices when one of `channels` is closed, for a client that a proxy will hold. It is
+    /// admitted also while the hub closes.
+    #[cfg(feature = "grip")]
+    pub(crate) fn watch(self: &Arc<Self>, channels: &Channels) -> Result<Reader, Refused> {
+        let mut order = lock(&self.order);
+        self.has_room(&order, channels).inspect_err(|_| {
+            self.counters.refused.fetch_add(1, Relaxed);
+        })?;
+        order.subscriptions += 1;
+        let last = order.sequence();
+        let logs = channels.iter().map(|channel| order.open(channel));
+        let (reader, _) = Reader::new(self.clone(), logs, Start::Live, last);
+        Ok(reader)
+    }
+
     /// Whether a reader of `channels` would be admitted now.
     pub(crate) fn admits(&self, channels: &Channels) -> Result<(), Refused> {
         let admitted = self.admit(&lock(&self.order), channels);
@@ -230,6 +245,10 @@ impl Hub {
         if self.is_closing() {
             return Err(Refused::Closed);
         }
+        self.has_room(order, channels)
+    }
+
+    fn has_room(&self, order: &Order, channels: &Channels) -> Result<(), Refused> {
         if order.subscriptions >= self.config.max_subscriptions {
             return Err(Refused::Subscriptions(self.config.max_subscriptions));
         }

@@ -252,6 +252,12 @@ impl Reader {
         }
     }
 
+    /// Whether one of its channels was closed since it was subscribed.
+    #[cfg(feature = "grip")]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.cursors.iter().any(Cursor::is_closed)
+    }
+
     /// Whether it is about to end.
     fn may_end(&self) -> bool {
         self.stage != Stage::Open || self.cursors.iter().any(Cursor::is_closed)

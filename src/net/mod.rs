@@ -23,7 +23,8 @@
 //!    or no longer reads is dropped after [30 seconds](Listener::client_timeout).
 //! 4. Nothing sees or changes a body after it has left: a timer or a byte counter sees it end then, and a
 //!    filter, or a stream that is merged with it, is not heard any more if it has let the opening event
-//!    pass unchanged. Let such a handler's streams [stay](crate::StreamHandler::leaves).
+//!    pass unchanged. For such a handler switch
+//!    [detaching](crate::StreamHandler::detach) off.
 //! 5. A request that a client sends behind that for the stream, on the same connection, is not answered: no
 //!    stream ends before its connection.
 //! 6. `axum::serve`'s own graceful shutdown does not wait for streams that left;

@@ -1,0 +1,172 @@
+//! An open stream that has not been answered with yet.
+
+use super::direct;
+use crate::{
+    EventStream,
+    channel::Channels,
+    feed::Feed,
+    stream::{Guard, OpenStream},
+};
+#[cfg(feature = "grip")]
+use crate::{hooks::Hooks, hub::Reader, stream::reconnect_after};
+use axum::response::{IntoResponse, Response};
+use http::request::Parts;
+use std::{fmt, sync::Arc};
+
+/// A subscribed client and the response it will get: what [`EventStream::open`] returns.
+///
+/// The subscription begins with `open`, so every event and every
+/// [`close_channel`](EventStream::close_channel) since then reaches the stream. Dropping the value
+/// unsubscribes.
+///
+/// Behind a proxy nothing is subscribed in this process: the response tells the proxy to hold the client.
+/// If one of the channels was closed since `open`, the response ends the stream instead.
+///
+/// # Examples
+///
+/// See [`EventStream::open`].
+#[must_use = "dropping it unsubscribes; return it from the handler"]
+pub struct StreamResponse {
+    kind: Kind,
+    guard: Option<Guard>,
+    detach: bool,
+}
+
+enum Kind {
+    /// The head alone, or the answer to a proxy that follows a link.
+    Ready(Box<Response>),
+    Direct(Direct),
+    #[cfg(feature = "grip")]
+    Held(Box<Held>),
+}
+
+pub(super) struct Direct {
+    pub(super) event_stream: EventStream,
+    pub(super) feed: Feed,
+    /// For the hooks, if there are any.
+    pub(super) presence: Option<Box<(Channels, Arc<Parts>)>>,
+    pub(super) detachable: bool,
+}
+
+#[cfg(feature = "grip")]
+pub(super) struct Held {
+    pub(super) response: Response,
+    /// Sees that a channel is closed before the proxy holds the client.
+    pub(super) reader: Reader,
+    /// For the hooks, if the proxy reports when the client has gone.
+    pub(super) came: Option<Box<(Hooks, Channels, Arc<Parts>)>>,
+}
+
+impl StreamResponse {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            guard: None,
+            detach: true,
+        }
+    }
+
+    pub(super) fn ready(response: Response) -> Self {
+        Self::new(Kind::Ready(Box::new(response)))
+    }
+
+    pub(super) fn direct(direct: Direct) -> Self {
+        Self::new(Kind::Direct(direct))
+    }
+
+    #[cfg(feature = "grip")]
+    pub(super) fn held(held: Held) -> Self {
+        Self::new(Kind::Held(Box::new(held)))
+    }
+
+    /// Attaches a value that is dropped when the stream has ended: a permit, a counter, an entry in a list
+    /// of connected users.
+    ///
+    /// Behind a proxy no stream stays in this process, so the value is dropped with the response.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{EventStream, Rejection, StreamRequest, StreamResponse};
+    ///
+    /// struct Connected;
+    /// impl Drop for Connected {
+    ///     fn drop(&mut self) {
+    ///         println!("disconnected");
+    ///     }
+    /// }
+    ///
+    /// async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse, Rejection> {
+    ///     Ok(es.open(&request, ["room-1"])?.guard(Connected))
+    /// }
+    /// ```
+    pub fn guard(mut self, value: impl Send + Sync + 'static) -> Self {
+        self.guard = Some(Guard::new(value));
+        self
+    }
+
+    /// Sets whether the stream may be detached from the HTTP server by a
+    /// [`net::Listener`](crate::net::Listener): `true` by default.
+    ///
+    /// Set it to `false` where the response's body is wrapped or merged with another: only the opening of a
+    /// detached stream passes through a body.
+    pub fn detach(mut self, detach: bool) -> Self {
+        self.detach = detach;
+        self
+    }
+}
+
+impl IntoResponse for StreamResponse {
+    fn into_response(self) -> Response {
+        match self.kind {
+            Kind::Ready(response) => *response,
+            Kind::Direct(direct) => direct.respond(self.guard, self.detach),
+            #[cfg(feature = "grip")]
+            Kind::Held(held) => held.respond(),
+        }
+    }
+}
+
+impl Direct {
+    fn respond(self, guard: Option<Guard>, detach: bool) -> Response {
+        let inner = self.event_stream.inner();
+        let presence = self.presence.map(|presence| {
+            let (channels, parts) = *presence;
+            inner.hooks.enter(channels, &parts)
+        });
+        let stream = OpenStream::new(self.feed, inner.streams.clone()).max_age(inner.max_age);
+        let stream = stream.with(presence, guard);
+        direct::respond(stream, self.detachable && detach)
+    }
+}
+
+#[cfg(feature = "grip")]
+impl Held {
+    fn respond(self) -> Response {
+        if self.reader.is_closed() {
+            return direct::ended(reconnect_after());
+        }
+        if let Some((hooks, channels, parts)) = self.came.as_deref() {
+            hooks.came(channels, parts);
+        }
+        self.response
+    }
+}
+
+/// Shows the kind of answer only: headers may hold secrets.
+impl fmt::Debug for StreamResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamResponse")
+            .field(
+                "kind",
+                &match self.kind {
+                    Kind::Ready(_) => "ready",
+                    Kind::Direct(_) => "direct",
+                    #[cfg(feature = "grip")]
+                    Kind::Held(_) => "held by a proxy",
+                },
+            )
+            .field("detach", &self.detach)
+            .finish_non_exhaustive()
+    }
+}
