@@ -22,34 +22,57 @@ fn the_programs_of_the_pages_are_those_that_are_tested() {
 mod session_cookie {
     include!("session_cookie.rs");
     use super::{TestClient, text};
+    use axum::{body::Body, http::Request};
+    use std::time::Duration;
+    use tower::ServiceExt;
 
-    fn client() -> (EventStream, TestClient) {
-        let es = EventStream::new();
+    fn with_ann() -> App {
         let ann = User {
             name: "ann".into(),
             rooms: vec!["red".into()],
         };
-        let sessions = Arc::new(HashMap::from([("s3cret".into(), ann)]));
-        let app = app(App {
-            es: es.clone(),
-            sessions,
-        });
-        (es, TestClient::new(app))
+        App {
+            es: EventStream::new(),
+            sessions: Arc::new(RwLock::new(HashMap::from([("s3cret".into(), ann)]))),
+        }
     }
 
     #[tokio::test]
     async fn a_cookie_opens_the_rooms_of_its_user() {
-        let (es, client) = client();
+        let state = with_ann();
+        let client = TestClient::new(app(state.clone()));
         assert_eq!(client.refused("/rooms/red").await.0, 401);
         let other = client.clone().header("cookie", "__Host-session=guess");
         assert_eq!(other.refused("/rooms/red").await.0, 401);
         let ann = client.header("cookie", "theme=dark; __Host-session=s3cret");
         assert_eq!(ann.refused("/rooms/blue").await.0, 403);
         let mut room = ann.get("/rooms/red").await;
-        es.publish_event("room-red", text("hello")).await.unwrap();
+        let published = state.es.publish_event("room-red", text("hello")).await;
+        published.unwrap();
         room.expect_text("message", "hello").await;
-        es.close_channel("user-ann").await.unwrap();
+        state.log_out("s3cret").await.unwrap();
         room.expect_end().await;
+        assert_eq!(ann.refused("/rooms/red").await.0, 401);
+    }
+
+    /// The logout comes before, between and after the steps of the handler.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_stream_survives_a_logout_at_any_moment() {
+        for _ in 0..500 {
+            let state = with_ann();
+            let service = app(state.clone());
+            let opens = tokio::spawn(async move {
+                let request = Request::get("/rooms/red").header("cookie", "__Host-session=s3cret");
+                let request = request.body(Body::empty()).unwrap();
+                let response = service.oneshot(request).await.unwrap();
+                axum::body::to_bytes(response.into_body(), 10_000).await
+            });
+            let logs_out = tokio::spawn(async move { state.log_out("s3cret").await });
+            logs_out.await.unwrap().unwrap();
+            let ended = tokio::time::timeout(Duration::from_secs(10), opens).await;
+            let ended = ended.expect("the stream survives the logout");
+            ended.unwrap().unwrap();
+        }
     }
 }
 
