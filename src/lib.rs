@@ -111,11 +111,11 @@
 //!
 //! | feature | default | what |
 //! | --- | --- | --- |
-//! | `grip` | yes | GRIP proxies: publishing to them (reqwest), checking their signatures (jsonwebtoken) |
+//! | `grip` | yes | GRIP proxies: publishing to them (hyper), checking their signatures (jsonwebtoken) |
 //! | `metrics` | no | counters and histograms with the `metrics` facade |
 //! | `tracing` | yes | logs refusals, resets and the like with `tracing` |
-//! | `rustls` | no | `https` control URIs with rustls |
-//! | `native-tls` | no | `https` control URIs with the platform's TLS |
+//! | `rustls` | no | `https` control URIs (reqwest) with rustls |
+//! | `native-tls` | no | `https` control URIs (reqwest) with the platform's TLS |
 //! | `testing` | no | for tests of one's own: a client for a router's streams, and a GRIP proxy in the test's process |
 //! | `axum-07` | no | the handler and the extractors for axum 0.7 too |
 

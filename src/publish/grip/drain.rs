@@ -268,7 +268,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn expired_messages_are_taken_out_of_a_batch() {
         let config = GripConfig::new("http://127.0.0.1:9");
-        let endpoint = Endpoint::new(&config, LIMITS, endpoint::client().unwrap());
+        let endpoint = Endpoint::new(&config, LIMITS);
         let drain = Drain::new(Arc::new(endpoint.ok().unwrap()));
         let first = message(1, None);
         tokio::time::advance(Duration::from_secs(1)).await;

@@ -1,14 +1,15 @@
 //! One proxy: its address, its credentials, one request.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
+use axum::body::Body;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use reqwest::{Client, Response, redirect};
+use http::{HeaderValue, Method, Request, Response, Uri};
 use url::Url;
 
+use super::client::{self, Client};
 use super::error::{Failure, FailureKind};
 use super::queue::{Limits, Queue};
 use crate::grip::{Authorization, GripConfig, Verifier, invalid, parse_url, public_uri};
@@ -23,19 +24,21 @@ pub(super) struct Endpoint {
     pub(super) queue: Queue,
     pub(super) verifier: Option<Verifier>,
     healthy: AtomicBool,
-    url: Url,
+    uri: Uri,
     authorization: Authorization,
     client: Client,
 }
 
 impl Endpoint {
-    pub(super) fn new(config: &GripConfig, limits: Limits, client: Client) -> Result<Self, Error> {
+    pub(super) fn new(config: &GripConfig, limits: Limits) -> Result<Self, Error> {
         let error = |problem: &str| invalid(&config.control_uri, problem);
         let mut url = parse_url(&config.control_uri).map_err(error)?;
         check_url(&url).map_err(error)?;
         let name: Arc<str> = public_uri(&url).into();
         let slash = if url.path().ends_with('/') { "" } else { "/" };
         url.set_path(&format!("{}{slash}publish/", url.path()));
+        let uri = Uri::try_from(url.as_str()).map_err(|_| error("is not a URI"))?;
+        let client = Client::new(&uri).map_err(|problem| error(&problem))?;
         let verifier = Verifier::of(config).map_err(|problem| error(&problem))?;
         let authorization = Authorization::new(config).map_err(|problem| error(&problem))?;
         let queue = Queue::new(limits).named(&name);
@@ -44,7 +47,7 @@ impl Endpoint {
             queue,
             verifier,
             healthy: AtomicBool::new(true),
-            url,
+            uri,
             authorization,
             client,
         })
@@ -71,22 +74,22 @@ impl Endpoint {
     }
 
     /// Posts one body; `Ok` once the proxy has taken it.
-    pub(super) async fn post(&self, body: Vec<u8>) -> Result<Response, Failure> {
-        let request = self.client.post(self.url.clone());
-        let mut request = request.header(CONTENT_TYPE, "application/json").body(body);
+    pub(super) async fn post(&self, body: Vec<u8>) -> Result<Response<Body>, Failure> {
         let authorization = self.authorization.header(SystemTime::now()).map_err(|_| {
             Failure::new(
                 FailureKind::Authorization,
                 "the authorization cannot be signed",
             )
         })?;
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        let headers = request.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(value) = &authorization {
-            request = request.header(AUTHORIZATION, value);
+            headers.insert(AUTHORIZATION, value.clone());
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|error| transport_failure(&error))?;
+        let response = self.client.send(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -102,43 +105,20 @@ impl Endpoint {
     }
 }
 
-pub(super) fn client() -> Result<Client, Error> {
-    Client::builder()
-        .no_proxy()
-        .redirect(redirect::Policy::none())
-        .user_agent(concat!("axum-eventstream/", env!("CARGO_PKG_VERSION")))
-        // Servers begin to close idle connections after 5 s. Sending on one that is just being closed
-        // cannot be told from a request that was taken.
-        .pool_idle_timeout(Duration::from_secs(4))
-        .build()
-        .map_err(|error| Error::config(format!("the HTTP client: {}", causes(&error))))
-}
-
 fn check_url(url: &Url) -> Result<(), &'static str> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err("must not contain user and password; they are `user` and `pass`");
-    }
-    let tls = cfg!(any(feature = "rustls", feature = "native-tls"));
-    if url.scheme() == "https" && !tls {
-        return Err("https needs the feature `rustls` or `native-tls` of axum-eventstream");
     }
     Ok(())
 }
 
 /// Reads to the end, so that the connection can be used again, but not for long and not much.
-pub(super) async fn finish(response: Response) {
+pub(super) async fn finish(response: Response<Body>) {
     let _ = tokio::time::timeout(Duration::from_secs(1), read(response)).await;
 }
 
-async fn read(mut response: Response) -> String {
-    let mut answer = Vec::new();
-    while answer.len() <= MAX_ANSWER {
-        match response.chunk().await {
-            Ok(Some(chunk)) => answer.extend_from_slice(&chunk),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    answer.truncate(MAX_ANSWER);
+async fn read(response: Response<Body>) -> String {
+    let answer = client::read(response.into_body(), MAX_ANSWER).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -165,44 +145,18 @@ fn status_message(status: http::StatusCode, answer: &str) -> String {
     message
 }
 
-fn transport_failure(error: &reqwest::Error) -> Failure {
-    let kind = if error.is_connect() {
-        FailureKind::Connect
-    } else {
-        FailureKind::Transport
-    };
-    Failure::new(kind, causes(error))
-}
-
-/// The causes, without reqwest's own words: those hold the whole URL.
-fn causes(error: &reqwest::Error) -> String {
-    let mut texts = Vec::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        texts.push(error.to_string());
-        cause = error.source();
-    }
-    match texts.is_empty() {
-        true => "the request failed".to_owned(),
-        false => texts.join(": "),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn endpoint(config: &GripConfig) -> Result<Endpoint, Error> {
         let (timeout, items, bytes) = (Duration::from_secs(1), 1, 1);
-        Endpoint::new(
-            config,
-            Limits {
-                timeout,
-                items,
-                bytes,
-            },
-            client().unwrap(),
-        )
+        let limits = Limits {
+            timeout,
+            items,
+            bytes,
+        };
+        Endpoint::new(config, limits)
     }
 
     #[test]
@@ -219,7 +173,7 @@ mod tests {
         ];
         for (uri, url, name) in table {
             let endpoint = endpoint(&GripConfig::new(uri)).unwrap();
-            assert_eq!((endpoint.url.as_str(), &*endpoint.name), (url, name));
+            assert_eq!((&*endpoint.uri.to_string(), &*endpoint.name), (url, name));
         }
     }
 
@@ -265,7 +219,7 @@ mod tests {
         let https = endpoint(&GripConfig::fastly_fanout("id", "token"));
         if cfg!(any(feature = "rustls", feature = "native-tls")) {
             assert_eq!(
-                https.unwrap().url.as_str(),
+                https.unwrap().uri.to_string(),
                 "https://api.fastly.com/service/id/publish/"
             );
         } else {

@@ -1,5 +1,6 @@
 //! Publishing to GRIP proxies: one ordered queue and one task for each.
 
+mod client;
 mod drain;
 mod endpoint;
 mod error;
@@ -224,8 +225,7 @@ impl PublisherBuilder {
                 "the publish queue has room for nothing: `queue_limit` and `queue_bytes` must be 1 at least",
             ));
         }
-        let client = endpoint::client()?;
-        let endpoint = |config| Endpoint::new(config, self.limits, client.clone()).map(Arc::new);
+        let endpoint = |config| Endpoint::new(config, self.limits).map(Arc::new);
         let endpoints = self
             .configs
             .iter()
