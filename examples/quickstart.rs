@@ -5,8 +5,8 @@
 //!
 //! Run with: `cargo run --example quickstart`, then open <http://127.0.0.1:3000>.
 //!
-//! Try: `curl -N localhost:3000/events`
-//! and: `curl localhost:3000/messages -d text=hello`
+//! Try: cut the page's connection with its button, and publish meanwhile: `curl localhost:3000/messages -d text=hello`
+//! and: `curl -N localhost:3000/events`
 
 use axum::{
     Form, Router,
@@ -41,7 +41,7 @@ struct Post {
 
 async fn page(State(app): State<App>) -> Html<String> {
     let messages = app.messages.lock().await;
-    // Nobody publishes a message while the lock is held: messages and position belong together.
+    // Messages are stored and published under this lock: the position belongs to exactly these messages.
     let position = app.es.current_id().map(|id| id.to_string());
     let state = json!({ "lastEventId": position, "messages": *messages, "clock": tick(&app.es) });
     // In a script element, only a `<` could end the data.
@@ -52,13 +52,15 @@ async fn page(State(app): State<App>) -> Html<String> {
 async fn send(State(app): State<App>, Form(post): Form<Post>) -> Result<StatusCode, Error> {
     let text = post.text.chars().take(500).collect();
     let message = Message { at: now(), text };
-    let mut messages = app.messages.lock().await;
     let event = Event::json("message", &message)?;
-    app.es.publish_event("messages", event).await?;
+    let mut messages = app.messages.lock().await;
+    // Stored before it is published: clients of this process have an event even if a proxy then fails or this
+    // request is cancelled, and every page must show the same messages. The lock keeps both in one order.
     messages.push_back(message);
     if messages.len() > 50 {
         messages.pop_front();
     }
+    app.es.publish_event("messages", event).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

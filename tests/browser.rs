@@ -1,7 +1,7 @@
 //! The examples' pages, in a real Chromium.
 //!
-//! `cargo build --examples`, then `cargo test --test browser -- --ignored`. With `SCREENSHOTS=1` the
-//! picture in the README is made anew.
+//! `cargo build --examples`, then `cargo test --test browser -- --ignored`. `SCREENSHOTS=1` replaces the picture in
+//! the README.
 #![cfg(all(unix, feature = "grip"))]
 
 #[path = "common/browser.rs"]
@@ -157,7 +157,7 @@ async fn replace(example: &mut Example, name: &str, front: &Wire) {
 
 #[tokio::test]
 #[ignore = "needs chromium"]
-async fn quickstart_shows_what_its_form_sends_in_all_windows_and_survives_its_server() {
+async fn quickstart_shows_messages_in_all_windows_replays_missed_ones_and_survives_its_server() {
     let mut example = Example::start("quickstart").await;
     let front = Wire::to(address(&example)).await;
     let browser = Browser::start().await;
@@ -194,12 +194,20 @@ async fn quickstart_shows_what_its_form_sends_in_all_windows_and_survives_its_se
         )
         .await;
 
-    let target = front.cut();
-    browser.shows("state", "reconnecting").await;
-    say(target, "Published while this page was offline").await;
-    front.lead_to(target);
+    browser.click("#cut").await;
+    browser.shows("state", "cut off for 5 s").await;
+    let server = address(&example);
+    say(server, "Published while this page was cut off").await;
+    browser.shows("state", "live").await;
     browser.becomes(COUNTS, json!([1, 1, 0])).await;
-    say(target, "And this one live again").await;
+    say(server, "And this one live again").await;
+    let replayed = json!([
+        "And this one live again",
+        "Published while this page was cut off, replayed",
+        "<b>Text</b>, never markup",
+        "Hello from the form",
+    ]);
+    browser.becomes(LOG, replayed).await;
     browser
         .becomes("document.querySelectorAll('#log li').length", 5)
         .await;

@@ -11,6 +11,10 @@ mod example;
 #[path = "common/pushpin.rs"]
 mod pushpin;
 #[cfg(feature = "grip")]
+#[path = "../examples/quickstart.rs"]
+#[expect(dead_code, reason = "it is a program")]
+mod quickstart;
+#[cfg(feature = "grip")]
 #[path = "common/server.rs"]
 mod server;
 
@@ -124,6 +128,31 @@ async fn quickstart_keeps_the_last_50_messages_and_none_becomes_markup() {
     assert_eq!(messages.len(), 50);
     assert_eq!(messages[0]["text"], "</script><b>2");
     example.stop().await;
+}
+
+#[cfg(feature = "grip")]
+#[tokio::test]
+async fn quickstart_shows_a_message_to_new_pages_though_a_proxy_did_not_take_it() {
+    use axum_eventstream::{EventStream, grip};
+    // Nothing listens on the discard port of this machine.
+    let publisher = grip::Publisher::builder()
+        .endpoints([grip::GripConfig::new("http://127.0.0.1:9")])
+        .timeout(Duration::from_millis(300));
+    let es = EventStream::builder().grip(publisher.build().unwrap());
+    let (listener, address) = server::bind().await;
+    let serving = server::serve(listener, quickstart::app(es.build().unwrap()));
+    let (client, url) = (reqwest::Client::new(), format!("http://{address}"));
+    let events = client.get(format!("{url}/events")).send();
+    let mut events = Events::open(soon("a stream", events).await.unwrap()).await;
+
+    let post = client.post(format!("{url}/messages"));
+    let sent = soon("an answer", post.form(&[("text", "hello")]).send()).await;
+    assert_eq!(sent.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(events.json("message").await["text"], "hello");
+    let page = soon("the page", client.get(&url).send()).await.unwrap();
+    let state = rendered(&page.text().await.unwrap());
+    assert_eq!(state["messages"][0]["text"], "hello");
+    serving.abort();
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ fn capabilities(folder: &Path) -> ChromeCapabilities {
         "--disable-component-update",
         "--disable-sync",
         "--hide-scrollbars",
-        "--window-size=880,850",
+        "--window-size=880,980",
         &profile,
     ] {
         capabilities.add_arg(argument).unwrap();
