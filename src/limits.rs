@@ -11,8 +11,8 @@ use crate::{
 ///
 /// | limit | default | beyond it |
 /// | --- | --- | --- |
-/// | subscriptions in all | 1,000,000 | a stream that ends at once with a `retry` |
-/// | subscriptions per channel | 1,000,000 | a stream that ends at once with a `retry` |
+/// | subscriptions in all | 1,000,000 | a stream that ends at once with a `retry` of 5 to 15 s |
+/// | subscriptions per channel | 1,000,000 | a stream that ends at once with a `retry` of 5 to 15 s |
 /// | channels per subscription | 100 | 400 with the reason |
 /// | bytes per encoded event | 64 MiB | the publish fails, nothing is delivered |
 ///

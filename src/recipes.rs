@@ -25,3 +25,6 @@ pub mod pushpin {}
 
 #[doc = include_str!("../docs/recipes/reverse_proxies.md")]
 pub mod reverse_proxies {}
+
+#[doc = include_str!("../docs/recipes/shutdown.md")]
+pub mod shutdown {}
