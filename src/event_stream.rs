@@ -123,10 +123,22 @@ impl EventStream {
     /// The channels are given as
     ///
     /// - a name, or several in an array, a slice or a `Vec`. `{id}` and `<id>` stand for the route's
-    ///   parameter of that name (`[A-Za-z_][A-Za-z0-9_]*`), as often as needed, with any text around
-    ///   them. A parameter that the route does not have is an empty value;
-    /// - a function of the request's `&Parts` that returns a name or several, an `Option` of them, or a
-    ///   `Result` whose error is the response.
+    ///   parameter of that name, as often as needed, with any text around them. White space around
+    ///   this text is trimmed;
+    /// - a function of the request's `&Parts` that returns [`IntoChannels`]: a name or several, an `Option`
+    ///   of them, or a `Result` whose error is the response.
+    ///
+    /// A parameter may have any name that a route can have; that of a wildcard route is `{path}` or
+    /// `{*path}`. `{{` and `}}` stand for literal braces. Its value is never trimmed: a value that makes the
+    /// name of the channel begin or end with white space is refused with 400.
+    ///
+    /// Every request gets a 500, and the log an error with the fix, when a template
+    ///
+    /// - names a parameter in braces that the route does not have, as `{rom}`, `{ id }` or `{id:uuid}` may,
+    ///   or has any other single brace;
+    /// - names an identifier in angles that is no parameter of the route. Other text in angles is literal;
+    /// - has the form of a route before axum 0.8, `:id` or `*path`, as the whole text or between slashes,
+    ///   and the route has a parameter of that name. Otherwise this is literal text.
     ///
     /// For anything asynchronous, or to decide with extractors who may listen, see
     /// [`open`](Self::open) and [`respond`](Self::respond).
@@ -163,7 +175,7 @@ impl EventStream {
     /// The response that subscribes the client of `request` to `channels`: what a
     /// [`handler`](Self::handler) does, called from your own handler.
     ///
-    /// Names are taken as they are: nothing stands for a route parameter here.
+    /// Names are taken as they are: nothing is trimmed, and nothing stands for a route parameter here.
     ///
     /// # Errors
     ///

@@ -34,7 +34,7 @@
 //!
 //! 1. A [`Channel`] is a name and nothing else: it is not created, and it costs nothing when it has neither
 //!    subscribers nor history. One rule says which names are valid, for subscribing and
-//!    publishing, in both deliveries.
+//!    publishing, in both deliveries. No name is trimmed or changed on the way.
 //! 2. A stream begins with the event `stream-open`. When it is silent for 20 seconds it sends
 //!    `keep-alive` ([`KeepAlive`]). Both have empty data.
 //! 3. An [`Event`] is checked when it is built, and encoded once: direct clients, history and proxies get
@@ -65,6 +65,7 @@
 //! | `Last-Event-ID: error` | 400 |
 //! | no channel, an invalid name, too many channels | 400 |
 //! | a function that names the channels refuses | its own response |
+//! | a [template](EventStream::handler) names a parameter that the route does not have | 500, and an error in the log |
 //! | direct, and the stream is closing or closed | 200, a `retry` of 1 to 5 seconds, and the end |
 //! | too many subscriptions are open | 200, a `retry` of 5 to 15 seconds, and the end |
 //! | `HEAD` | the head alone |
@@ -153,9 +154,10 @@ mod subscription;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trace;
+mod white_space;
 
 pub use builder::EventStreamBuilder;
-pub use channel::{Channel, IntoNames, InvalidChannel};
+pub use channel::{Channel, IntoNames, InvalidChannel, InvalidTemplate};
 pub use error::{Error, ErrorKind};
 pub use event_stream::{EventStream, Published};
 pub use handler::{

@@ -30,8 +30,8 @@ fn app(es: &EventStream) -> Router {
         )
         .route("/several", get(es.handler(["a", "b", " ", "a"])))
         .route("/refused", get(es.handler(own_refusal)))
-        .route("/missing", get(es.handler("{missing}")))
-        .route("/empty-value", get(es.handler("room-<missing>")))
+        .route("/none", get(es.handler(["", " "])))
+        .route("/missing/{id}", get(es.handler("room-{missing}")))
 }
 
 async fn serve(builder: EventStreamBuilder) -> (EventStream, SocketAddr) {
@@ -170,10 +170,22 @@ async fn refusals_are_these_bytes_in_this_order() {
         ("/events/a%2Cb", &[ERROR], bad, is_error),
         ("/events/%FF", &[ERROR], bad, is_error),
         ("/events/%FF%0D%0A", &[], bad, "Invalid UTF-8 in `id`\n"),
-        ("/missing", &[ERROR, ("last-event-id", "1")], bad, is_error),
+        ("/none", &[ERROR, ("last-event-id", "1")], bad, is_error),
         ("/events/a?x=y&lastEventId=error", &[], bad, is_error),
-        ("/missing", &[], bad, "No specified channels.\n"),
-        ("/events/%20%E2%80%A8", &[], bad, "No specified channels.\n"),
+        ("/none", &[], bad, "No specified channels.\n"),
+        (
+            "/events/%20%E3%80%80",
+            &[],
+            bad,
+            "invalid channel name \" \\u{3000}\": it begins or ends with white space\n",
+        ),
+        ("/missing/7", &[ERROR], bad, is_error),
+        (
+            "/missing/7",
+            &[],
+            "500 Internal Server Error",
+            "the route has no parameter \"missing\", which the channel template \"room-{missing}\" names\n",
+        ),
         (
             "/events/a%2C%20secret",
             &[],
@@ -265,8 +277,7 @@ async fn route_parameters_name_the_channel_in_any_script() {
     let cases = [
         ("/events/caf%C3%A9%20%22=%22", "café \"=\""),
         ("/rooms/%E6%97%A5/%F0%9F%98%80", "room-日.\u{1F600}"),
-        ("/events/%20a%20", "a"),
-        ("/empty-value", "room-"),
+        ("/rooms/%20a/b", "room- a.b"),
     ];
     for (target, channel) in cases {
         let mut client = client::get(address, target, &[]).await;

@@ -98,6 +98,35 @@ async fn who_comes_and_goes_is_logged_at_debug() {
 }
 
 #[tokio::test]
+async fn a_template_that_the_route_cannot_fill_is_logged_at_error_with_the_fix() {
+    let (log, _guard) = Log::start();
+    let es = EventStream::new();
+    let cases = [
+        (
+            "{rom}",
+            r#"the route has no parameter "rom", which the channel template "{rom}" names: name a parameter of the route, or write `{{` and `}}` for literal braces"#,
+        ),
+        (
+            "{id",
+            r#"the channel template "{id" has a `{` without a `}`: write `{{` and `}}` for literal braces"#,
+        ),
+        (
+            ":id",
+            r#"the channel template ":id" has ":id" as literal text: write "{id}" for the parameter"#,
+        ),
+    ];
+    for (template, message) in cases {
+        let app = Router::new().route("/{id}", get(es.handler(template)));
+        for _ in 0..2 {
+            let request = Request::get("/7").body(Body::empty()).unwrap();
+            let response = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            assert_eq!(log.take()[0], format!("ERROR {message}"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn refusals_are_logged_at_debug_with_their_reason() {
     let (log, _guard) = Log::start();
     let proxy = "http://127.0.0.1:9?verify-key=hush";

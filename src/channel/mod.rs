@@ -1,14 +1,16 @@
 //! Names of channels: one rule for publishing and subscribing, in both deliveries.
 
 mod channels;
+mod invalid_template;
 mod names;
 mod template;
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
-use crate::{Error, ErrorKind, excerpt::excerpt};
+use crate::{Error, ErrorKind, excerpt::excerpt, white_space::has_outer_white_space};
 
 pub(crate) use channels::{Channels, ChannelsError};
+pub use invalid_template::InvalidTemplate;
 pub use names::IntoNames;
 pub(crate) use template::ChannelTemplate;
 
@@ -17,8 +19,9 @@ const MAX_LEN: usize = 255;
 
 /// The name of a channel.
 ///
-/// White space around a name is not part of it (Unicode white space and U+FEFF). What remains is 1 to
-/// 255 bytes of UTF-8 without control characters, `,` and `;`, since GRIP has no way to quote these.
+/// A name is 1 to 255 bytes of UTF-8 without control characters, `,` and `;`, since GRIP has no way to
+/// quote these, and without white space at either end (Unicode white space and U+FEFF). Nothing is
+/// trimmed: the text that an application has checked is the channel that is subscribed.
 /// A clone shares the text.
 ///
 /// # Examples
@@ -26,26 +29,24 @@ const MAX_LEN: usize = 255;
 /// ```
 /// use axum_eventstream::Channel;
 ///
-/// let channel = Channel::new(" room-1 ")?;
+/// let channel = Channel::new("room-1")?;
 /// assert_eq!(channel.as_str(), "room-1");
 /// assert!(Channel::new("a, secret").is_err());
+/// assert!(Channel::new(" secret").is_err());
 /// # Ok::<(), axum_eventstream::InvalidChannel>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Channel(Arc<str>);
 
 impl Channel {
-    /// Trims and checks a name.
+    /// Checks a name.
     ///
     /// # Errors
     ///
-    /// [`InvalidChannel`] when the trimmed name is empty, longer than 255 bytes, or has a control
-    /// character, `,` or `;` in it.
+    /// [`InvalidChannel`] when the name is empty, longer than 255 bytes, has a control character, `,` or
+    /// `;` in it, or begins or ends with white space.
     pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidChannel> {
-        Self::trimmed(trim(name.as_ref()))
-    }
-
-    fn trimmed(name: &str) -> Result<Self, InvalidChannel> {
+        let name = name.as_ref();
         match broken_rule(name) {
             None => Ok(Self(name.into())),
             Some(rule) => Err(InvalidChannel {
@@ -55,16 +56,11 @@ impl Channel {
         }
     }
 
-    /// The name, trimmed.
+    /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// JavaScript's `trim`, so that both implementations mean the same channel.
-fn trim(name: &str) -> &str {
-    name.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
 fn broken_rule(name: &str) -> Option<Rule> {
@@ -73,7 +69,8 @@ fn broken_rule(name: &str) -> Option<Rule> {
         1..=MAX_LEN => name
             .chars()
             .find(|&c| c.is_control() || matches!(c, ',' | ';'))
-            .map(Rule::Character),
+            .map(Rule::Character)
+            .or(has_outer_white_space(name).then_some(Rule::OuterWhiteSpace)),
         len => Some(Rule::TooLong(len)),
     }
 }
@@ -142,6 +139,8 @@ enum Rule {
     TooLong(usize),
     #[error("{0:?} is not allowed")]
     Character(char),
+    #[error("it begins or ends with white space")]
+    OuterWhiteSpace,
 }
 
 impl From<InvalidChannel> for Error {
@@ -161,23 +160,42 @@ mod tests {
     }
 
     #[test]
-    fn names_are_trimmed_and_taken() {
+    fn a_channel_has_exactly_the_name_that_was_given() {
         let longest = "é".repeat(127) + "x";
-        let cases = [
-            ("test", "test"),
-            (" a b\t", "a b"),
-            ("\u{feff}\u{a0}\u{2028}a\u{3000}\u{feff}\r\n", "a"),
-            ("日本/{x}:<y>\"='", "日本/{x}:<y>\"='"),
-            (&longest, &longest),
+        let names = [
+            "test",
+            "a b",
+            "a\u{3000}\u{feff}b",
+            "日本/{x}:<y>\"='",
+            &longest,
         ];
-        for (name, expected) in cases {
-            assert_eq!(Channel::new(name).unwrap().as_str(), expected);
-            assert_eq!(name.parse::<Channel>().unwrap().as_ref(), expected);
-            assert_eq!(Channel::try_from(name).unwrap().to_string(), expected);
-            assert_eq!(
-                Channel::try_from(name.to_owned()).unwrap().as_str(),
-                expected
-            );
+        for name in names {
+            assert_eq!(Channel::new(name).unwrap().as_str(), name);
+            assert_eq!(name.parse::<Channel>().unwrap().as_ref(), name);
+            assert_eq!(Channel::try_from(name).unwrap().to_string(), name);
+            assert_eq!(Channel::try_from(name.to_owned()).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn white_space_at_either_end_is_refused_and_never_trimmed() {
+        for c in " \u{a0}\u{1680}\u{2003}\u{2028}\u{3000}\u{feff}".chars() {
+            for name in [
+                format!("{c}a"),
+                format!("a{c}"),
+                format!("{c}"),
+                format!("{c}a b{c}"),
+            ] {
+                let rule = ": it begins or ends with white space";
+                assert!(refusal(&name).ends_with(rule), "{name:?}");
+                assert!(name.parse::<Channel>().is_err());
+                assert!(Channel::try_from(name).is_err());
+            }
+        }
+        for c in "\t\n\u{b}\u{c}\r\u{85}".chars() {
+            for name in [format!("{c}a"), format!("a{c}")] {
+                assert!(refusal(&name).ends_with(" is not allowed"), "{name:?}");
+            }
         }
     }
 
@@ -185,7 +203,10 @@ mod tests {
     fn invalid_names_are_refused_with_name_and_rule() {
         let cases = [
             ("", r#"invalid channel name "": it is empty"#),
-            (" \u{feff}\n", r#"invalid channel name "": it is empty"#),
+            (
+                "\u{3000}a",
+                r#"invalid channel name "\u{3000}a": it begins or ends with white space"#,
+            ),
             (
                 "a, secret",
                 r#"invalid channel name "a, secret": ',' is not allowed"#,
@@ -214,8 +235,8 @@ mod tests {
     }
 
     #[test]
-    fn the_length_limit_counts_bytes_after_trimming() {
-        assert!(Channel::new(format!("  {}  ", "x".repeat(255))).is_ok());
+    fn the_length_limit_counts_bytes() {
+        assert!(Channel::new("x".repeat(255)).is_ok());
         let shown = "é".repeat(64);
         assert_eq!(
             refusal(&"é".repeat(128)),

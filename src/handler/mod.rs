@@ -14,11 +14,13 @@ mod rejection;
 mod request;
 mod resolve;
 mod response;
+mod unavailable;
 
-pub use rejection::{Rejection, Unavailable};
+pub use rejection::Rejection;
 pub use request::{Delivery, StreamRequest};
 pub use resolve::{IntoChannels, IntoResolver};
 pub use response::StreamResponse;
+pub use unavailable::Unavailable;
 
 use crate::{EventStream, Limits};
 use axum::{

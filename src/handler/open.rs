@@ -3,8 +3,7 @@
 #[cfg(feature = "grip")]
 use super::response::Held;
 use super::{
-    Delivery, Rejection, StreamRequest, StreamResponse, direct, rejection::Unavailable,
-    response::Direct,
+    Delivery, Rejection, StreamRequest, StreamResponse, Unavailable, direct, response::Direct,
 };
 use crate::{
     EventStream, Limits, channel::Channels, event_stream::Inner, feed::Feed, hub::Refused,

@@ -1,12 +1,12 @@
 //! The refusals, and what each is as a response.
 
-use super::direct;
+use super::Unavailable;
 use crate::{
-    Error, ErrorKind, InvalidChannel, channel::ChannelsError, hub::Refused, measure, stream, trace,
+    Error, ErrorKind, InvalidChannel, InvalidTemplate, channel::ChannelsError, measure, trace,
 };
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header::RETRY_AFTER};
-use std::{borrow::Cow, error, fmt, time::Duration};
+use http::StatusCode;
+use std::{borrow::Cow, error, fmt};
 
 /// Why a request gets no stream.
 ///
@@ -27,6 +27,8 @@ pub enum Rejection {
     NoChannels,
     /// A channel's name breaks a rule.
     InvalidChannel(InvalidChannel),
+    /// The handler's template has a brace or a parameter that means nothing on this route.
+    InvalidTemplate(InvalidTemplate),
     /// So many channels are allowed in one subscription.
     TooManyChannels(usize),
     /// The path cannot be decoded.
@@ -57,7 +59,9 @@ impl Rejection {
             | Self::TooManyChannels(_)
             | Self::InvalidPath(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable(unavailable) => unavailable.status(),
-            Self::MissingEventStream => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::InvalidTemplate(_) | Self::MissingEventStream => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             Self::Response(response) => response.status(),
         }
     }
@@ -71,6 +75,7 @@ impl Rejection {
             Self::InvalidLastEventId => "invalid_last_event_id",
             Self::NoChannels => "no_channels",
             Self::InvalidChannel(_) => "invalid_channel",
+            Self::InvalidTemplate(_) => "invalid_template",
             Self::TooManyChannels(_) => "too_many_channels",
             Self::InvalidPath(_) => "invalid_path",
             Self::Unavailable(_) => "unavailable",
@@ -89,6 +94,7 @@ impl Rejection {
             Self::InvalidLastEventId => "last-event-id header may not be 'error'.\n".into(),
             Self::NoChannels => "No specified channels.\n".into(),
             Self::InvalidChannel(error) => format!("{error}\n").into(),
+            Self::InvalidTemplate(error) => format!("{error}\n").into(),
             Self::TooManyChannels(limit) => format!("more than {limit} channels\n").into(),
             Self::InvalidPath(reason) => format!("{reason}\n").into(),
             Self::Unavailable(unavailable) => unavailable.body_text().into(),
@@ -104,7 +110,7 @@ impl Rejection {
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
         measure::refused(self.reason());
-        if matches!(self, Self::MissingEventStream) {
+        if matches!(self, Self::MissingEventStream | Self::InvalidTemplate(_)) {
             trace::event!(error, "{self}");
         }
         trace::event!(
@@ -137,6 +143,7 @@ impl fmt::Display for Rejection {
             Self::NoChannels => {
                 "the request names no channel: check the route's parameters and what the handler returns"
             }
+            Self::InvalidTemplate(error) => return write!(f, "{error}: {}", error.advice()),
             Self::TooManyChannels(limit) => {
                 return write!(f, "{}", ChannelsError::TooMany { limit: *limit });
             }
@@ -150,6 +157,7 @@ impl error::Error for Rejection {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::InvalidChannel(error) => Some(error),
+            Self::InvalidTemplate(error) => Some(error),
             _ => None,
         }
     }
@@ -165,70 +173,9 @@ impl From<ChannelsError> for Rejection {
     }
 }
 
-/// Why there is no room for a stream now, and when a client should try again.
-///
-/// As a response it is 200 and a stream that ends at once with a `retry`: a browser's `EventSource`
-/// reconnects after that time, while any other status would close it for good. With
-/// [`refuse_with_status`](crate::EventStreamBuilder::refuse_with_status) it is 503 with `Retry-After`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unavailable {
-    reason: String,
-    retry_after: Duration,
-    with_status: bool,
-}
-
-impl Unavailable {
-    pub(super) fn new(refused: &Refused, with_status: bool) -> Self {
-        let retry_after = match refused {
-            // The next process takes over soon.
-            Refused::Closed => stream::reconnect_after(),
-            // There is no room for this client yet: it should put little load on the server until there is.
-            Refused::Subscriptions(_) | Refused::OnChannel(..) => {
-                Duration::from_millis(fastrand::u64(5000..=15_000))
-            }
-        };
-        Self {
-            reason: refused.to_string(),
-            retry_after,
-            with_status,
-        }
-    }
-
-    /// After what time the client should try again: 1 to 5 seconds while the stream closes, 5 to 15 seconds
-    /// at a limit.
-    #[must_use]
-    pub fn retry_after(&self) -> Duration {
-        self.retry_after
-    }
-
-    fn status(&self) -> StatusCode {
-        match self.with_status {
-            true => StatusCode::SERVICE_UNAVAILABLE,
-            false => StatusCode::OK,
-        }
-    }
-
-    fn body_text(&self) -> String {
-        match self.with_status {
-            true => format!("{}\n", self.reason),
-            false => format!("retry: {}\n\n", self.retry_after.as_millis()),
-        }
-    }
-}
-
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl IntoResponse for Unavailable {
-    fn into_response(self) -> Response {
-        if !self.with_status {
-            return direct::ended(self.retry_after);
-        }
-        let seconds = self.retry_after.as_millis().div_ceil(1000).to_string();
-        (self.status(), [(RETRY_AFTER, seconds)], self.body_text()).into_response()
+impl From<InvalidTemplate> for Rejection {
+    fn from(error: InvalidTemplate) -> Self {
+        Self::InvalidTemplate(error)
     }
 }
 

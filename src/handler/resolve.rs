@@ -2,20 +2,12 @@
 
 use super::{Rejection, parameters::Parameters};
 use crate::{
-    Channel, Limits,
+    Channel, InvalidTemplate, Limits,
     channel::{ChannelTemplate, Channels},
-    trace,
 };
 use axum::response::IntoResponse;
 use http::request::Parts;
-use std::{
-    borrow::Cow,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// Names of channels, or a response instead: what a function given to
 /// [`EventStream::handler`](crate::EventStream::handler) returns, and what
@@ -81,14 +73,8 @@ pub struct Resolver(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    Templates(Arc<Templates>),
+    Templates(Arc<[ChannelTemplate]>),
     Function(Arc<Function>),
-}
-
-struct Templates {
-    templates: Vec<ChannelTemplate>,
-    /// A parameter that the route does not have is a mistake in the program: said once is enough.
-    warned: AtomicBool,
 }
 
 /// What [`EventStream::handler`](crate::EventStream::handler) takes: names of channels, in which
@@ -130,7 +116,7 @@ macro_rules! templates {
         impl<$($generics)*> IntoResolver<ByName> for $names {
             fn into_resolver(self) -> Resolver {
                 // Names alone are never a response.
-                Resolver::templates(self.into_channels().unwrap_or_default())
+                Resolver::templates(&self.into_channels().unwrap_or_default())
             }
         }
     )+};
@@ -142,18 +128,15 @@ templates!(
 );
 
 impl Resolver {
-    fn templates(names: Vec<String>) -> Self {
-        let templates = names.into_iter().map(ChannelTemplate::new).collect();
-        let warned = AtomicBool::new(false);
-        Self(Kind::Templates(Arc::new(Templates { templates, warned })))
+    fn templates(names: &[String]) -> Self {
+        let templates = names.iter().map(|name| ChannelTemplate::new(name));
+        let named = templates.filter(|template| !template.is_empty());
+        Self(Kind::Templates(named.collect()))
     }
 
     pub(crate) fn needs_parameters(&self) -> bool {
         match &self.0 {
-            Kind::Templates(names) => {
-                let mut templates = names.templates.iter();
-                templates.any(|template| template.parameters().next().is_some())
-            }
+            Kind::Templates(templates) => templates.iter().any(ChannelTemplate::has_parameters),
             Kind::Function(_) => false,
         }
     }
@@ -166,29 +149,20 @@ impl Resolver {
         limits: &Limits,
     ) -> Result<Channels, Rejection> {
         let channels = match &self.0 {
-            Kind::Templates(names) => limits.channels(names.expand(parameters)),
+            Kind::Templates(templates) => limits.channels(expand(templates, parameters)?),
             Kind::Function(function) => limits.channels(function(parts)?),
         };
         Ok(channels?)
     }
 }
 
-impl Templates {
-    fn expand<'a>(&'a self, parameters: &'a Parameters) -> impl Iterator<Item = Cow<'a, str>> {
-        let value = |name: &str| {
-            let value = parameters.get(name);
-            if value.is_none() && !self.warned.swap(true, Relaxed) {
-                trace::event!(
-                    warn,
-                    parameter = name,
-                    "the route has no such parameter: its value is empty"
-                );
-            }
-            value
-        };
-        let templates = self.templates.iter();
-        templates.map(move |template| template.expand(value))
-    }
+fn expand<'a>(
+    templates: &'a [ChannelTemplate],
+    parameters: &'a Parameters,
+) -> Result<Vec<Cow<'a, str>>, InvalidTemplate> {
+    let value = |name: &str| parameters.get(name);
+    let expanded = templates.iter().map(|template| template.expand(value));
+    expanded.collect()
 }
 
 impl fmt::Debug for Resolver {

@@ -11,6 +11,7 @@ use crate::{
     health::{Health, ProxyHealth},
     publish::grip::Ticket,
     trace,
+    white_space::is_white_space,
 };
 use bytes::Bytes;
 use http::HeaderValue;
@@ -283,7 +284,7 @@ impl ProxySource {
 /// With a prefix, a valid channel must stay a valid name for a proxy.
 fn check_prefix(prefix: &str) -> Result<(), Error> {
     let forbidden = |c: char| c.is_control() || c == ',' || c == ';';
-    if prefix.contains(forbidden) || prefix.starts_with(char::is_whitespace) {
+    if prefix.contains(forbidden) || prefix.starts_with(is_white_space) {
         let prefix = excerpt(prefix);
         return Err(Error::config(format!(
             "the GRIP prefix {prefix} begins with white space or has a control character, a comma or a semicolon, which GRIP cannot quote"

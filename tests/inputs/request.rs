@@ -125,7 +125,7 @@ fn check_channels(channels: &[&str], target: &[u8]) {
     for (n, channel) in channels.iter().enumerate() {
         let name = channel.strip_prefix("events-").expect("the prefix");
         assert!(
-            !name.is_empty() && !name.contains(char::is_control),
+            !name.is_empty() && !name.contains(char::is_control) && name.trim() == name,
             "{name:?}"
         );
         assert!(!channels[..n].contains(channel), "{channel:?} twice");

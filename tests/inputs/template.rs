@@ -28,7 +28,19 @@ pub fn check(input: &[u8]) {
     match answer.status {
         200 => {
             answer.assert_stream();
-            assert_eq!(answer.channels().len(), 1, "{:?}", answer.channels());
+            let channels = answer.channels();
+            assert_eq!(channels.len(), 1, "{channels:?}");
+            let is_escaped = template.contains("{{") || template.contains("}}");
+            // A brace of a value is percent-encoded, or in the target as it is.
+            let may_have_braces = is_escaped || target.iter().any(|byte| b"{}%".contains(byte));
+            assert!(
+                may_have_braces || !channels[0].contains(['{', '}']),
+                "{template:?}"
+            );
+        }
+        500 => {
+            answer.assert_refusal();
+            assert!(template.contains(['{', '}', '<', ':', '*']), "{template:?}");
         }
         _ => answer.assert_refusal(),
     }
