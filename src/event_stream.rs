@@ -3,7 +3,6 @@
 use crate::{
     Channel, Error, ErrorKind, Event, Health, LagPolicy, Limits, Stats, Subscription,
     builder::EventStreamBuilder,
-    channel::IntoNames,
     feed::Feed,
     handler::{
         IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest, StreamResponse,
@@ -199,10 +198,10 @@ impl EventStream {
     ///     es.respond(&request, [format!("room-{room}")]).await
     /// }
     /// ```
-    pub async fn respond(
+    pub async fn respond<M>(
         &self,
         request: &StreamRequest,
-        channels: impl IntoChannels,
+        channels: impl IntoChannels<M>,
     ) -> Result<Response, Rejection> {
         Ok(self.open(request, channels)?.into_response())
     }
@@ -236,10 +235,10 @@ impl EventStream {
     ///     Ok(stream.into_response())
     /// }
     /// ```
-    pub fn open(
+    pub fn open<M>(
         &self,
         request: &StreamRequest,
-        channels: impl IntoChannels,
+        channels: impl IntoChannels<M>,
     ) -> Result<StreamResponse, Rejection> {
         self.open_stream(request, |limits| {
             Ok(limits.channels(channels.into_channels()?)?)
@@ -250,7 +249,8 @@ impl EventStream {
     ///
     /// # Errors
     ///
-    /// When there is no channel, a name is invalid, a limit is reached or the stream is closed.
+    /// When there is no channel, a name is invalid, a limit is reached or the stream is closed. An `Err`
+    /// among the [`IntoChannels`] is an [`ErrorKind::InvalidChannel`] with the status of its response.
     ///
     /// # Examples
     ///
@@ -265,8 +265,9 @@ impl EventStream {
     /// assert_eq!(es.subscribers("news"), 3);
     /// # Ok::<(), axum_eventstream::Error>(())
     /// ```
-    pub fn subscribe<M>(&self, channels: impl IntoNames<M>) -> Result<Subscription, Error> {
-        let channels = self.inner.limits.channels(channels.into_names())?;
+    pub fn subscribe<M>(&self, channels: impl IntoChannels<M>) -> Result<Subscription, Error> {
+        let names = channels.into_channels().map_err(Rejection::into_error)?;
+        let channels = self.inner.limits.channels(names)?;
         let feed = Feed::subscribe(&self.inner.hub, &channels, None)?;
         Ok(Subscription::new(feed))
     }

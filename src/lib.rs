@@ -157,7 +157,7 @@ mod trace;
 mod white_space;
 
 pub use builder::EventStreamBuilder;
-pub use channel::{Channel, IntoNames, InvalidChannel, InvalidTemplate};
+pub use channel::{Channel, InvalidChannel, InvalidTemplate};
 pub use error::{Error, ErrorKind};
 pub use event_stream::{EventStream, Published};
 pub use handler::{

@@ -11,7 +11,7 @@ use crate::{Error, ErrorKind, excerpt::excerpt, white_space::has_outer_white_spa
 
 pub(crate) use channels::{Channels, ChannelsError};
 pub use invalid_template::InvalidTemplate;
-pub use names::IntoNames;
+pub(crate) use names::Names;
 pub(crate) use template::ChannelTemplate;
 
 /// The longest name in bytes.

@@ -1,36 +1,56 @@
 //! Names of channels as a caller gives them: one, or several.
 
-use std::iter;
+use super::Channel;
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashSet, VecDeque},
+    iter,
+    sync::Arc,
+};
 
-/// Names of channels: what [`EventStream::subscribe`](crate::EventStream::subscribe) takes.
+/// One name or a collection of names.
 ///
-/// It is a name (`&str`, `String`, [`Channel`](crate::Channel)), or anything that iterates over names.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` does not name channels",
-    label = "expected a name, or several",
-    note = "a name is a `&str`, a `String` or a `Channel`; several are anything that iterates over names"
-)]
-pub trait IntoNames<Marker> {
-    #[doc(hidden)]
+/// It is a list of types, since a rule for every `IntoIterator` would take an `Err` for no name at all.
+pub trait Names {
+    /// The names, in the order of the collection.
     fn into_names(self) -> impl Iterator<Item: AsRef<str>>;
 }
 
-/// Tells one name from several for [`IntoNames`].
-#[derive(Debug)]
-pub struct OneName;
-
-/// Tells several names from one for [`IntoNames`].
-#[derive(Debug)]
-pub struct ManyNames;
-
-impl<N: AsRef<str>> IntoNames<OneName> for N {
-    fn into_names(self) -> impl Iterator<Item: AsRef<str>> {
-        iter::once(self)
-    }
+macro_rules! one_name {
+    ($($name:ty),+ $(,)?) => {$(
+        impl Names for $name {
+            fn into_names(self) -> impl Iterator<Item: AsRef<str>> {
+                iter::once(self)
+            }
+        }
+    )+};
 }
+one_name!(
+    &str,
+    &&str,
+    String,
+    &String,
+    Cow<'_, str>,
+    &Cow<'_, str>,
+    Channel,
+    &Channel,
+    Box<str>,
+    &Box<str>,
+    Arc<str>,
+    &Arc<str>,
+);
 
-impl<I: IntoIterator<Item: AsRef<str>>> IntoNames<ManyNames> for I {
-    fn into_names(self) -> impl Iterator<Item: AsRef<str>> {
-        self.into_iter()
-    }
+macro_rules! many_names {
+    ($([$($generics:tt)*] $names:ty),+ $(,)?) => {$(
+        impl<T: AsRef<str>, $($generics)*> Names for $names {
+            fn into_names(self) -> impl Iterator<Item: AsRef<str>> {
+                self.into_iter()
+            }
+        }
+    )+};
 }
+many_names!(
+    [] Vec<T>, [] &Vec<T>, [] &[T], [] Box<[T]>, [const N: usize] [T; N], [const N: usize] &[T; N],
+    [S] HashSet<T, S>, [S] &HashSet<T, S>, [] BTreeSet<T>, [] &BTreeSet<T>, [] VecDeque<T>,
+    [] &VecDeque<T>,
+);

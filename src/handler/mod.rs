@@ -6,6 +6,7 @@
 
 mod body;
 mod direct;
+mod into_channels;
 mod open;
 mod parameters;
 #[cfg(feature = "grip")]
@@ -16,9 +17,10 @@ mod resolve;
 mod response;
 mod unavailable;
 
+pub use into_channels::IntoChannels;
 pub use rejection::Rejection;
 pub use request::{Delivery, StreamRequest};
-pub use resolve::{IntoChannels, IntoResolver};
+pub use resolve::IntoResolver;
 pub use response::StreamResponse;
 pub use unavailable::Unavailable;
 

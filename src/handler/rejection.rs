@@ -46,6 +46,12 @@ impl Rejection {
         Self::Response(Box::new(response))
     }
 
+    /// The error of a subscription outside of a request, where there is nobody to answer.
+    pub(crate) fn into_error(self) -> Error {
+        let text = format!("the channels are refused with {}: {self}", self.status());
+        Error::new(ErrorKind::InvalidChannel, text)
+    }
+
     /// The response's status.
     #[must_use]
     pub fn status(&self) -> StatusCode {

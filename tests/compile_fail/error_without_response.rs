@@ -1,5 +1,5 @@
-//~ IntoResponse` is not implemented for `Forbidden`
-//~ required for `Result<String, Forbidden>` to implement `IntoChannels`
+//~ `Result<String, Forbidden>` does not name channels
+//~ note: the error of a `Result` must implement `axum::response::IntoResponse`
 
 use axum_eventstream::EventStream;
 use http::request::Parts;

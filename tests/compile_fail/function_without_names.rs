@@ -1,6 +1,6 @@
 //~ `{integer}` does not name channels
 //~ expected a name, several, an `Option` or a `Result` of them
-//~ note: names are `&str`, `String`, `Cow<str>` or `Channel`, or an array, a slice or a `Vec` of them
+//~ note: names are `&str`, `String`, `Cow<str>` or `Channel`, or a collection or an iterator of them
 
 use axum_eventstream::EventStream;
 use http::request::Parts;

@@ -1,6 +1,6 @@
 //~ `{integer}` does not name channels
-//~ expected a name, or several
-//~ note: a name is a `&str`, a `String` or a `Channel`; several are anything that iterates over names
+//~ expected a name, several, an `Option` or a `Result` of them
+//~ note: names are `&str`, `String`, `Cow<str>` or `Channel`, or a collection or an iterator of them
 
 use axum_eventstream::EventStream;
 
