@@ -118,13 +118,16 @@ async fn accept_decides_by_what_is_most_specific() {
         "application/json, text/event-stream;q=0.001",
         "*/*;q=0, text/event-stream",
         "text/plain,text/*;q=0,text/event-stream; q=1.0",
+        "text/event-stream;charset=utf-8",
+        "text/event-stream; Charset=\"UTF-8\"; q=0.5",
     ];
     let refuse = [
         "application/json",
         "text/event-stream;q=0",
         "text/event-stream;q=0, */*",
         "text/*;q=0.0, */*;q=1",
-        "text/event-stream;charset=utf-8",
+        "text/event-stream;charset=utf-8;q=0, */*",
+        "text/event-stream;charset=latin1",
         "nonsense",
     ];
     for accept in admit {
@@ -172,6 +175,7 @@ async fn refusals_are_these_bytes_in_this_order() {
         ("/events/%FF%0D%0A", &[], bad, "Invalid UTF-8 in `id`\n"),
         ("/none", &[ERROR, ("last-event-id", "1")], bad, is_error),
         ("/events/a?x=y&lastEventId=error", &[], bad, is_error),
+        ("/events/a?lastEventId=1&lastEventId=error", &[], bad, is_error),
         ("/none", &[], bad, "No specified channels.\n"),
         (
             "/events/%20%E3%80%80",
@@ -342,7 +346,9 @@ async fn who_comes_back_gets_what_was_missed_and_then_what_follows() {
     }
     let (one, none) = (id(1), id(99));
     let query = format!("/several?x=%26&lastEventId={one}");
-    let cases: [(&str, &[_]); 4] = [
+    let twice = format!("/several?lastEventId={none}&x=1&lastEventId={one}");
+    let stale = format!("/several?lastEventId={none}");
+    let cases: [(&str, &[_]); 6] = [
         ("/several", &[("last-event-id", &*one)]),
         (
             "/several",
@@ -350,6 +356,8 @@ async fn who_comes_back_gets_what_was_missed_and_then_what_follows() {
         ),
         (&query, &[]),
         (&query, &[("Last-Event-ID", &one)]),
+        (&twice, &[]),
+        (&stale, &[("last-event-id", &one), ("last-event-id", &none)]),
     ];
     let missed = with_id("2", &id(2)) + &with_id("4", &id(4));
     let mut clients = Vec::new();
@@ -372,7 +380,7 @@ async fn who_comes_back_gets_what_was_missed_and_then_what_follows() {
         client.events(3).await,
         open(&start) + &with_id("1", &id(1)) + &with_id("2", &id(2))
     );
-    assert_eq!(es.stats().replayed, 10);
+    assert_eq!(es.stats().replayed, 14);
 }
 
 #[tokio::test]

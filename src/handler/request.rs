@@ -94,8 +94,8 @@ impl StreamRequest {
         self.parameters.as_ref()?.get(name)
     }
 
-    /// The position the client wants to resume from: the header `Last-Event-ID`, otherwise the query
-    /// parameter `lastEventId`.
+    /// The position that the client wants to resume from: the first header `Last-Event-ID`, otherwise the
+    /// last query parameter `lastEventId`.
     #[must_use]
     pub fn last_event_id(&self) -> Option<&str> {
         self.last_event_id.as_deref()
@@ -183,7 +183,8 @@ fn is_detachable(parts: &Parts) -> bool {
         && !parts.headers.contains_key(UPGRADE)
 }
 
-/// The header, of which the first value counts, otherwise the query.
+/// The header's first value, otherwise the query's last: clients that put a position into the query append
+/// it to a URL that may have an older one (event-source-polyfill 1.0.22).
 fn last_event_id(parts: &Parts) -> Option<String> {
     let header = |headers: &HeaderMap| {
         let value = headers.get(LAST_EVENT_ID)?;
@@ -191,9 +192,9 @@ fn last_event_id(parts: &Parts) -> Option<String> {
     };
     let query = || {
         let query = parts.uri.query()?.as_bytes();
-        let mut pairs = form_urlencoded::parse(query);
-        let found = pairs.find(|(name, _)| name == "lastEventId");
-        found.map(|(_, value)| value.into_owned())
+        let pairs = form_urlencoded::parse(query);
+        let positions = pairs.filter(|(name, _)| name == "lastEventId");
+        positions.last().map(|(_, value)| value.into_owned())
     };
     // A client sends an empty id after an event with an empty id, which resets its position.
     header(&parts.headers)

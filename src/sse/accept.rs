@@ -10,7 +10,8 @@ const MEDIA_TYPE: &[u8] = b"text/event-stream";
 /// 1. No header, or none with an item in it, admits everything.
 /// 2. `text/event-stream` counts before `text/*`, and that before `*/*`. Among equals, one with a weight
 ///    above 0 admits.
-/// 3. A range with parameters before `q` is another media type. What follows `q` says nothing.
+/// 3. A range with a parameter before `q` is another media type, except that `charset=utf-8` says
+///    what is true of every event stream. What follows `q` has no meaning.
 /// 4. A weight is the number that its text starts with, as npm's `negotiator` reads it (`q=1.5` admits);
 ///    without one (`q=`, `q=x`), it is 0.
 /// 5. An item that is no media range is ignored, but it is an item.
@@ -36,7 +37,7 @@ pub(crate) fn admits_event_stream(headers: &HeaderMap) -> bool {
 fn matching(item: &[u8]) -> Option<(Specificity, bool)> {
     let mut parts = split_unquoted(item, b';');
     let specificity = Specificity::of(parts.next()?)?;
-    match parts.find(|part| !part.is_empty()) {
+    match parts.find(|part| !part.is_empty() && !is_utf_8(part)) {
         None => Some((specificity, true)),
         Some(parameter) => Some((specificity, is_positive(weight(parameter)?))),
     }
@@ -60,15 +61,23 @@ impl Specificity {
     }
 }
 
-/// The value of a `q` parameter, without quotes.
+fn is_utf_8(parameter: &[u8]) -> bool {
+    value_of(b"charset", parameter).is_some_and(|charset| charset.eq_ignore_ascii_case(b"utf-8"))
+}
+
 fn weight(parameter: &[u8]) -> Option<&[u8]> {
+    value_of(b"q", parameter)
+}
+
+/// The value of a parameter, without quotes, if the parameter has this name.
+fn value_of<'a>(expected: &[u8], parameter: &'a [u8]) -> Option<&'a [u8]> {
     let mut parts = parameter.splitn(2, |&byte| byte == b'=');
     let name = parts.next()?.trim_ascii();
     let value = parts.next().unwrap_or_default().trim_ascii();
     let unquoted = value
         .strip_prefix(b"\"")
         .and_then(|value| value.strip_suffix(b"\""));
-    name.eq_ignore_ascii_case(b"q")
+    name.eq_ignore_ascii_case(expected)
         .then_some(unquoted.unwrap_or(value))
 }
 
@@ -117,7 +126,7 @@ mod tests {
 
     #[test]
     fn these_admit() {
-        let cases: [&[&str]; 49] = [
+        let cases: [&[&str]; 59] = [
             &[],
             &[""],
             &["", " "],
@@ -158,8 +167,18 @@ mod tests {
             &["text/event-stream;q=0, text/event-stream"],
             &["text/event-stream;q=0.1, text/event-stream;q=0"],
             &["*/*;q=0", "*/*;q=0.1"],
-            &["text/event-stream;charset=utf-8;q=0, */*"],
-            &["text/event-stream;charset=utf-8, */*"],
+            &["text/event-stream;charset=utf-8"],
+            &["text/event-stream; charset=UTF-8"],
+            &["text/event-stream;Charset=\"utf-8\""],
+            &["text/event-stream ; CHARSET = Utf-8"],
+            &["text/event-stream;charset=utf-8;q=0.5"],
+            &["text/event-stream;charset=utf-8;charset=utf-8"],
+            &["text/*;charset=utf-8"],
+            &["*/*;charset=utf-8;q=0.1"],
+            &["text/html, text/event-stream;charset=utf-8"],
+            &["*/*;q=0, text/event-stream;charset=utf-8"],
+            &["text/event-stream;charset=latin1;q=0, */*"],
+            &["text/event-stream;charset=latin1, */*"],
             &["text/html;a=\"x,text/event-stream;q=0\", */*;q=0.2"],
             &["text/html;a=\"\\\"\", text/event-stream"],
             &["text/html;a=\"\\\\\", text/event-stream"],
@@ -175,7 +194,7 @@ mod tests {
 
     #[test]
     fn these_do_not_admit() {
-        let cases: [&[&str]; 44] = [
+        let cases: [&[&str]; 51] = [
             &["text/html"],
             &["text/html, application/json"],
             &["", "text/html"],
@@ -214,8 +233,15 @@ mod tests {
             &["text/*, text/event-stream;q=0"],
             &["text/*;q=0, */*;q=1"],
             &["*/*", "text/event-stream;q=0"],
-            &["text/event-stream;charset=utf-8"],
-            &["text/event-stream;charset=utf-8;q=1"],
+            &["text/event-stream;charset=utf-8;q=0"],
+            &["text/event-stream;charset=utf-8;q=0, */*"],
+            &["text/event-stream;charset=latin1"],
+            &["text/event-stream;charset=utf-16;q=1"],
+            &["text/event-stream;charset"],
+            &["text/event-stream;charset="],
+            &["text/event-stream;charset=utf-8;level=1"],
+            &["text/event-stream;charset=utf-8;charset=latin1"],
+            &["text/event-stream;xcharset=utf-8"],
             &["text/event-stream;x"],
             &["text/*;level=1"],
             &["text/html;a=\"x, text/event-stream\""],
