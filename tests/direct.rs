@@ -175,7 +175,12 @@ async fn refusals_are_these_bytes_in_this_order() {
         ("/events/%FF%0D%0A", &[], bad, "Invalid UTF-8 in `id`\n"),
         ("/none", &[ERROR, ("last-event-id", "1")], bad, is_error),
         ("/events/a?x=y&lastEventId=error", &[], bad, is_error),
-        ("/events/a?lastEventId=1&lastEventId=error", &[], bad, is_error),
+        (
+            "/events/a?lastEventId=1&lastEventId=error",
+            &[],
+            bad,
+            is_error,
+        ),
         ("/none", &[], bad, "No specified channels.\n"),
         (
             "/events/%20%E3%80%80",

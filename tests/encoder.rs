@@ -70,11 +70,17 @@ fn hostile_text() -> impl Strategy<Value = String> {
     let pieces = prop_oneof![
         3 => prop::sample::select(vec![
             "\n", "\r", "\r\n", "\n\n", "\r\r", "\0", ":", " ", "data: x", "event: x", "id: x", "id",
-            "retry: 1", "data", "\u{feff}", "\u{2028}", "\u{85}", "\u{b}", "é", "😀",
+            "retry: 1", "data", "error", "\u{feff}", "\u{2028}", "\u{85}", "\u{b}", "é", "😀",
         ]).prop_map(str::to_owned),
         1 => ".{0,4}",
     ];
     vec(pieces, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+const MAX_RETRY: u64 = i32::MAX as u64;
+
+fn is_white_space(c: char) -> bool {
+    c.is_whitespace() || c == '\u{feff}'
 }
 
 fn is_field_text(text: &str) -> bool {
@@ -87,7 +93,7 @@ prop_compose! {
         name in option::of(hostile_text()),
         data in option::of(hostile_text()),
         id in option::of(hostile_text()),
-        retry in option::of(any::<u64>()),
+        retry in option::of(prop_oneof![3 => 0..=MAX_RETRY, 1 => any::<u64>()]),
     ) -> Fields {
         Fields { comment, name, data, id, retry }
     }
@@ -99,7 +105,10 @@ prop_compose! {
         let strip = |text: String| text.replace(['\r', '\n', '\0'], "");
         let data = fields.data.or(Some(String::new()));
         let name = fields.name.map(strip).filter(|name| !name.is_empty());
-        Fields { name, data, id: fields.id.map(strip), ..fields }
+        let trim = |id: String| id.trim_matches(is_white_space).to_owned();
+        let id = fields.id.map(strip).map(trim).filter(|id| id != "error");
+        let retry = fields.retry.filter(|retry| *retry <= MAX_RETRY);
+        Fields { name, data, id, retry, ..fields }
     }
 }
 
@@ -204,11 +213,14 @@ proptest! {
     }
 
     #[test]
-    fn exactly_invalid_names_and_ids_are_refused(fields in hostile_fields()) {
+    fn exactly_invalid_names_ids_and_retry_times_are_refused(fields in hostile_fields()) {
         let name_is_valid = fields.name.as_deref().is_none_or(|n| !n.is_empty() && is_field_text(n));
-        let id_is_valid = fields.id.as_deref().is_none_or(|id| id.len() <= 255 && is_field_text(id));
+        let id_is_valid = fields.id.as_deref().is_none_or(|id| {
+            id.len() <= 255 && is_field_text(id) && id.trim_matches(is_white_space) == id && id != "error"
+        });
+        let retry_is_valid = fields.retry.is_none_or(|retry| retry <= MAX_RETRY);
         let builder = fields.builder().comment("not empty");
-        prop_assert_eq!(builder.build().is_ok(), name_is_valid && id_is_valid);
+        prop_assert_eq!(builder.build().is_ok(), name_is_valid && id_is_valid && retry_is_valid);
         if let Some(name) = &fields.name {
             prop_assert_eq!(Event::text(name, "").is_ok(), name_is_valid);
             prop_assert_eq!(Event::json(name, "").is_ok(), name_is_valid);

@@ -8,7 +8,7 @@ use super::{
     Event, InvalidEvent,
     buffer::Buffer,
     encode,
-    invalid_event::{check_id, check_name},
+    invalid_event::{check_id, check_name, check_retry},
 };
 
 /// Builds an [`Event`]; made by [`Event::builder`].
@@ -39,7 +39,7 @@ pub struct EventBuilder {
     event: Option<String>,
     data: Option<String>,
     id: Option<String>,
-    retry: Option<u64>,
+    retry: Option<Duration>,
 }
 
 impl EventBuilder {
@@ -69,8 +69,9 @@ impl EventBuilder {
         Ok(self.data(json))
     }
 
-    /// The id that a client sends as `Last-Event-ID` when it reconnects, at most 255 bytes. The empty id
-    /// makes the client forget its last one.
+    /// The id that a client sends as `Last-Event-ID` when it reconnects, at most 255 bytes without white
+    /// space at either end. The empty id makes the client forget its last one. `error` is no id: a client
+    /// that sends it is refused.
     ///
     /// It takes the place of the id that a stream with history assigns, and with it goes the guarantee
     /// that a client which resumes from here misses nothing.
@@ -79,10 +80,10 @@ impl EventBuilder {
         self
     }
 
-    /// How long a client waits before it reconnects, in whole milliseconds: a remainder is cut off, and
-    /// more than `u64::MAX` is that.
+    /// How long a client waits before it reconnects, in whole milliseconds: a remainder is cut off. At
+    /// most `i32::MAX` milliseconds, nearly 25 days: clients misread a longer time.
     pub fn retry(mut self, after: Duration) -> Self {
-        self.retry = Some(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
+        self.retry = Some(after);
         self
     }
 
@@ -96,10 +97,15 @@ impl EventBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidEvent`] when the name is empty, the id has more than 255 bytes, either has CR, LF or NUL
-    /// in it, or nothing at all was set.
+    /// [`InvalidEvent`] when
+    ///
+    /// - the name is empty, or has CR, LF or NUL in it;
+    /// - the id has more than 255 bytes, CR, LF or NUL in it, or white space at either end, or is `error`;
+    /// - the retry time is above `i32::MAX` milliseconds;
+    /// - nothing at all was set.
     pub fn build(self) -> Result<Event, InvalidEvent> {
         self.check()?;
+        let retry = self.retry.map(check_retry).transpose()?;
         let mut lines = Buffer::with_room(self.comments.len());
         lines.extend_from_slice(&self.comments);
         if let Some(name) = &self.event {
@@ -111,7 +117,7 @@ impl EventBuilder {
         Ok(Event {
             lines,
             id: self.id.map(String::into_boxed_str),
-            retry: self.retry,
+            retry,
         })
     }
 
@@ -140,7 +146,7 @@ impl fmt::Debug for EventBuilder {
         f.debug_struct("EventBuilder")
             .field("event", &self.event)
             .field("id", &self.id)
-            .field("retry_ms", &self.retry)
+            .field("retry", &self.retry)
             .field("data_len", &self.data.as_ref().map(String::len))
             .finish()
     }
@@ -166,8 +172,8 @@ mod tests {
             (builder().id(""), "id: \n\n"),
             (builder().retry(Duration::from_micros(1999)), "retry: 1\n\n"),
             (
-                builder().retry(Duration::MAX),
-                "retry: 18446744073709551615\n\n",
+                builder().retry(Duration::from_nanos(2_147_483_647_999_999)),
+                "retry: 2147483647\n\n",
             ),
             (builder().comment(""), ":\n\n"),
             (
@@ -225,6 +231,22 @@ mod tests {
                 ),
             ),
             (
+                builder().id("error"),
+                r#"invalid event id "error": a client with it is refused when it reconnects"#,
+            ),
+            (
+                builder().id("a "),
+                r#"invalid event id "a ": it begins or ends with white space"#,
+            ),
+            (
+                builder().data("a").retry(Duration::from_millis(1 << 31)),
+                "invalid event retry 2147483648 ms: at most 2147483647 ms are allowed",
+            ),
+            (
+                builder().retry(Duration::MAX),
+                "invalid event retry 18446744073709551615999 ms: at most 2147483647 ms are allowed",
+            ),
+            (
                 builder(),
                 "the event is empty: it has no name, data, id, retry or comment",
             ),
@@ -232,7 +254,19 @@ mod tests {
         for (builder, message) in cases {
             assert_eq!(refusal(builder), message);
         }
-        assert!(builder().id(&long[1..]).build().is_ok());
+        for valid in [&long[1..], "", "Error", "errors", "a b"] {
+            assert!(builder().id(valid).build().is_ok(), "{valid}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_a_header_cannot_carry_is_refused() {
+        for c in " \t\u{b}\u{c}\u{85}\u{a0}\u{2028}\u{3000}\u{feff}".chars() {
+            for id in [format!("{c}7"), format!("7{c}"), c.to_string()] {
+                let rule = "it begins or ends with white space";
+                assert!(refusal(builder().id(&*id)).ends_with(rule), "{id:?}");
+            }
+        }
     }
 
     #[test]
@@ -243,7 +277,7 @@ mod tests {
         );
         assert_eq!(
             debug,
-            r#"EventBuilder { event: Some("a"), id: None, retry_ms: None, data_len: Some(6) }"#
+            r#"EventBuilder { event: Some("a"), id: None, retry: None, data_len: Some(6) }"#
         );
     }
 }

@@ -2,14 +2,19 @@
 
 use memchr::memchr3;
 
-use crate::{Error, ErrorKind, excerpt::excerpt};
+use crate::{Error, ErrorKind, excerpt::excerpt, white_space::has_outer_white_space};
+use std::time::Duration;
 
 /// The longest id of an event in bytes.
 const MAX_ID_LEN: usize = 255;
 
+/// The longest `retry` in milliseconds. Browsers read it as a 32-bit `int`; a longer one makes npm's
+/// `eventsource` reconnect in a loop without a pause, since it is too long for `setTimeout`.
+const MAX_RETRY: u128 = i32::MAX as u128;
+
 /// Why an [`Event`](crate::Event) cannot be built.
 ///
-/// The message shows the start of the name or id and the rule. When a value cannot be serialised, the
+/// The message shows the start of the name or id, or the retry time, and the rule. When a value cannot be serialised, the
 /// [`source`](std::error::Error::source) is the error of `serde_json`.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -27,6 +32,8 @@ enum Reason {
     Json(#[source] serde_json::Error),
     #[error("the event is empty: it has no name, data, id, retry or comment")]
     Nothing,
+    #[error("invalid event retry {0} ms: at most {MAX_RETRY} ms are allowed")]
+    Retry(u128),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +44,10 @@ enum Rule {
     TooLong(usize),
     #[error("{0:?} is not allowed")]
     Character(char),
+    #[error("it begins or ends with white space")]
+    OuterWhiteSpace,
+    #[error("a client with it is refused when it reconnects")]
+    Reserved,
 }
 
 impl InvalidEvent {
@@ -72,8 +83,23 @@ pub(super) fn check_name(name: &str) -> Result<(), InvalidEvent> {
 
 pub(super) fn check_id(id: &str) -> Result<(), InvalidEvent> {
     match id.len() {
-        0..=MAX_ID_LEN => check_characters("id", id),
-        len => Err(InvalidEvent::new("id", id, Rule::TooLong(len))),
+        0..=MAX_ID_LEN => check_characters("id", id)?,
+        len => return Err(InvalidEvent::new("id", id, Rule::TooLong(len))),
+    }
+    match id {
+        // A request with `Last-Event-ID: error` is answered with 400.
+        "error" => Err(InvalidEvent::new("id", id, Rule::Reserved)),
+        // HTTP trims header values, so the client could not send the id that it has.
+        _ if has_outer_white_space(id) => Err(InvalidEvent::new("id", id, Rule::OuterWhiteSpace)),
+        _ => Ok(()),
+    }
+}
+
+/// The whole milliseconds of a `retry`.
+pub(super) fn check_retry(after: Duration) -> Result<u64, InvalidEvent> {
+    match after.as_millis() {
+        milliseconds @ 0..=MAX_RETRY => Ok(milliseconds as u64),
+        milliseconds => Err(InvalidEvent(Reason::Retry(milliseconds))),
     }
 }
 
