@@ -83,7 +83,7 @@ async fn a_stream_has_this_head_and_the_bytes_of_its_events() {
     let mut client = client::get(address, "/several", &[("grip-sig", "of no proxy")]).await;
     assert_eq!(client.status(), "HTTP/1.1 200 OK");
     let headers = [
-        "cache-control: no-cache",
+        "cache-control: no-store, no-transform",
         "content-type: text/event-stream",
         "transfer-encoding: chunked",
         "x-accel-buffering: no",
@@ -304,7 +304,7 @@ async fn head_gets_the_head_alone() {
     let (es, address) = serve_plain().await;
     let head = client::send(address, "HEAD /events/a HTTP/1.1", &[]).await;
     let headers = [
-        "cache-control: no-cache",
+        "cache-control: no-store, no-transform",
         "content-length: 0",
         "content-type: text/event-stream",
         "x-accel-buffering: no",
@@ -325,7 +325,7 @@ async fn http_1_0_gets_a_body_that_ends_with_the_connection() {
     let mut client = client::send(address, "GET /events/a HTTP/1.0", &[]).await;
     assert_eq!(client.status(), "HTTP/1.0 200 OK");
     let headers = [
-        "cache-control: no-cache",
+        "cache-control: no-store, no-transform",
         "content-type: text/event-stream",
         "x-accel-buffering: no",
     ];

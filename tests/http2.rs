@@ -111,7 +111,7 @@ async fn a_stream_has_the_same_head_and_events_without_headers_of_a_connection()
             .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
             .collect();
         let expected = [
-            "cache-control: no-cache",
+            "cache-control: no-store, no-transform",
             "content-type: text/event-stream",
             "x-accel-buffering: no",
         ];

@@ -79,7 +79,7 @@ async fn the_proxy_is_told_to_hold_and_on_which_channels() {
     assert_eq!(
         held.whole().await,
         "HTTP/1.1 200 OK\n\
-        cache-control: no-cache\n\
+        cache-control: no-store, no-transform\n\
         content-length: 27\n\
         content-type: text/event-stream\n\
         grip-channel: p/a, p/b\n\
@@ -268,7 +268,10 @@ async fn direct_and_proxied_clients_get_the_very_same_bytes() {
         let mut direct = client::get(*origin, "/events/a", &[]).await;
         for client in [&through, &direct] {
             assert_eq!(client.header("content-type"), Some("text/event-stream"));
-            assert_eq!(client.header("cache-control"), Some("no-cache"));
+            assert_eq!(
+                client.header("cache-control"),
+                Some("no-store, no-transform")
+            );
             assert!(
                 client
                     .headers()

@@ -53,7 +53,7 @@ async fn events_are_read_without_a_socket_and_silence_takes_no_time() {
     let es = EventStream::new();
     let client = client(&es);
     let (mut one, mut two) = (client.get("/rooms/1").await, client.get("/rooms/2").await);
-    assert_eq!(one.headers()["cache-control"], "no-cache");
+    assert_eq!(one.headers()["cache-control"], "no-store, no-transform");
     client.post("/rooms/1", "hello").await;
     let event = one.expect_json("message", "hello").await;
     assert_eq!(event.id(), one.last_event_id());

@@ -6,7 +6,10 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response, Sse, sse::Event},
 };
-use http::{HeaderMap, HeaderName, HeaderValue, header::CONTENT_LENGTH};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CACHE_CONTROL, CONTENT_LENGTH},
+};
 use std::{convert::Infallible, mem, sync::LazyLock, time::Duration};
 
 /// Tells nginx to pass events on as they come.
@@ -29,10 +32,16 @@ pub(super) fn ended(retry: Duration) -> Response {
     with_body(Body::from(sse::retry(retry)))
 }
 
+/// With `no-cache`, which axum sets, Firefox writes events to its disk cache. `no-transform` keeps proxies
+/// from compressing: many hold a compressed stream back until its end.
+const NEITHER_STORED_NOR_TRANSFORMED: HeaderValue =
+    HeaderValue::from_static("no-store, no-transform");
+
 /// The headers that axum gives a stream, and ours.
 static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
     let sse = Sse::new(tokio_stream::empty::<Result<Event, Infallible>>());
     let mut headers = mem::take(sse.into_response().headers_mut());
+    headers.insert(CACHE_CONTROL, NEITHER_STORED_NOR_TRANSFORMED);
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     headers
 });
