@@ -6,6 +6,7 @@ use crate::{
     hooks::Hooks,
     hub::{Config, Hub},
     publish::ProxiesBuilder,
+    sse::Opening,
     stream::Streams,
 };
 use http::request::Parts;
@@ -37,6 +38,7 @@ pub struct EventStreamBuilder {
     history: Option<History>,
     limits: Limits,
     hooks: Hooks,
+    opening: Opening,
     lag_policy: LagPolicy,
     max_age: Option<Duration>,
     refuse_with_status: bool,
@@ -50,6 +52,36 @@ impl EventStreamBuilder {
     /// Sets what an idle stream sends, and how often: the event `keep-alive` every 20 seconds by default.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Sets whether a stream begins with the event `stream-open`: by default it does.
+    ///
+    /// Without it the stream begins with the comment `:stream-open`, for clients that parse the data of
+    /// every event, as JSON for example. [`KeepAlive::comment`] makes keep-alives comments too.
+    ///
+    /// With history the comment is followed by an `id` line, which the HTML standard lets a client keep,
+    /// and browsers do. A client that ignores an id without data has no position until its first event: if
+    /// its connection breaks before, it resumes from the time of its reconnect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{EventStream, KeepAlive};
+    ///
+    /// # fn main() -> Result<(), axum_eventstream::Error> {
+    /// let es = EventStream::builder()
+    ///     .stream_open(false)
+    ///     .keep_alive(KeepAlive::new().comment("keep-alive"))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stream_open(mut self, is_event: bool) -> Self {
+        self.opening = match is_event {
+            true => Opening::Event,
+            false => Opening::Comment,
+        };
         self
     }
 
@@ -141,6 +173,7 @@ impl EventStreamBuilder {
             history,
             limits,
             hooks,
+            opening,
             lag_policy,
             max_age,
             refuse_with_status,
@@ -163,6 +196,7 @@ impl EventStreamBuilder {
             proxies,
             publishes: Default::default(),
             hooks,
+            opening,
             lag_policy,
             max_age,
             refuse_with_status,

@@ -11,7 +11,7 @@ use crate::{
     hub::{ChannelLog, Hub, Refused},
     measure,
     publish::{ChannelPublisher, ChannelSink, InFlight, Proxies},
-    sse::LastEventId,
+    sse::{LastEventId, Opening},
     stream::Streams,
 };
 use axum::response::{IntoResponse, Response};
@@ -52,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) proxies: Proxies,
     pub(crate) publishes: measure::Publishes,
     pub(crate) hooks: Hooks,
+    pub(crate) opening: Opening,
     pub(crate) lag_policy: LagPolicy,
     pub(crate) max_age: Option<Duration>,
     pub(crate) refuse_with_status: bool,

@@ -5,17 +5,17 @@ use crate::{
     channel::{Channel, Channels},
     hub::{Batch, ChannelLog, Gap, Hub, Read, Reader, Refused, Start},
     measure,
-    sse::{self, LastEventId},
+    sse::{self, LastEventId, Opening},
     trace,
 };
 use bytes::Bytes;
-use std::{mem, sync::Arc, task::Waker};
+use std::{sync::Arc, task::Waker};
 use tokio::time::Instant;
 
 #[derive(Debug)]
 pub(crate) struct Feed {
     reader: Reader,
-    opening: bool,
+    opening: Option<Opening>,
     lag_policy: LagPolicy,
     ended: bool,
 }
@@ -50,15 +50,15 @@ impl Feed {
         measure::replayed(replayed);
         Ok(Self {
             reader,
-            opening: false,
+            opening: None,
             lag_policy: LagPolicy::Continue,
             ended: false,
         })
     }
 
-    /// Begins with `stream-open`, and does as the policy says when it falls behind.
-    pub(crate) fn opened(mut self, lag_policy: LagPolicy) -> Self {
-        self.opening = true;
+    /// Begins with an opening, and follows the policy when it falls behind.
+    pub(crate) fn opened(mut self, opening: Opening, lag_policy: LagPolicy) -> Self {
+        self.opening = Some(opening);
         self.lag_policy = lag_policy;
         self
     }
@@ -67,9 +67,9 @@ impl Feed {
     ///
     /// With a waker it may wait at the same time for what follows, which [`Self::is_waiting`] tells.
     pub(crate) fn next(&mut self, limit: usize, waker: Option<&Waker>) -> Next {
-        if mem::take(&mut self.opening) {
+        if let Some(opening) = self.opening.take() {
             return Next::Frame {
-                bytes: sse::stream_open(self.id()),
+                bytes: opening.frame(self.id()),
                 last: None,
                 // What there is already, it finds when it is about to wait.
                 more: false,
@@ -101,7 +101,7 @@ impl Feed {
 
     /// Nothing more is said.
     pub(crate) fn end(&mut self) {
-        (self.opening, self.ended) = (false, true);
+        (self.opening, self.ended) = (None, true);
     }
 
     /// Tells of events that are gone. If that is because the client is too slow, it may be the end.

@@ -428,6 +428,30 @@ async fn without_history_a_position_changes_nothing() {
     assert_eq!(es.current_id(), None);
 }
 
+#[tokio::test]
+async fn without_stream_open_a_comment_has_the_position() {
+    let builder = || EventStream::builder().stream_open(false);
+    let (es, address) = serve(builder().history(History::off())).await;
+    let mut client = client::get(address, "/several", &[]).await;
+    publish(&es, "a", &["1"]).await;
+    let expected = ":stream-open\n\n".to_owned() + &plain("1");
+    assert_eq!(client.events(2).await, expected);
+
+    let (es, address) = serve(builder()).await;
+    let start = current_id(&es);
+    let open = |id: &str| format!(":stream-open\nid: {id}\n\n");
+    let mut client = client::get(address, "/several", &[]).await;
+    assert_eq!(client.events(1).await, open(&start));
+    publish(&es, "a", &["1"]).await;
+    let mut client = client::get(address, "/several", &[("last-event-id", &start)]).await;
+    let expected = open(&start) + &with_id("1", &moved(&start, 1));
+    assert_eq!(client.events(2).await, expected);
+
+    let mut client = client::get(address, "/several", &[("last-event-id", "x")]).await;
+    let opening = ":stream-open\n\nevent: stream-reset\n";
+    assert!(client.events(2).await.starts_with(opening));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_idle_stream_is_kept_alive_after_each_interval_without_events() {
     let cases = [

@@ -170,6 +170,19 @@ fn concatenated(events: &[&Event]) -> Bytes {
     encoded.concat().into()
 }
 
+#[test]
+fn the_id_of_a_block_without_data_is_that_of_the_next_event() {
+    let bytes = Bytes::from_static(b":stream-open\nid: 0000000000ab-3\n\nevent: a\ndata: 1\n\n");
+    for lengths in [[1], [99]] {
+        let events = eventsource_stream(&bytes, &lengths);
+        let seen: Vec<_> = events
+            .iter()
+            .map(|event| (&*event.data, &*event.id))
+            .collect();
+        assert_eq!(seen, [("1", "0000000000ab-3")]);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 

@@ -101,15 +101,15 @@ fn table() -> Vec<(Event, Option<Value>)> {
                 .comment("c")
                 .event("e")
                 .data("\n")
-                .id(" 1: ä🦀 ")
+                .id("1: ä🦀")
                 .retry(Duration::ZERO)
                 .build()
                 .unwrap(),
-            Some(json!(["e", "\n", " 1: ä🦀 "])),
+            Some(json!(["e", "\n", "1: ä🦀"])),
         ),
         (
             text("e", "the id stays"),
-            Some(json!(["e", "the id stays", " 1: ä🦀 "])),
+            Some(json!(["e", "the id stays", "1: ä🦀"])),
         ),
         (
             build().event("e").data("").id("").build().unwrap(),
@@ -195,6 +195,37 @@ async fn an_idle_stream_has_keep_alives_which_keep_the_id() {
         );
         browser
             .becomes("seen.slice(0, 3)", json!([opened, alive, alive]))
+            .await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromium"]
+async fn an_opening_without_an_event_leaves_the_browser_its_position() {
+    for leave in [false, true] {
+        let keep_alive = KeepAlive::new().interval(Duration::from_millis(50));
+        let builder = EventStream::builder().keep_alive(keep_alive);
+        let es = builder.stream_open(false).build().unwrap();
+        let address = serve(&es, leave).await;
+        let wire = Wire::to(address).await;
+        let browser = open(wire.address()).await;
+        let id = es.current_id().unwrap().to_string();
+        listen(
+            &browser,
+            "/events/test",
+            &["stream-open", "message", "keep-alive"],
+        )
+        .await;
+        browser
+            .becomes("seen[0]", json!(["keep-alive", "", id]))
+            .await;
+        let address = wire.cut();
+        let missed = es.publish_event("test", text("message", "missed")).await;
+        let id = missed.unwrap().id.unwrap().to_string();
+        wire.lead_to(address);
+        let others = "seen.filter(([name]) => name !== 'keep-alive')";
+        browser
+            .becomes(others, json!([["message", "missed", id]]))
             .await;
     }
 }

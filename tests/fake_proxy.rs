@@ -4,7 +4,7 @@
 
 use axum::{Router, http::StatusCode, routing::get};
 use axum_eventstream::{
-    Event, EventStream, History,
+    Event, EventStream, EventStreamBuilder, History,
     grip::Publisher,
     testing::{FakeGripProxy, TestClient},
 };
@@ -19,11 +19,15 @@ struct Setup {
 }
 
 async fn setup(history: History) -> Setup {
+    setup_with(EventStream::builder().history(history)).await
+}
+
+async fn setup_with(builder: EventStreamBuilder) -> Setup {
     let proxy = FakeGripProxy::start().await;
     let publisher = Publisher::builder().endpoints([proxy.config()]);
     let publisher = publisher.timeout(Duration::from_secs(2)).build().unwrap();
-    let builder = EventStream::builder().history(history).grip(publisher);
-    let es = builder.require_grip_proxy(true).build().unwrap();
+    let builder = builder.grip(publisher).require_grip_proxy(true);
+    let es = builder.build().unwrap();
     let app = Router::new()
         .route("/rooms/{room}", get(es.handler("{room}")))
         .route("/all", get(es.handler(["red", "blue"])));
@@ -99,6 +103,20 @@ async fn what_is_lost_comes_back_with_history_only() {
         }
         red.expect_silence(MOMENT).await;
         assert_eq!(setup.proxy.published().len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_proxied_stream_may_begin_with_a_comment_too() {
+    for history in [History::off(), History::memory()] {
+        let builder = EventStream::builder().history(history);
+        let setup = setup_with(builder.stream_open(false)).await;
+        let mut red = setup.client.get("/rooms/red").await;
+        let id = setup.es.current_id().map(|id| id.to_string());
+        assert_eq!(red.last_event_id(), id.as_deref());
+        setup.publish_all("red", &["1"]).await;
+        red.expect_text("message", "1").await;
+        red.expect_silence(MOMENT).await;
     }
 }
 

@@ -49,6 +49,18 @@ async fn failure<T>(assertion: impl Future<Output = T>) -> String {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_opening_may_be_a_comment_and_has_the_position() {
+    let es = EventStream::builder().stream_open(false).build().unwrap();
+    let stream = client(&es).get("/rooms/1").await;
+    assert_eq!(stream.keep_alives(), 0);
+    let id = es.current_id().unwrap().to_string();
+    assert_eq!(stream.last_event_id(), Some(&*id));
+    client(&es).post("/rooms/1", "missed").await;
+    let mut stream = stream.reconnect().await;
+    stream.expect_json("message", "missed").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn events_are_read_without_a_socket_and_silence_takes_no_time() {
     let es = EventStream::new();
     let client = client(&es);

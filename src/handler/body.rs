@@ -192,6 +192,7 @@ mod tests {
         channel::Channels,
         feed::Feed,
         hub::tests::{Count, waker},
+        sse::Opening,
     };
     use std::time::Duration;
     use tokio::time::advance;
@@ -225,7 +226,7 @@ mod tests {
     fn body(es: &EventStream, poller: &Poller) -> Pin<Box<EventBody>> {
         let channels = Channels::collect(["a"], 1).unwrap();
         let feed = Feed::subscribe(&es.inner().hub, &channels, None).unwrap();
-        let feed = feed.opened(LagPolicy::default());
+        let feed = feed.opened(Opening::default(), LagPolicy::default());
         let stream = OpenStream::new(feed, es.inner().streams.clone());
         let mut body = Box::pin(EventBody::new(stream, false));
         assert!(poller.poll(&mut body).unwrap().contains("stream-open"));

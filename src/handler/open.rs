@@ -47,7 +47,7 @@ impl EventStream {
         let presence = (!inner.hooks.is_empty()).then(|| (channels, request.parts()));
         Ok(StreamResponse::direct(Direct {
             event_stream: self.clone(),
-            feed: feed.opened(inner.lag_policy),
+            feed: feed.opened(inner.opening, inner.lag_policy),
             presence: presence.map(Box::new),
             detachable: request.is_detachable(),
         }))

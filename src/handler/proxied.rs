@@ -78,7 +78,7 @@ impl Asked {
         let Some(links) = inner.proxies.links() else {
             let names = channels.iter().map(|channel| inner.proxies.name(channel));
             let instruct = names.fold(held(inner), Instruct::channel);
-            return Ok((answer(&instruct, sse::stream_open(None))?, false));
+            return Ok((answer(&instruct, inner.opening.frame(None))?, false));
         };
         let after = match last_event_id {
             None => Some(inner.hub.sequence()),
@@ -156,7 +156,7 @@ impl Asked {
         opening: Option<Option<LastEventId>>,
     ) -> Result<Response, InvalidInstruct> {
         let recall = inner.hub.recall(wanted, PAGE);
-        let opening = opening.map(|id| sse::stream_open(id.filter(|_| recall.gone.is_empty())));
+        let opening = opening.map(|id| inner.opening.frame(id.filter(|_| recall.gone.is_empty())));
         let opening = opening.unwrap_or_default();
         let channels: Vec<_> = wanted.iter().map(|(channel, _)| channel.clone()).collect();
         let at = |sequence: &u64| id(inner, *sequence).to_string();

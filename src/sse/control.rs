@@ -9,13 +9,30 @@ use super::{Event, LastEventId};
 use crate::Channel;
 
 const STREAM_OPEN: &[u8] = b"event: stream-open\ndata: \n\n";
+const STREAM_OPEN_COMMENT: &[u8] = b":stream-open\n\n";
 const KEEP_ALIVE: &[u8] = b"event: keep-alive\ndata: \n\n";
 
-/// The first event of a stream, with the position that it starts from.
-pub(crate) fn stream_open(id: Option<LastEventId>) -> Bytes {
-    match id {
-        Some(_) => Event::own("stream-open", "").seal(id),
-        None => Bytes::from_static(STREAM_OPEN),
+/// How a stream begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// The event `stream-open`.
+    #[default]
+    Event,
+    /// A comment, for clients that parse the data of every event.
+    Comment,
+}
+
+impl Opening {
+    /// The first bytes of a stream, with the position that it starts from.
+    ///
+    /// A browser keeps the position of a block without data too, although it dispatches nothing.
+    pub(crate) fn frame(self, id: Option<LastEventId>) -> Bytes {
+        match (self, id) {
+            (Self::Event, None) => Bytes::from_static(STREAM_OPEN),
+            (Self::Event, Some(_)) => Event::own("stream-open", "").seal(id),
+            (Self::Comment, None) => Bytes::from_static(STREAM_OPEN_COMMENT),
+            (Self::Comment, Some(id)) => format!(":stream-open\nid: {id}\n\n").into(),
+        }
     }
 }
 
@@ -57,10 +74,15 @@ mod tests {
     fn events_of_the_stream_itself_are_these_bytes() {
         let channels = ["b", "a\"\u{e9}\\"].map(|name| Channel::new(name).unwrap());
         let cases = [
-            (stream_open(None), "event: stream-open\ndata: \n\n"),
+            (Opening::Event.frame(None), "event: stream-open\ndata: \n\n"),
             (
-                stream_open(ID),
+                Opening::Event.frame(ID),
                 "event: stream-open\ndata: \nid: 0000000000ab-3\n\n",
+            ),
+            (Opening::Comment.frame(None), ":stream-open\n\n"),
+            (
+                Opening::Comment.frame(ID),
+                ":stream-open\nid: 0000000000ab-3\n\n",
             ),
             (keep_alive(), "event: keep-alive\ndata: \n\n"),
             (retry(Duration::from_micros(1_234_567)), "retry: 1234\n\n"),

@@ -24,6 +24,7 @@ pub struct TestStream {
 }
 
 /// What comes next on a stream.
+#[derive(Debug)]
 enum Next {
     Event(ReceivedEvent),
     End,
@@ -45,8 +46,24 @@ impl TestStream {
             last_event_id: None,
             keep_alives: 0,
         };
-        stream.expect("stream-open").await;
+        stream.expect_opening().await;
         stream
+    }
+
+    /// The opening, which is an event or a comment.
+    async fn expect_opening(&mut self) {
+        let limit = self.client.waits();
+        let opening = self.block(Instant::now() + limit).await;
+        let Next::Event(opening) = opening else {
+            panic!("{}: no opening within {limit:?} but {opening:?}", self.path);
+        };
+        let is_comment = opening.as_bytes().starts_with(b":stream-open\n");
+        assert!(
+            is_comment || opening.event() == "stream-open",
+            "{}: not the opening but {}",
+            self.path,
+            shown(&opening)
+        );
     }
 
     /// The headers of the response.
@@ -198,16 +215,28 @@ impl TestStream {
     async fn within(&mut self, limit: Duration) -> Next {
         let deadline = Instant::now() + limit;
         loop {
-            while let Some(bytes) = self.split() {
+            match self.block(deadline).await {
+                // Clients dispatch nothing for a block without data.
+                Next::Event(event)
+                    if event.as_bytes() == &sse::keep_alive() || !event.has_data() =>
+                {
+                    self.keep_alives +=
+                        usize::from(event.id().is_none() && event.retry().is_none());
+                }
+                next => return next,
+            }
+        }
+    }
+
+    /// The next block of lines, with or without data.
+    async fn block(&mut self, deadline: Instant) -> Next {
+        loop {
+            if let Some(bytes) = self.split() {
                 let event = ReceivedEvent::new(None, bytes);
                 if let Some(id) = event.id() {
                     self.last_event_id = Some(id.to_owned());
                 }
-                // Clients see nothing of a block without data.
-                if event.as_bytes() != &sse::keep_alive() && event.has_data() {
-                    return Next::Event(event);
-                }
-                self.keep_alives += usize::from(event.id().is_none() && event.retry().is_none());
+                return Next::Event(event);
             }
             let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
             match timeout_at(deadline, frame).await {
