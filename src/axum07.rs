@@ -3,8 +3,8 @@
 //! Both generations share the types of `http` and the trait of bodies, so a response only changes hands.
 
 use crate::{
-    Error, EventStream, Health, Rejection, StreamHandler, StreamRequest, StreamResponse,
-    Unavailable,
+    Error, EventStream, Health, InvalidEvent, Rejection, StreamHandler, StreamRequest,
+    StreamResponse, Unavailable,
 };
 use axum07::{
     async_trait,
@@ -64,6 +64,12 @@ impl IntoResponse for Rejection {
 }
 
 impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        axum::response::IntoResponse::into_response(self).into_response()
+    }
+}
+
+impl IntoResponse for InvalidEvent {
     fn into_response(self) -> Response {
         axum::response::IntoResponse::into_response(self).into_response()
     }

@@ -137,7 +137,7 @@ async fn refusals_come_in_this_order_and_tell_the_proxy_nothing() {
             "/events/%20",
             &[SIGNATURE],
             "400 Bad Request",
-            "No specified channels.\n",
+            "invalid channel name \" \": it begins or ends with white space\n",
         ),
         (
             invalid,

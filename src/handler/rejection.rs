@@ -2,7 +2,8 @@
 
 use super::Unavailable;
 use crate::{
-    Error, ErrorKind, InvalidChannel, InvalidTemplate, channel::ChannelsError, measure, trace,
+    Error, ErrorKind, InvalidChannel, InvalidEvent, InvalidTemplate, channel::ChannelsError,
+    measure, trace,
 };
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -209,6 +210,13 @@ impl IntoResponse for Error {
     }
 }
 
+/// A plain 500, as of an [`Error`]: the event is the program's own, and the reason is for the log.
+impl IntoResponse for InvalidEvent {
+    fn into_response(self) -> Response {
+        Error::from(self).into_response()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,6 +272,18 @@ mod tests {
             assert_eq!(rejection.body_text(), body);
             assert!(rejection.to_string().contains(part), "{rejection}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_invalid_event_is_a_500_without_the_reason() {
+        async fn publish() -> Result<(), InvalidEvent> {
+            crate::Event::text("secret\n", "")?;
+            Ok(())
+        }
+        let response = publish().await.into_response();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(response.into_body(), 100).await;
+        assert_eq!(body.unwrap(), "Internal Server Error\n");
     }
 
     #[test]

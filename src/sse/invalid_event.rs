@@ -14,6 +14,8 @@ const MAX_RETRY: u128 = i32::MAX as u128;
 
 /// Why an [`Event`](crate::Event) cannot be built.
 ///
+/// As a response it is a plain `500 Internal Server Error`, and the reason is logged.
+///
 /// The message shows the start of the name or id, or the retry time, and the rule. When a value cannot be serialised, the
 /// [`source`](std::error::Error::source) is the error of `serde_json`.
 #[derive(Debug, thiserror::Error)]

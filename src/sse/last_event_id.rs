@@ -1,6 +1,7 @@
 //! Positions in a stream, as ids of events.
 
-use std::{fmt, str::FromStr};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use crate::excerpt::excerpt;
 
@@ -16,7 +17,7 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 ///
 /// Its text is the epoch as 12 hexadecimal digits, `-`, and the sequence number: at most 33 bytes of
 /// `0-9a-f-`, which is safe in a header and in CORS. The epoch tells positions of one run of the program
-/// from those of another.
+/// from those of another. With serde it is this text.
 ///
 /// # Examples
 ///
@@ -82,6 +83,19 @@ impl FromStr for LastEventId {
     /// Takes exactly the form that [`Display`](fmt::Display) writes.
     fn from_str(text: &str) -> Result<Self, InvalidLastEventId> {
         parse(text).ok_or_else(|| InvalidLastEventId(excerpt(text)))
+    }
+}
+
+impl Serialize for LastEventId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for LastEventId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
     }
 }
 
@@ -164,6 +178,9 @@ mod tests {
         for text in cases {
             assert!(text.parse::<LastEventId>().is_err(), "{text:?}");
         }
+        for json in ["\"error\"", "1", "null"] {
+            assert!(serde_json::from_str::<LastEventId>(json).is_err(), "{json}");
+        }
         let long = "000000000000-".to_owned() + &"1".repeat(1_000_000);
         assert!(long.parse::<LastEventId>().unwrap_err().to_string().len() < 200);
         assert_eq!(
@@ -181,6 +198,9 @@ mod tests {
             let text = id.to_string();
             prop_assert_eq!(&written, text.as_bytes());
             prop_assert_eq!(text.parse(), Ok(id));
+            let json = serde_json::to_string(&id).unwrap();
+            prop_assert_eq!(&json, &format!("\"{text}\""));
+            prop_assert_eq!(serde_json::from_str::<LastEventId>(&json).unwrap(), id);
         }
     }
 }
