@@ -10,8 +10,8 @@ const MEDIA_TYPE: &[u8] = b"text/event-stream";
 /// 1. No header, or none with an item in it, admits everything.
 /// 2. `text/event-stream` counts before `text/*`, and that before `*/*`. Among equals, one with a weight
 ///    above 0 admits.
-/// 3. A range with a parameter before `q` is another media type, except that `charset=utf-8` says
-///    what is true of every event stream. What follows `q` has no meaning.
+/// 3. A range with a parameter before `q` is another media type. `charset=utf-8` is the exception, since
+///    every event stream is UTF-8. What follows `q` has no meaning.
 /// 4. A weight is the number that its text starts with, as npm's `negotiator` reads it (`q=1.5` admits);
 ///    without one (`q=`, `q=x`), it is 0.
 /// 5. An item that is no media range is ignored, but it is an item.

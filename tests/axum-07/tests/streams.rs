@@ -71,6 +71,8 @@ async fn handlers_stream_with_route_parameters() {
     let table = [
         ("/events", "", "weather"),
         ("/events/a%20b", "", "a b"),
+        ("/files/a/b", "", "a/b"),
+        ("/named/7", "", "7"),
         ("/rooms/r/u", "", "r.u"),
         ("/mine", "x-user: me\r\n", "me"),
         ("/own/kitchen", "", "kitchen"),
@@ -112,6 +114,14 @@ async fn refusals_and_errors_are_responses() {
     assert_eq!(answer(refused).await.0, "400");
     let refused = get(server, "/events/%FF", "").await;
     assert_eq!(answer(refused).await.0, "400");
+    let refused = get(server, "/events/%20a", "").await;
+    assert_eq!(answer(refused).await.0, "400");
+    let refused = get(server, "/old/7", "").await;
+    let reason = "the channel template \":id\" has \":id\" as literal text\n";
+    assert_eq!(answer(refused).await, ("500".into(), reason.into()));
+    let refused = get(server, "/misspelt/7", "").await;
+    let reason = "the route has no parameter \"rom\", which the channel template \"room-{rom}\" names\n";
+    assert_eq!(answer(refused).await, ("500".into(), reason.into()));
     let failed = post(server, "/invalid", "").await;
     let reason = "invalid channel name \"a,b\": ',' is not allowed\n";
     assert_eq!(answer(failed).await, ("400".into(), reason.into()));
