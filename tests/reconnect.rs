@@ -159,7 +159,7 @@ async fn blocked_client(port: u16) -> TcpStream {
     client
 }
 
-/// A free port below those that the system gives to connections.
+/// A free port below the system's range for outgoing connections.
 fn free_port() -> u16 {
     let ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
     let mut free = ports.filter(|&port| std::net::TcpListener::bind(("0.0.0.0", port)).is_ok());
