@@ -160,7 +160,7 @@ async fn a_mistake_in_the_program_is_logged_as_an_error() {
     let response = app.oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     let lines = log.take();
-    let start = "ERROR no EventStream found: add `.layer(Extension(event_stream))`";
+    let start = "ERROR no EventStream found: add `.with_state(event_stream)`";
     assert!(lines[0].starts_with(start), "{lines:?}");
 }
 
