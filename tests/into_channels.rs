@@ -19,7 +19,7 @@ use std::{
 };
 use tower::ServiceExt;
 
-/// Subscribes with a value and with its clone in `respond`, which must mean the same channels.
+/// Subscribes with a value, and with its clones in `open` and `respond`: all must mean the same channels.
 async fn check<M>(given: impl IntoChannels<M> + Clone + Debug, expected: &[&str]) {
     let es = EventStream::new();
     let request = Request::get("/").body(()).unwrap();
@@ -37,6 +37,9 @@ async fn check<M>(given: impl IntoChannels<M> + Clone + Debug, expected: &[&str]
         Ok(_) => {
             assert_eq!(listened(), expected, "{shown}");
             drop(subscription);
+            let opened = es.open(&request, given.clone()).unwrap();
+            assert_eq!(listened(), expected, "{shown}");
+            drop(opened);
             es.respond(&request, given).await.unwrap()
         }
         Err(error) => {

@@ -24,7 +24,6 @@ pub struct TestStream {
 }
 
 /// What comes next on a stream.
-#[derive(Debug)]
 enum Next {
     Event(ReceivedEvent),
     End,
@@ -54,9 +53,7 @@ impl TestStream {
     async fn expect_opening(&mut self) {
         let limit = self.client.waits();
         let opening = self.block(Instant::now() + limit).await;
-        let Next::Event(opening) = opening else {
-            panic!("{}: no opening within {limit:?} but {opening:?}", self.path);
-        };
+        let opening = self.event(opening, limit);
         let is_comment = opening.as_bytes().starts_with(b":stream-open\n");
         assert!(
             is_comment || opening.event() == "stream-open",
@@ -91,7 +88,12 @@ impl TestStream {
     /// When there is none in time, or the stream has ended.
     pub async fn next(&mut self) -> ReceivedEvent {
         let limit = self.client.waits();
-        match self.within(limit).await {
+        let next = self.within(limit).await;
+        self.event(next, limit)
+    }
+
+    fn event(&self, next: Next, limit: Duration) -> ReceivedEvent {
+        match next {
             Next::Event(event) => event,
             Next::End => panic!("{}: the stream has ended", self.path),
             Next::Broken => panic!("{}: the stream has broken off", self.path),
