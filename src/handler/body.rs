@@ -1,6 +1,6 @@
 //! A response body that reads a feed, and says something when that is silent.
 
-use crate::{feed::Next, net::Handoff, stream::OpenStream};
+use crate::{feed::Next, net::Opening, stream::OpenStream};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
@@ -9,7 +9,6 @@ use std::{
     future::Future,
     mem,
     pin::{Pin, pin},
-    sync::Arc,
     task::{Context, Poll, Waker, ready},
 };
 use tokio::{
@@ -32,19 +31,22 @@ pin_project! {
 
     impl PinnedDrop for EventBody {
         fn drop(this: Pin<&mut Self>) {
-            if let Owner::Leaving(handoff) = this.project().owner {
-                handoff.cancel();
+            if let Owner::Leaving { opening, .. } = this.project().owner {
+                drop(opening.take());
             }
         }
     }
 }
 
-/// Who has the stream.
+/// Owner of the stream.
 #[derive(Debug)]
 enum Owner {
     Body(OpenStream),
-    /// The socket, once the HTTP server has sent the opening.
-    Leaving(Arc<Handoff>),
+    /// The table of openings in flight, until a socket or a later poll takes it.
+    Leaving {
+        opening: Opening,
+        polled: bool,
+    },
     /// Nobody: while it changes hands, and after the end.
     Gone,
 }
@@ -72,9 +74,13 @@ impl Body for EventBody {
         let this = self.as_mut().project();
         let frame = match this.owner {
             Owner::Body(_) if mem::take(this.may_leave) => Some(this.owner.open(cx)),
-            Owner::Leaving(handoff) => {
-                let stream = ready!(handoff.poll_returned(cx));
-                *this.owner = Owner::Body(stream);
+            Owner::Leaving { opening, polled } => {
+                if !mem::replace(polled, true) {
+                    // hyper polls again before it writes. The write takes the stream, or the next poll does.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                *this.owner = opening.take().map_or(Owner::Gone, Owner::Body);
                 ready!(self.poll_stream(cx))
             }
             Owner::Body(_) => ready!(self.poll_stream(cx)),
@@ -85,21 +91,23 @@ impl Body for EventBody {
 }
 
 impl Owner {
-    /// The opening of a new stream. If the socket can be found, it is given the rest.
+    /// The opening of a new stream. A socket that writes exactly this may take the rest.
     fn open(&mut self, cx: &mut Context<'_>) -> Bytes {
         let Self::Body(mut stream) = mem::replace(self, Self::Gone) else {
             return Bytes::new();
         };
-        let Next::Frame { bytes, .. } = stream.next(None, Instant::now) else {
-            *self = Self::Body(stream);
-            return Bytes::new();
+        let bytes = match stream.next(None, Instant::now) {
+            Next::Frame { bytes, .. } => bytes,
+            Next::Empty | Next::End => Bytes::new(),
         };
-        *self = match Handoff::of_this_task() {
-            Some(handoff) => match handoff.arm(stream, &bytes, cx.waker()) {
-                None => Self::Leaving(handoff),
-                Some(stream) => Self::Body(stream),
-            },
-            None => Self::Body(stream),
+        let Some(opening) = Opening::new(&bytes) else {
+            *self = Self::Body(stream);
+            return bytes;
+        };
+        let bytes = opening.offer(stream, cx.waker());
+        *self = Self::Leaving {
+            opening,
+            polled: false,
         };
         bytes
     }
@@ -194,7 +202,7 @@ mod tests {
         hub::tests::{Count, waker},
         sse::Opening,
     };
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
     use tokio::time::advance;
 
     /// Who polls a body, and counts how often it was woken since it last looked.

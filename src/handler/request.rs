@@ -3,7 +3,7 @@
 #[cfg(feature = "grip")]
 use super::proxied::Asked;
 use super::{Rejection, parameters::Parameters};
-use crate::{EventStream, net::Handoff, sse};
+use crate::{EventStream, net, sse};
 #[cfg(feature = "grip")]
 use crate::{channel::Channels, event_stream::Inner};
 #[cfg(feature = "grip")]
@@ -175,7 +175,7 @@ impl fmt::Debug for StreamRequest {
 
 /// Whether nothing but events will go over the connection.
 fn is_detachable(parts: &Parts) -> bool {
-    Handoff::is_enabled()
+    net::is_enabled()
         && parts.version == Version::HTTP_11
         && parts.method == Method::GET
         && !parts.headers.contains_key(CONTENT_LENGTH)

@@ -1,164 +1,174 @@
-//! Where a response body leaves its stream for the socket, and the socket finds it.
+//! How a stream finds the socket that writes its opening.
 //!
-//! hyper polls a connection's socket and, for HTTP/1.1, the response's body in the same task, so the
-//! task's id is how the body finds the socket.
+//! The body puts the stream into a table, under the address of its opening: an allocation of its own, of
+//! which the table and both sides keep a clone. As long as one of these is alive, no other bytes have that
+//! address, so a write that contains it is a write of this opening.
 
-use super::chunk::chunk;
 use crate::stream::OpenStream;
 use bytes::Bytes;
 use std::{
     collections::HashMap,
-    mem,
+    io::IoSlice,
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::*},
+        LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::*},
     },
-    task::{Context, Poll, Waker},
+    task::Waker,
 };
-use tokio::task;
 
-static SOCKETS: LazyLock<Mutex<HashMap<task::Id, Arc<Handoff>>>> = LazyLock::new(Mutex::default);
+static IN_FLIGHT: LazyLock<Mutex<HashMap<usize, Handoff>>> = LazyLock::new(Mutex::default);
 
-/// Whether there may be any: without, no stream need look for one.
+/// Number of entries: writes take the lock only while there are any.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether the process has a listener whose sockets take streams.
 static ENABLED: AtomicBool = AtomicBool::new(false);
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+/// Capacity that the emptied table keeps.
+const KEPT: usize = 256;
 
-/// One socket's place in the table, for as long as it is hyper's.
+/// A stream whose opening has been yielded to the HTTP server and not been written yet.
 #[derive(Debug)]
-pub(super) struct Registered(task::Id);
-
-impl Registered {
-    /// Registers the socket that this task polls.
-    pub(super) fn new(handoff: &Arc<Handoff>) -> Option<Self> {
-        let id = task::try_id()?;
-        lock(&SOCKETS).insert(id, handoff.clone());
-        Some(Self(id))
-    }
+struct Handoff {
+    opening: Bytes,
+    /// Of the poll that yielded the opening.
+    waker: Waker,
+    stream: Box<OpenStream>,
 }
 
-impl Drop for Registered {
-    fn drop(&mut self) {
-        lock(&SOCKETS).remove(&self.0);
+/// Changes the table, and keeps its count.
+fn with_table<T>(change: impl FnOnce(&mut HashMap<usize, Handoff>) -> T) -> T {
+    let mut table = lock();
+    let result = change(&mut table);
+    COUNT.store(table.len(), Release);
+    if table.is_empty() {
+        table.shrink_to(KEPT);
     }
+    result
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Handoff {
-    armed: AtomicBool,
-    state: Mutex<State>,
+fn lock() -> MutexGuard<'static, HashMap<usize, Handoff>> {
+    IN_FLIGHT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[derive(Debug, Default)]
-enum State {
-    #[default]
-    Idle,
-    /// The stream waits for hyper to send the opening, of which these are the last bytes on the wire.
-    Armed {
-        stream: Box<OpenStream>,
-        opening: Bytes,
-        body: Waker,
-    },
-    /// Something else was sent: the body goes on.
-    Returned(Box<OpenStream>),
+/// Allows streams to detach: a listener exists.
+pub(super) fn enable() {
+    ENABLED.store(true, Relaxed);
 }
 
-impl Handoff {
-    /// There is a listener: from now on there may be sockets.
-    pub(super) fn enable() {
-        ENABLED.store(true, Relaxed);
+/// Whether a stream may find a socket that takes it.
+pub(crate) fn is_enabled() -> bool {
+    ENABLED.load(Relaxed)
+}
+
+/// The first bytes of a stream's body: the key of its entry in the table.
+#[derive(Debug)]
+pub(crate) struct Opening(Bytes);
+
+impl Opening {
+    /// Copies the bytes into an allocation of their own. Empty slices have no address of their own: None.
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+        (!bytes.is_empty()).then(|| Self(Bytes::copy_from_slice(bytes)))
     }
 
-    /// Whether a stream may find a socket.
-    pub(crate) fn is_enabled() -> bool {
-        ENABLED.load(Relaxed)
+    /// What the body must yield, in the poll that has this waker, after the stream is in the table.
+    pub(crate) fn offer(&self, stream: OpenStream, waker: &Waker) -> Bytes {
+        let handoff = Handoff {
+            opening: self.0.clone(),
+            waker: waker.clone(),
+            stream: Box::new(stream),
+        };
+        with_table(|table| table.insert(self.address(), handoff));
+        self.0.clone()
     }
 
-    /// That of the socket which the current task serves.
-    pub(crate) fn of_this_task() -> Option<Arc<Self>> {
-        let id = task::try_id()?;
-        lock(&SOCKETS).get(&id).cloned()
+    /// Takes the stream out of the table, unless the other side has it.
+    pub(crate) fn take(&self) -> Option<OpenStream> {
+        let taken = with_table(|table| table.remove(&self.address()));
+        taken.map(|handoff| *handoff.stream)
     }
 
-    /// Leaves the stream here until its opening is sent. Gives it back if there is one already: then the
-    /// response has two streams in it, and none can leave.
-    pub(crate) fn arm(
-        &self,
-        stream: OpenStream,
-        opening: &[u8],
-        body: &Waker,
-    ) -> Option<OpenStream> {
-        let state = &mut *lock(&self.state);
-        match mem::take(state) {
-            State::Idle => {
-                *state = State::Armed {
-                    stream: Box::new(stream),
-                    opening: chunk(opening),
-                    body: body.clone(),
-                };
-                self.armed.store(true, Release);
-                return None;
-            }
-            State::Armed { stream, body, .. } => {
-                self.armed.store(false, Release);
-                *state = State::Returned(stream);
-                body.wake();
-            }
-            State::Returned(stream) => *state = State::Returned(stream),
+    /// The opening that this write contains, if it is the first and only chunk of a response.
+    ///
+    /// Both sides must be polled with the same waker, as hyper polls its socket and its response body. So a
+    /// body that another task polls stays, and a clone of the opening on another connection takes nothing.
+    pub(super) fn of_write(slices: &[IoSlice<'_>], waker: &Waker) -> Option<Self> {
+        let [head, size, opening, end] = slices else {
+            return None;
+        };
+        let is_response = head.ends_with(b"\r\n\r\n") && **end == *b"\r\n";
+        if COUNT.load(Acquire) == 0 || !is_response || chunk_size(size) != Some(opening.len()) {
+            return None;
         }
-        Some(stream)
+        let table = lock();
+        let handoff = table.get(&(opening.as_ptr() as usize))?;
+        let is_whole = handoff.opening.len() == opening.len();
+        let is_same_poll = handoff.waker.will_wake(waker);
+        (is_whole && is_same_poll).then(|| Self(handoff.opening.clone()))
     }
 
-    /// The body waits for its stream, in case it does not leave.
-    pub(crate) fn poll_returned(&self, cx: &mut Context<'_>) -> Poll<OpenStream> {
-        let state = &mut *lock(&self.state);
-        match mem::take(state) {
-            State::Returned(stream) => Poll::Ready(*stream),
-            State::Armed {
-                stream, opening, ..
-            } => {
-                let body = cx.waker().clone();
-                *state = State::Armed {
-                    stream,
-                    opening,
-                    body,
-                };
-                Poll::Pending
-            }
-            State::Idle => Poll::Pending,
+    fn address(&self) -> usize {
+        self.0.as_ptr() as usize
+    }
+}
+
+/// The length in the line before a chunk.
+fn chunk_size(line: &[u8]) -> Option<usize> {
+    let digits = str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
+    usize::from_str_radix(digits, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EventStream, channel::Channels, feed::Feed, hub::tests::waker};
+
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
+
+    fn stream() -> (EventStream, OpenStream) {
+        let es = EventStream::new();
+        let channels = Channels::collect(["a"], 1).unwrap();
+        let feed = Feed::subscribe(&es.inner().hub, &channels, None).unwrap();
+        let stream = OpenStream::new(feed, es.inner().streams.clone());
+        (es, stream)
+    }
+
+    /// Whether a write of these slices finds an opening.
+    fn finds(slices: &[&[u8]], waker: &Waker) -> bool {
+        let slices: Vec<_> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
+        Opening::of_write(&slices, waker).is_some()
+    }
+
+    #[test]
+    fn only_the_memory_of_the_opening_as_the_first_chunk_finds_it() {
+        let (_es, stream) = stream();
+        let ((_, waker), (_, other)) = (waker(), waker());
+        let opening = Opening::new(b"data: open\n\n").unwrap();
+        let bytes = opening.offer(stream, &waker);
+        let copy = bytes.to_vec();
+        let first: [&[u8]; 4] = [HEAD, b"C\r\n", &bytes, b"\r\n"];
+        assert!(finds(&first, &waker));
+        assert!(!finds(&first, &other), "another task writes it");
+        let others: [&[&[u8]]; 8] = [
+            &[HEAD, b"C\r\n", &copy, b"\r\n"],
+            &[HEAD, b"B\r\n", &bytes[..11], b"\r\n"],
+            &[HEAD, b"B\r\n", &bytes[1..], b"\r\n"],
+            &[HEAD, b"D\r\n", &bytes, b"\r\n"],
+            &[HEAD, b"C\r\n", &bytes, b"\r\n0\r\n\r\n"],
+            &[HEAD, b"C\r\n", &bytes, b"\r\n", b"1\r\n", b"x", b"\r\n"],
+            &[b"C\r\n", &bytes, b"\r\n"],
+            &[b"1\r\nx\r\n", b"C\r\n", &bytes, b"\r\n"],
+        ];
+        for slices in others {
+            assert!(!finds(slices, &waker), "{slices:?}");
         }
+        assert!(opening.take().is_some());
+        assert!(!finds(&first, &waker), "nothing is left to take");
+        assert!(opening.take().is_none());
     }
 
-    /// The body is dropped, and the stream with it unless it has left.
-    pub(crate) fn cancel(&self) {
-        self.armed.store(false, Release);
-        let stream = mem::take(&mut *lock(&self.state));
-        drop(stream);
-    }
-
-    pub(super) fn is_armed(&self) -> bool {
-        self.armed.load(Acquire)
-    }
-
-    /// hyper has sent all it had, which ended with `tail`. The stream, if that is its opening.
-    pub(super) fn flushed(&self, tail: &[u8]) -> Option<OpenStream> {
-        self.armed.store(false, Release);
-        let state = &mut *lock(&self.state);
-        match mem::take(state) {
-            State::Armed {
-                stream, opening, ..
-            } if tail.ends_with(&opening) => Some(*stream),
-            State::Armed { stream, body, .. } => {
-                *state = State::Returned(stream);
-                body.wake();
-                None
-            }
-            other => {
-                *state = other;
-                None
-            }
-        }
+    #[test]
+    fn empty_bytes_are_no_opening() {
+        assert!(Opening::new(b"").is_none());
     }
 }

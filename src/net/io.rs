@@ -1,12 +1,8 @@
 //! What hyper reads and writes: a TCP stream that can leave.
 
-use super::{
-    driver::Pool,
-    handoff::{Handoff, Registered},
-};
+use super::{driver::Pool, handoff::Opening};
 use std::{
     io::{self, IoSlice},
-    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -16,9 +12,6 @@ use tokio::{
     net::TcpStream,
 };
 
-/// As many of the last bytes written are looked at: more than an opening has.
-const TAIL: usize = 256;
-
 /// The connection that a [`Listener`](super::Listener) accepts.
 ///
 /// It is a TCP stream for hyper, until an event stream has left through it; from then on it fails with
@@ -27,10 +20,8 @@ const TAIL: usize = 256;
 pub struct Io {
     tcp: Option<TcpStream>,
     pool: Arc<Pool>,
-    handoff: Arc<Handoff>,
-    registered: Option<Registered>,
-    /// The last bytes written since a stream wants to leave.
-    tail: Vec<u8>,
+    /// The opening of a response, if the last write was exactly that.
+    written: Option<Opening>,
 }
 
 impl Io {
@@ -38,9 +29,7 @@ impl Io {
         Self {
             tcp: Some(tcp),
             pool,
-            handoff: Arc::default(),
-            registered: None,
-            tail: Vec::new(),
+            written: None,
         }
     }
 
@@ -48,27 +37,15 @@ impl Io {
         self.tcp.as_mut().map(Pin::new).ok_or_else(left)
     }
 
-    fn wrote(&mut self, bytes: &[u8]) {
-        if !self.handoff.is_armed() {
-            return;
-        }
-        let bytes = &bytes[bytes.len().saturating_sub(TAIL)..];
-        let surplus = (self.tail.len() + bytes.len()).saturating_sub(TAIL);
-        self.tail.drain(..surplus);
-        self.tail.extend_from_slice(bytes);
-    }
-
-    /// Lets an armed stream go, if its opening is the last that was sent. True if it has left.
-    fn let_go(&mut self) -> bool {
-        let tail = mem::take(&mut self.tail);
-        let Some(stream) = self.handoff.flushed(&tail) else {
+    /// Detaches the stream whose opening is the last that was written. True if it is detached.
+    fn detach(&mut self) -> bool {
+        let opening = self.written.take();
+        let Some(stream) = opening.and_then(|opening| opening.take()) else {
             return false;
         };
-        self.registered = None;
-        let Some(tcp) = self.tcp.take() else {
-            return true;
-        };
-        self.pool.take(tcp, stream);
+        if let Some(tcp) = self.tcp.take() {
+            self.pool.take(tcp, stream);
+        }
         true
     }
 }
@@ -83,9 +60,6 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.registered.is_none() {
-            self.registered = Registered::new(&self.handoff);
-        }
         self.tcp()?.poll_read(cx, buf)
     }
 }
@@ -96,9 +70,8 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(self.tcp()?.poll_write(cx, bytes))?;
-        self.wrote(&bytes[..written]);
-        Poll::Ready(Ok(written))
+        self.written = None;
+        self.tcp()?.poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -106,12 +79,11 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.written = None;
         let written = ready!(self.tcp()?.poll_write_vectored(cx, slices))?;
-        let mut left = written;
-        for slice in slices {
-            let length = slice.len().min(left);
-            self.wrote(&slice[..length]);
-            left -= length;
+        let length: usize = slices.iter().map(|slice| slice.len()).sum();
+        if written == length {
+            self.written = Opening::of_write(slices, cx.waker());
         }
         Poll::Ready(Ok(written))
     }
@@ -123,7 +95,7 @@ impl AsyncWrite for Io {
     /// hyper flushes when its own buffers are empty: the moment at which a stream can leave.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.tcp()?.poll_flush(cx))?;
-        if self.handoff.is_armed() && self.let_go() {
+        if self.detach() {
             // The error ends hyper's connection. It must not touch the socket, which it no longer has.
             return Poll::Ready(Err(left()));
         }

@@ -1,6 +1,6 @@
 //! The listener, and who is connected.
 
-use super::{Handoff, Io, driver::Pool};
+use super::{Io, driver::Pool, handoff};
 use axum::{
     extract::connect_info::Connected,
     serve::{self, IncomingStream},
@@ -40,7 +40,7 @@ where
     /// Wraps a listener. The client timeout is 30 seconds.
     pub fn new(listener: L) -> Self {
         let client_timeout = Duration::from_secs(30);
-        Handoff::enable();
+        handoff::enable();
         Self {
             listener,
             client_timeout,
