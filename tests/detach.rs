@@ -294,3 +294,36 @@ async fn a_stream_whose_first_write_is_blocked_stays() {
     task.abort();
     subscribed(&es, 0).await;
 }
+
+/// RFC 9112, 9.6: a proxy must not send another request on a connection that ends with its response.
+#[tokio::test]
+async fn a_stream_that_may_detach_announces_the_end_of_its_connection() {
+    let es = EventStream::new();
+    let (detaching, address) = listener().await;
+    let copy = async |response: Response| {
+        let copy = |data: Bytes| Bytes::copy_from_slice(&data);
+        response.map(|body| Body::new(body.map_frame(move |frame| frame.map_data(copy))))
+    };
+    let app = Router::new()
+        .route("/copied", get(es.handler("a")))
+        .layer(middleware::map_response(copy))
+        .route("/stays", get(es.handler("a").leaves(false)))
+        .route("/a", get(es.handler("a")));
+    tokio::spawn(axum::serve(detaching, app).into_future());
+    for (target, closes) in [("/a", true), ("/copied", true), ("/stays", false)] {
+        let mut client = client::get(address, target, &[]).await;
+        assert_eq!(client.header("connection").is_some(), closes, "{target}");
+        assert_eq!(data(&mut client).await, "");
+        es.close_channel("a").await.unwrap();
+        client.rest().await;
+        assert!(client.is_complete());
+        assert_eq!(client.closes().await, closes, "{target}");
+        let client = client::get(address, target, &[]).await;
+        subscribed(&es, 1).await;
+        drop(client);
+        subscribed(&es, 0).await;
+    }
+    let head = client::send(address, "HEAD /a HTTP/1.1", &[]).await;
+    assert_eq!(head.header("connection"), None);
+    head.again("HEAD /a HTTP/1.1", &[]).await;
+}

@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CACHE_CONTROL, CONTENT_LENGTH},
+    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH},
 };
 use std::{convert::Infallible, mem, sync::LazyLock, time::Duration};
 
@@ -16,7 +16,14 @@ use std::{convert::Infallible, mem, sync::LazyLock, time::Duration};
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 pub(super) fn respond(stream: OpenStream, may_leave: bool) -> Response {
-    with_body(Body::new(EventBody::new(stream, may_leave)))
+    let mut response = with_body(Body::new(EventBody::new(stream, may_leave)));
+    if may_leave {
+        // The end of a detached stream is the end of its connection, which RFC 9112, 9.6, wants announced:
+        // otherwise a proxy sends the next request on it.
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// The answer to HEAD: with a length, or Pushpin waits for a body.

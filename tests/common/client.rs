@@ -178,6 +178,13 @@ impl Response {
         matches!(self.framing, Framing::Ended)
     }
 
+    /// Whether the server closes the connection rather than answer another request on it.
+    pub(crate) async fn closes(mut self) -> bool {
+        let request = b"HEAD / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let sent = self.connection.socket.write_all(request).await;
+        sent.is_err() || !self.connection.fill().await
+    }
+
     /// Reads some more of the body. False at its end.
     async fn read(&mut self) -> bool {
         let Some(bytes) = self.piece().await else {
