@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
     sync::oneshot,
     task::JoinHandle,
@@ -128,7 +128,7 @@ fn app(es: &EventStream) -> Router {
         .route("/both/{x}/{y}", get(es.handler(["{x}", "{y}"])))
 }
 
-struct Client(TcpStream);
+struct Client(BufReader<TcpStream>);
 
 impl Client {
     async fn get(server: &Server, target: &str, headers: &str) -> Self {
@@ -139,7 +139,7 @@ impl Client {
     async fn send(server: &Server, request: &str) -> Self {
         let mut tcp = TcpStream::connect(server.address).await.unwrap();
         tcp.write_all(request.as_bytes()).await.unwrap();
-        Self(tcp)
+        Self(BufReader::new(tcp))
     }
 
     /// Everything up to and with `end`.
@@ -375,7 +375,7 @@ async fn a_client_that_does_not_read_is_dropped_and_delays_nobody() {
         .unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
-    let listener = net::Listener::new(tcp).client_timeout(Duration::from_millis(500));
+    let listener = net::Listener::new(tcp).client_timeout(Duration::from_secs(2));
     let served = tokio::spawn(axum::serve(listener, app(&es)).into_future());
     let server = Server {
         address,

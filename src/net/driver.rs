@@ -10,7 +10,9 @@
 use super::{
     chunk::Chunks,
     inbox::{Bell, Inbox, News, OfChannel},
+    options::Options,
     pages::Pages,
+    progress::CHECKS,
     socket::{Socket, State},
 };
 use crate::{
@@ -45,23 +47,21 @@ const TICK: Duration = Duration::from_secs(1);
 /// And at most this often.
 const SHORTEST_TICK: Duration = Duration::from_millis(5);
 
+/// Caps the time to the next check: `Instant + Duration` may overflow.
+const LONGEST_CHECK: Duration = Duration::from_secs(3600);
+
 /// A listener's drivers, started with the first stream that leaves.
 #[derive(Debug)]
 pub(super) struct Pool {
-    patience: Duration,
+    options: Options,
     inboxes: OnceLock<Box<[Arc<Inbox>]>>,
     turn: AtomicUsize,
 }
 
 impl Pool {
-    /// Clients that take nothing for `patience` are dropped; zero is for ever.
-    pub(super) fn new(patience: Duration) -> Arc<Self> {
-        let patience = match patience.is_zero() {
-            true => Duration::MAX,
-            false => patience,
-        };
+    pub(super) fn new(options: Options) -> Arc<Self> {
         Arc::new(Self {
-            patience,
+            options,
             inboxes: OnceLock::new(),
             turn: AtomicUsize::new(0),
         })
@@ -69,6 +69,7 @@ impl Pool {
 
     /// Takes over a stream with its socket.
     pub(super) fn take(&self, tcp: TcpStream, stream: OpenStream) {
+        self.options.set(&tcp);
         let departed = stream.depart();
         let arrival = Arrival {
             tcp,
@@ -84,7 +85,7 @@ impl Pool {
         let runtime = Handle::current();
         let start = |_| {
             let inbox = Arc::<Inbox>::default();
-            let driver = Driver::new(inbox.clone(), self.patience);
+            let driver = Driver::new(inbox.clone(), self.options.patience());
             runtime.spawn(unconstrained(driver.run()));
             inbox
         };
@@ -117,6 +118,8 @@ struct Driver {
     chunks: Chunks,
     tick: Duration,
     next_tick: Instant,
+    /// When it is read how far clients are.
+    next_check: Instant,
     sent: usize,
 }
 
@@ -152,6 +155,11 @@ impl Drop for Followed {
     }
 }
 
+/// Without streams that want keep-alives more often.
+fn longest_tick(patience: Duration) -> Duration {
+    TICK.min(patience / CHECKS).max(SHORTEST_TICK)
+}
+
 impl Driver {
     fn new(inbox: Arc<Inbox>, patience: Duration) -> Self {
         Self {
@@ -161,8 +169,9 @@ impl Driver {
             channels: Slab::new(),
             followed: HashMap::new(),
             chunks: Chunks::default(),
-            tick: TICK,
+            tick: longest_tick(patience),
             next_tick: Instant::now(),
+            next_check: Instant::now(),
             sent: 0,
         }
     }
@@ -327,12 +336,19 @@ impl Driver {
     }
 
     async fn look_after_all(&mut self, now: Instant) {
+        let is_check = now >= self.next_check;
+        if is_check {
+            self.next_check = now + (self.patience / CHECKS).min(LONGEST_CHECK);
+        }
         let mut from = 0;
         while let Some(key) = self.sockets.next(from) {
             from = key + 1;
             let bell = Bell(&self.inbox, key);
             let socket = &mut self.sockets[key].socket;
-            if socket.tick(&mut self.chunks, now, self.patience, bell) == State::Gone {
+            let is_checked = is_check || socket.is_blocked();
+            if is_checked && socket.is_stalled(self.patience, now)
+                || socket.tick(&mut self.chunks, now, bell) == State::Gone
+            {
                 self.remove(key);
             } else {
                 let wakes_at = socket.wakes_at();
@@ -352,7 +368,7 @@ impl Driver {
         let Seated { places, .. } = self.sockets.remove(key);
         places.iter().for_each(|place| self.vacate(*place));
         if self.sockets.is_empty() {
-            self.tick = TICK;
+            self.tick = longest_tick(self.patience);
         }
     }
 
@@ -386,7 +402,7 @@ mod tests {
     fn a_connection_is_small() {
         let size = size_of::<Seated>();
         assert!(
-            size <= 176,
+            size <= 184,
             "each of a million connections has {size} bytes"
         );
     }

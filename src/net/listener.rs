@@ -1,11 +1,10 @@
 //! The listener, and who is connected.
 
-use super::{Io, driver::Pool, handoff};
+use super::{Io, driver::Pool, handoff, options::Options};
 use axum::{
     extract::connect_info::Connected,
     serve::{self, IncomingStream},
 };
-use socket2::{SockRef, TcpKeepalive};
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
 
@@ -29,7 +28,7 @@ use tokio::net::TcpStream;
 #[derive(Debug)]
 pub struct Listener<L> {
     listener: L,
-    client_timeout: Duration,
+    options: Options,
     pool: Arc<Pool>,
 }
 
@@ -37,41 +36,35 @@ impl<L> Listener<L>
 where
     L: serve::Listener<Io = TcpStream>,
 {
-    /// Wraps a listener. The client timeout is 30 seconds.
+    /// Wraps a listener.
     pub fn new(listener: L) -> Self {
-        let client_timeout = Duration::from_secs(30);
+        let options = Options::default();
         handoff::enable();
         Self {
             listener,
-            client_timeout,
-            pool: Pool::new(client_timeout),
+            options,
+            pool: Pool::new(options),
         }
     }
 
-    /// Sets after what time a client is dropped that has vanished, or reads nothing of what waits for it.
+    /// Sets after what time a client is dropped that takes none of its stream: 30 seconds by default. Zero turns
+    /// it off.
     ///
-    /// The kernel counts milliseconds, and probes an idle connection each third of the time but once a
-    /// second at the most. Zero turns it off.
+    /// It concerns streams that have left the HTTP server, and no other response.
+    ///
+    /// - A client that reads, however slowly, is not dropped. On Linux and Android the measure is the bytes that
+    ///   its kernel acknowledges, on other platforms the bytes that ours accepts. A kernel with a full receive
+    ///   buffer acknowledges nothing until there is room for a segment, or for half of a small buffer.
+    /// - A client that reads nothing is dropped once its receive buffer has been full for this time.
+    /// - A client that has vanished is dropped once it has acknowledged nothing for this time. The kernel
+    ///   probes an idle connection three times within it, but once a second at the most.
+    ///
+    /// A slow client falls behind: see [`History`](crate::History) and [`LagPolicy`](crate::LagPolicy).
     #[must_use]
     pub fn client_timeout(mut self, timeout: Duration) -> Self {
-        self.client_timeout = timeout;
-        self.pool = Pool::new(timeout);
+        self.options.client_timeout = timeout;
+        self.pool = Pool::new(self.options);
         self
-    }
-
-    /// None of this is worth a refused connection: a platform may know only a part of it.
-    fn set_up(&self, tcp: &TcpStream) {
-        let _ = tcp.set_nodelay(true);
-        let timeout = self.client_timeout;
-        if timeout.is_zero() {
-            return;
-        }
-        let probe = (timeout / 3).max(Duration::from_secs(1));
-        let keepalive = TcpKeepalive::new().with_time(probe).with_interval(probe);
-        let socket = SockRef::from(tcp);
-        let _ = socket.set_tcp_keepalive(&keepalive);
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = socket.set_tcp_user_timeout(Some(timeout));
     }
 }
 
@@ -84,7 +77,8 @@ where
 
     async fn accept(&mut self) -> (Io, L::Addr) {
         let (tcp, address) = self.listener.accept().await;
-        self.set_up(&tcp);
+        // An event is small, and must not wait for the acknowledgement of the last. A refusal costs only that.
+        let _ = tcp.set_nodelay(true);
         (Io::new(tcp, self.pool.clone()), address)
     }
 

@@ -20,8 +20,9 @@
 //!    response. That is so for a plain HTTP/1.1 `GET` whose body passes all middleware unchanged.
 //!    HTTP/1.0, HTTP/2, TLS, a compressed body, or a client whose receive window is full already at the
 //!    head: such streams stay in hyper, with the same guarantees.
-//! 3. Sockets get `TCP_NODELAY`, keep-alive probes and `TCP_USER_TIMEOUT`: a client that has vanished
-//!    or no longer reads is dropped after [30 seconds](Listener::client_timeout).
+//! 3. Accepted sockets get `TCP_NODELAY` and no other option. Keep-alive probes, `TCP_NOTSENT_LOWAT` and the
+//!    [client timeout](Listener::client_timeout) begin when a stream detaches, so other responses and streams
+//!    that stay are as with `axum::serve` alone.
 //! 4. Nothing sees or changes a body after it has left: a timer or a byte counter sees it end then, and a
 //!    filter, or a stream that is merged with it, is not heard any more if it has let the opening event
 //!    pass unchanged. For such a handler switch
@@ -52,7 +53,9 @@ mod handoff;
 mod inbox;
 mod io;
 mod listener;
+mod options;
 mod pages;
+mod progress;
 mod socket;
 
 pub use io::Io;

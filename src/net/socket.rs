@@ -3,6 +3,7 @@
 use super::{
     chunk::{self, Chunks},
     inbox::Bell,
+    progress::Progress,
 };
 use crate::{
     feed::Next,
@@ -29,14 +30,13 @@ pub(super) struct Socket {
     stream: OpenStream,
     /// What the client has not taken yet. Few clients are so slow, at any one time.
     blocked: Option<Box<Unsent>>,
+    progress: Progress,
     _departed: Departed,
 }
 
 #[derive(Debug)]
 struct Unsent {
     bytes: Bytes,
-    /// Since when the client has taken nothing.
-    since: Instant,
     is_last: bool,
 }
 
@@ -68,6 +68,7 @@ impl Socket {
             tcp,
             stream,
             blocked: None,
+            progress: Progress::default(),
             _departed: departed,
         }
     }
@@ -98,12 +99,7 @@ impl Socket {
                 Next::Empty => break,
                 Next::End => (chunk::LAST, true),
             };
-            let unsent = Unsent {
-                bytes,
-                since: now,
-                is_last,
-            };
-            state = self.write(unsent, now, bell);
+            state = self.write(Unsent { bytes, is_last }, now, bell);
         }
         state
     }
@@ -113,7 +109,7 @@ impl Socket {
         while !unsent.bytes.is_empty() {
             match self.tcp.try_write(&unsent.bytes) {
                 Ok(written) => {
-                    unsent.since = now;
+                    self.progress.accepted(now);
                     unsent.bytes.advance(written);
                 }
                 Err(error) if error.kind() != ErrorKind::WouldBlock => return State::Gone,
@@ -121,6 +117,7 @@ impl Socket {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return State::Gone,
                     Poll::Pending => {
+                        self.progress.refused(now);
                         unsent.bytes = own(unsent.bytes);
                         self.blocked = Some(Box::new(unsent));
                         return State::Blocked;
@@ -173,28 +170,24 @@ impl Socket {
         State::Again
     }
 
-    /// Sends what is due by the clock. A client that has taken nothing for `patience` is gone.
-    pub(super) fn tick(
-        &mut self,
-        chunks: &mut Chunks,
-        now: Instant,
-        patience: Duration,
-        bell: Bell<'_>,
-    ) -> State {
-        let Some(Unsent { since, .. }) = self.blocked.as_deref() else {
-            return match self.stream.wakes_at() <= now {
-                true => self.send(chunks, now, bell),
-                false => State::Idle,
-            };
-        };
-        let patience = match self.stream.feed().hub().is_closing() {
+    /// Sends a keep-alive, or the end, if it is time.
+    pub(super) fn tick(&mut self, chunks: &mut Chunks, now: Instant, bell: Bell<'_>) -> State {
+        match self.wakes_at() {
+            None => State::Blocked,
+            Some(at) if at > now => State::Idle,
+            Some(_) => self.send(chunks, now, bell),
+        }
+    }
+
+    /// Whether bytes are outstanding and the client has taken none for `patience`.
+    pub(super) fn is_stalled(&mut self, patience: Duration, now: Instant) -> bool {
+        let is_blocked = self.is_blocked();
+        let patience = match is_blocked && self.stream.feed().hub().is_closing() {
             true => patience.min(LAST_PATIENCE),
             false => patience,
         };
-        match now.saturating_duration_since(*since) >= patience {
-            true => State::Gone,
-            false => State::Blocked,
-        }
+        self.progress.check(&self.tcp, is_blocked, now);
+        self.progress.stalled_for(now) >= patience
     }
 }
 

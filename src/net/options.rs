@@ -1,0 +1,64 @@
+//! Socket options of a detached stream.
+
+use socket2::{SockRef, TcpKeepalive};
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// Keep-alive probes within a client timeout, the last of which remains unanswered for as long as the others.
+const PROBES: u32 = 3;
+
+/// Settings of a listener for the sockets that it detaches.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    /// Zero turns it off.
+    pub(super) client_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            client_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Options {
+    /// How long a client may take nothing.
+    pub(super) fn patience(&self) -> Duration {
+        match self.client_timeout.is_zero() {
+            true => Duration::MAX,
+            false => self.client_timeout,
+        }
+    }
+
+    /// None of these is worth a lost stream, so errors are ignored: a platform may know only a part.
+    pub(super) fn set(&self, tcp: &TcpStream) {
+        let socket = SockRef::from(tcp);
+        if !self.client_timeout.is_zero() {
+            let _ = socket.set_tcp_keepalive(&self.keepalive());
+        }
+    }
+
+    /// Probes of an idle connection. The kernel sends none while data is unacknowledged.
+    fn keepalive(&self) -> TcpKeepalive {
+        let probe = self.client_timeout / (PROBES + 1);
+        let probe = probe.max(Duration::from_secs(1));
+        let keepalive = TcpKeepalive::new().with_time(probe);
+        #[cfg(any(
+            target_os = "android",
+            target_os = "dragonfly",
+            target_os = "freebsd",
+            target_os = "illumos",
+            target_os = "ios",
+            target_os = "linux",
+            target_os = "macos",
+            target_os = "netbsd",
+            target_os = "tvos",
+            target_os = "visionos",
+            target_os = "watchos",
+            target_os = "windows",
+        ))]
+        let keepalive = keepalive.with_interval(probe).with_retries(PROBES);
+        keepalive
+    }
+}

@@ -1,0 +1,106 @@
+//! Clients that read slowly, not at all, or are gone, and routes that are no streams.
+
+use axum::{Router, body::Body, routing::get};
+use axum_eventstream::{Event, EventStream, History, net};
+use futures_util::stream;
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(3);
+
+fn event_stream() -> EventStream {
+    let history = History::off().events(64);
+    EventStream::builder().history(history).build().unwrap()
+}
+
+async fn serve(app: Router) -> SocketAddr {
+    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = tcp.local_addr().unwrap();
+    let listener = net::Listener::new(tcp).client_timeout(CLIENT_TIMEOUT);
+    tokio::spawn(axum::serve(listener, app).into_future());
+    address
+}
+
+/// Connects with a receive buffer of a few kilobytes.
+async fn get_slowly(server: SocketAddr, target: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(2048).unwrap();
+    let mut client = socket.connect(server).await.unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nhost: x\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    client
+}
+
+async fn subscribed(es: &EventStream, count: usize) {
+    let reached = async {
+        while es.stats().subscriptions != count {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(LIMIT, reached).await.expect("the subscriptions");
+}
+
+async fn publish(es: &EventStream, text: impl Into<String>) {
+    let event = Event::text("message", text.into()).unwrap();
+    es.publish_event("a", event).await.unwrap();
+}
+
+/// Publishes more than slow clients read.
+fn flood(es: &EventStream) -> JoinHandle<()> {
+    let es = es.clone();
+    tokio::spawn(async move {
+        loop {
+            publish(&es, "x".repeat(4000)).await;
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_client_that_reads_steadily_is_not_cut_off_and_one_that_does_not_is() {
+    let es = event_stream();
+    let server = serve(Router::new().route("/", get(es.handler("a")))).await;
+    let mut steady = get_slowly(server, "/").await;
+    let _stalled = get_slowly(server, "/").await;
+    subscribed(&es, 2).await;
+    let flood = flood(&es);
+    let mut buffer = [0; 1024];
+    let begun = Instant::now();
+    while begun.elapsed() < CLIENT_TIMEOUT * 3 || es.stats().subscriptions > 1 {
+        steady.read_exact(&mut buffer).await.expect("not cut off");
+        println!(
+            "{:?} subscriptions {}",
+            begun.elapsed(),
+            es.stats().subscriptions
+        );
+        sleep(CLIENT_TIMEOUT / 12).await;
+        assert!(begun.elapsed() < LIMIT, "the other is cut off");
+    }
+    assert_eq!(es.stats().subscriptions, 1);
+    flood.abort();
+}
+
+#[tokio::test]
+async fn a_download_may_pause_for_longer_than_the_client_timeout() {
+    const LENGTH: usize = 16 << 20;
+    let download = async || {
+        let chunks = (0..LENGTH >> 16).map(|_| Ok::<_, Infallible>(vec![b'x'; 1 << 16]));
+        Body::from_stream(stream::iter(chunks))
+    };
+    let server = serve(Router::new().route("/", get(download))).await;
+    let mut client = TcpStream::connect(server).await.unwrap();
+    let request = b"GET / HTTP/1.0\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    client.read_exact(&mut buffer).await.unwrap();
+    sleep(CLIENT_TIMEOUT * 2).await;
+    let rest = client.read_to_end(&mut buffer);
+    timeout(LIMIT, rest).await.unwrap().expect("not reset");
+    assert!(buffer.len() > LENGTH);
+}
