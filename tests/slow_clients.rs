@@ -19,10 +19,13 @@ fn event_stream() -> EventStream {
     EventStream::builder().history(history).build().unwrap()
 }
 
-async fn serve(app: Router) -> SocketAddr {
+async fn serve(
+    app: Router,
+    set: impl FnOnce(net::Listener<TcpListener>) -> net::Listener<TcpListener>,
+) -> SocketAddr {
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
-    let listener = net::Listener::new(tcp).client_timeout(CLIENT_TIMEOUT);
+    let listener = set(net::Listener::new(tcp).client_timeout(CLIENT_TIMEOUT));
     tokio::spawn(axum::serve(listener, app).into_future());
     address
 }
@@ -65,7 +68,7 @@ fn flood(es: &EventStream) -> JoinHandle<()> {
 #[tokio::test]
 async fn a_client_that_reads_steadily_is_not_cut_off_and_one_that_does_not_is() {
     let es = event_stream();
-    let server = serve(Router::new().route("/", get(es.handler("a")))).await;
+    let server = serve(Router::new().route("/", get(es.handler("a"))), |it| it).await;
     let mut steady = get_slowly(server, "/").await;
     let _stalled = get_slowly(server, "/").await;
     subscribed(&es, 2).await;
@@ -93,7 +96,7 @@ async fn a_download_may_pause_for_longer_than_the_client_timeout() {
         let chunks = (0..LENGTH >> 16).map(|_| Ok::<_, Infallible>(vec![b'x'; 1 << 16]));
         Body::from_stream(stream::iter(chunks))
     };
-    let server = serve(Router::new().route("/", get(download))).await;
+    let server = serve(Router::new().route("/", get(download)), |it| it).await;
     let mut client = TcpStream::connect(server).await.unwrap();
     let request = b"GET / HTTP/1.0\r\n\r\n";
     client.write_all(request).await.unwrap();
@@ -103,4 +106,32 @@ async fn a_download_may_pause_for_longer_than_the_client_timeout() {
     let rest = client.read_to_end(&mut buffer);
     timeout(LIMIT, rest).await.unwrap().expect("not reset");
     assert!(buffer.len() > LENGTH);
+}
+
+/// What a client has not been sent waits in the log, where the oldest gives way to the newest.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_kernel_holds_no_more_for_a_slow_client_than_it_is_set_to() {
+    const EVENTS: usize = 800;
+    for (lowat, is_behind) in [(16 << 10, true), (0, false)] {
+        let es = event_stream();
+        let app = Router::new().route("/", get(es.handler("a")));
+        let server = serve(app, |listener| listener.notsent_lowat(lowat)).await;
+        let mut client = get_slowly(server, "/").await;
+        subscribed(&es, 1).await;
+        for _ in 0..EVENTS {
+            publish(&es, "x".repeat(1000)).await;
+            // Lets the driver send it.
+            tokio::task::yield_now().await;
+        }
+        publish(&es, "last").await;
+        let mut received = Vec::new();
+        let reading = async {
+            while !received.ends_with(b"data: last\n\n\r\n") {
+                client.read_buf(&mut received).await.expect("not cut off");
+            }
+        };
+        timeout(LIMIT, reading).await.expect("the last event");
+        assert_eq!(es.stats().lagged > 0, is_behind, "{lowat}");
+    }
 }

@@ -59,10 +59,24 @@ where
     /// - A client that has vanished is dropped once it has acknowledged nothing for this time. The kernel
     ///   probes an idle connection three times within it, but once a second at the most.
     ///
-    /// A slow client falls behind: see [`History`](crate::History) and [`LagPolicy`](crate::LagPolicy).
+    /// A slow client falls behind: see [`notsent_lowat`](Self::notsent_lowat), [`History`](crate::History) and
+    /// [`LagPolicy`](crate::LagPolicy).
     #[must_use]
     pub fn client_timeout(mut self, timeout: Duration) -> Self {
         self.options.client_timeout = timeout;
+        self.pool = Pool::new(self.options);
+        self
+    }
+
+    /// Sets how many unsent bytes the kernel holds for a client: `TCP_NOTSENT_LOWAT`, 32 KiB by default. Zero
+    /// leaves it to the system, which allows megabytes.
+    ///
+    /// It concerns streams that have left the HTTP server, on Linux and Android. With a small value a slow
+    /// client is less far behind, since its backlog waits in the channel's log. A large value saves system calls
+    /// where events are large. Bytes in the client's own receive buffer are not counted.
+    #[must_use]
+    pub fn notsent_lowat(mut self, bytes: u32) -> Self {
+        self.options.notsent_lowat = bytes;
         self.pool = Pool::new(self.options);
         self
     }

@@ -12,12 +12,15 @@ const PROBES: u32 = 3;
 pub(super) struct Options {
     /// Zero turns it off.
     pub(super) client_timeout: Duration,
+    /// Zero turns it off.
+    pub(super) notsent_lowat: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             client_timeout: Duration::from_secs(30),
+            notsent_lowat: 32 << 10,
         }
     }
 }
@@ -36,6 +39,10 @@ impl Options {
         let socket = SockRef::from(tcp);
         if !self.client_timeout.is_zero() {
             let _ = socket.set_tcp_keepalive(&self.keepalive());
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if self.notsent_lowat > 0 {
+            let _ = socket.set_tcp_notsent_lowat(self.notsent_lowat);
         }
     }
 
