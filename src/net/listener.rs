@@ -101,7 +101,11 @@ where
     }
 }
 
-/// The address of a client: connect info for who needs it, since axum's own knows only its own listeners.
+/// The address of a client, as connect info of a [`Listener`].
+///
+/// Middleware that asks for `ConnectInfo<SocketAddr>`, as rate limits by address do, finds it behind
+/// [`ListenerExt::tap_io`](serve::ListenerExt::tap_io): axum implements connect info for that, and for its
+/// own listeners.
 ///
 /// # Examples
 ///
@@ -115,6 +119,20 @@ where
 ///
 /// let app = Router::new().route("/who", get(who));
 /// let service = app.into_make_service_with_connect_info::<Connection>();
+/// ```
+///
+/// As a `SocketAddr`:
+///
+/// ```no_run
+/// # use axum::{Router, serve::ListenerExt};
+/// # use axum_eventstream::net::Listener;
+/// # use std::net::SocketAddr;
+/// # async fn serve(app: Router) -> std::io::Result<()> {
+/// let tcp = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// let listener = Listener::new(tcp).tap_io(|_| ());
+/// let service = app.into_make_service_with_connect_info::<SocketAddr>();
+/// axum::serve(listener, service).await
+/// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connection {

@@ -117,6 +117,11 @@ impl Response {
         lines
     }
 
+    /// The client's own end of the connection.
+    pub(crate) fn local_addr(&self) -> SocketAddr {
+        self.connection.socket.local_addr().unwrap()
+    }
+
     /// The value of a header, which must not be there twice.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.head[1..].iter().filter_map(|line| {
