@@ -307,7 +307,7 @@ async fn a_stream_that_may_detach_announces_the_end_of_its_connection() {
     let app = Router::new()
         .route("/copied", get(es.handler("a")))
         .layer(middleware::map_response(copy))
-        .route("/stays", get(es.handler("a").leaves(false)))
+        .route("/stays", get(es.handler("a").detach(false)))
         .route("/a", get(es.handler("a")));
     tokio::spawn(axum::serve(detaching, app).into_future());
     for (target, closes) in [("/a", true), ("/copied", true), ("/stays", false)] {

@@ -230,13 +230,18 @@ mod tests {
         }
     }
 
-    /// A body that has sent its opening and waits.
-    fn body(es: &EventStream, poller: &Poller) -> Pin<Box<EventBody>> {
+    /// A body that was not polled yet.
+    fn new_body(es: &EventStream, may_leave: bool) -> Pin<Box<EventBody>> {
         let channels = Channels::collect(["a"], 1).unwrap();
         let feed = Feed::subscribe(&es.inner().hub, &channels, None).unwrap();
         let feed = feed.opened(Opening::default(), LagPolicy::default());
         let stream = OpenStream::new(feed, es.inner().streams.clone());
-        let mut body = Box::pin(EventBody::new(stream, false));
+        Box::pin(EventBody::new(stream, may_leave))
+    }
+
+    /// A body that has sent its opening and waits.
+    fn body(es: &EventStream, poller: &Poller) -> Pin<Box<EventBody>> {
+        let mut body = new_body(es, false);
         assert!(poller.poll(&mut body).unwrap().contains("stream-open"));
         assert_eq!(poller.poll(&mut body), None);
         body
@@ -261,6 +266,34 @@ mod tests {
         }
         publish(&es, "4").await;
         assert_eq!(poller.woken(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_body_whose_opening_no_socket_wrote_goes_on() {
+        let (es, poller) = (EventStream::new(), Poller::new());
+        let mut body = new_body(&es, true);
+        assert!(poller.poll(&mut body).unwrap().contains("stream-open"));
+        publish(&es, "1").await;
+        assert_eq!((poller.poll(&mut body), poller.woken()), (None, 1));
+        assert!(poller.poll(&mut body).unwrap().contains("data: 1"));
+        assert_eq!((poller.poll(&mut body), poller.woken()), (None, 0));
+        publish(&es, "2").await;
+        assert_eq!(poller.woken(), 1);
+        assert!(poller.poll(&mut body).unwrap().contains("data: 2"));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_dropped_with_its_opening_in_flight_drops_its_stream() {
+        let (es, poller) = (EventStream::new(), Poller::new());
+        for polls in 1..=3 {
+            let mut body = new_body(&es, true);
+            for _ in 0..polls {
+                poller.poll(&mut body);
+            }
+            assert_eq!(es.stats().subscriptions, 1);
+            drop(body);
+            assert_eq!(es.stats().subscriptions, 0);
+        }
     }
 
     #[tokio::test]

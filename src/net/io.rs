@@ -106,3 +106,14 @@ impl AsyncWrite for Io {
         self.tcp()?.poll_shutdown(cx)
     }
 }
+
+#[cfg(all(test, target_os = "linux", target_pointer_width = "64"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_of_hyper_is_hardly_more_than_its_socket() {
+        let size = size_of::<Io>() - size_of::<TcpStream>();
+        assert!(size <= 40, "each connection has {size} bytes more");
+    }
+}
