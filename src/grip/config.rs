@@ -416,7 +416,7 @@ mod tests {
     fn the_fastly_key_is_the_published_one() {
         let jwk = r#"{"kty":"EC","crv":"P-256","x":"CKo5A1ebyFcnmVV8SE5On-8G81JyBjSvcrx4VLetWCg","y":"7gwJqaU6N8TP88--twjkwoB36f-pT3QsmI46nPhjO7M"}"#;
         let jwk = serde_json::from_str(jwk).unwrap();
-        let pem = crate::grip::der::parse_pem(FASTLY_FANOUT_PUBLIC_KEY);
+        let pem = crate::grip::pem::parse(FASTLY_FANOUT_PUBLIC_KEY);
         assert_eq!(pem, crate::grip::jwk::parse(&jwk));
     }
 }

@@ -1,12 +1,16 @@
-//! JWK members to the DER that the crypto backend reads.
+//! Keys as JWK.
+//!
+//! Its members are read here: `elliptic-curve`'s `JwkEcKey` refuses unknown ones, such as `kid` and `alg`, which most
+//! published keys have, and the `rsa` crate reads none. RustCrypto's types check the numbers.
 
+use p256::elliptic_curve::sec1::FromEncodedPoint as _;
+use rsa::BigUint;
 use serde_json::{Map, Value};
 
-use super::der;
-use super::jws::KeyParts;
 use super::key::{InvalidKey, decode_base64};
+use super::key_parts::KeyParts;
 
-/// Reads the [JWK](https://www.rfc-editor.org/rfc/rfc7518#section-6); one with `d` is a private key.
+/// Parses a [JWK](https://www.rfc-editor.org/rfc/rfc7518#section-6); one with `d` is a private key.
 pub(crate) fn parse(jwk: &Map<String, Value>) -> Result<KeyParts, InvalidKey> {
     match jwk.get("kty").and_then(Value::as_str) {
         Some("oct") => secret(jwk),
@@ -30,30 +34,31 @@ fn p256(jwk: &Map<String, Value>) -> Result<KeyParts, InvalidKey> {
     }
     let coordinate = |name| {
         let bytes = member(jwk, name, "`x`, `y` and `d` must be base64url text")?;
-        let right = bytes.len() == 32;
-        right
-            .then_some(bytes)
-            .ok_or(InvalidKey::Jwk("`x`, `y` and `d` must be 32 bytes long"))
+        <[u8; 32]>::try_from(bytes)
+            .map_err(|_| InvalidKey::Jwk("`x`, `y` and `d` must be 32 bytes long"))
     };
     if jwk.contains_key("d") {
-        return Ok(KeyParts::EcPrivate(der::p256_private(&coordinate("d")?)));
+        let key = p256::SecretKey::from_slice(&coordinate("d")?);
+        return key.map(KeyParts::EcPrivate).map_err(|_| InvalidKey::Family);
     }
-    Ok(KeyParts::EcPublic(
-        [&[4][..], &coordinate("x")?, &coordinate("y")?].concat(),
-    ))
+    let (x, y) = (coordinate("x")?.into(), coordinate("y")?.into());
+    let point = p256::EncodedPoint::from_affine_coordinates(&x, &y, false);
+    let key = Option::from(p256::PublicKey::from_encoded_point(&point));
+    key.map(KeyParts::EcPublic).ok_or(InvalidKey::Family)
 }
 
 fn rsa(jwk: &Map<String, Value>) -> Result<KeyParts, InvalidKey> {
     const RULE: &str = "an RSA key needs `n` and `e`, and a private one `d` to `qi`";
-    let number = |name| member(jwk, name, RULE);
+    let number = |name| member(jwk, name, RULE).map(|bytes| BigUint::from_bytes_be(&bytes));
     let (n, e) = (number("n")?, number("e")?);
     if !jwk.contains_key("d") {
-        return Ok(KeyParts::RsaPublic(der::rsa_public(&n, &e)));
+        return KeyParts::rsa_public(n, e);
     }
-    let [d, p, q] = [number("d")?, number("p")?, number("q")?];
-    let [dp, dq, qi] = [number("dp")?, number("dq")?, number("qi")?];
-    let numbers = [&n, &e, &d, &p, &q, &dp, &dq, &qi].map(Vec::as_slice);
-    Ok(KeyParts::RsaPrivate(der::rsa_private(numbers)))
+    // They follow from the other numbers, so that only their presence is checked.
+    for name in ["dp", "dq", "qi"] {
+        number(name)?;
+    }
+    KeyParts::rsa_private(n, e, number("d")?, [number("p")?, number("q")?])
 }
 
 fn member(jwk: &Map<String, Value>, name: &str, rule: &'static str) -> Result<Vec<u8>, InvalidKey> {
@@ -68,8 +73,27 @@ fn member(jwk: &Map<String, Value>, name: &str, rule: &'static str) -> Result<Ve
 mod tests {
     use super::*;
 
+    const EC: &str = include_str!("../../tests/keys/ec-private.jwk");
+    const RSA: &str = include_str!("../../tests/keys/rsa-private.jwk");
+
+    fn members(text: &str) -> Map<String, Value> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn without(text: &str, name: &str) -> Map<String, Value> {
+        let mut jwk = members(text);
+        assert!(jwk.remove(name).is_some(), "{name}");
+        jwk
+    }
+
+    fn with(text: &str, name: &str, value: &str) -> Map<String, Value> {
+        let mut jwk = members(text);
+        jwk.insert(name.to_owned(), value.into());
+        jwk
+    }
+
     #[test]
-    fn what_is_wrong_with_a_jwk_is_said() {
+    fn a_wrong_member_is_named() {
         let coordinate = "CKo5A1ebyFcnmVV8SE5On-8G81JyBjSvcrx4VLetWCg";
         let table = [
             ("{}".to_owned(), "`kty` is another type"),
@@ -92,15 +116,82 @@ mod tests {
                 "`x`, `y` and `d` must be 32 bytes long",
             ),
             (
-                r#"{"kty":"RSA","n":"AQ","e":"AQAB","d":"AQ"}"#.to_owned(),
-                "an RSA key needs `n` and `e`, and a private one `d` to `qi`",
+                r#"{"kty":"EC","crv":"P-256","d":"AQ"}"#.to_owned(),
+                "`x`, `y` and `d` must be 32 bytes long",
             ),
         ];
         for (text, expected) in table {
-            let jwk = serde_json::from_str(&text).unwrap();
-            assert_eq!(parse(&jwk).err(), Some(InvalidKey::Jwk(expected)), "{text}");
+            let refused = parse(&members(&text));
+            assert_eq!(refused.err(), Some(InvalidKey::Jwk(expected)), "{text}");
         }
-        let empty = serde_json::from_str(r#"{"kty":"oct","k":""}"#).unwrap();
-        assert_eq!(parse(&empty).err(), Some(InvalidKey::Empty));
+        let empty = parse(&members(r#"{"kty":"oct","k":""}"#));
+        assert_eq!(empty.err(), Some(InvalidKey::Empty));
+    }
+
+    #[test]
+    fn an_rsa_key_needs_all_of_its_members() {
+        let rule = "an RSA key needs `n` and `e`, and a private one `d` to `qi`";
+        for name in ["n", "e", "p", "q", "dp", "dq", "qi"] {
+            for jwk in [without(RSA, name), with(RSA, name, "!")] {
+                assert_eq!(parse(&jwk).err(), Some(InvalidKey::Jwk(rule)), "{name}");
+            }
+        }
+        let refused = parse(&with(RSA, "d", "!"));
+        assert_eq!(refused.err(), Some(InvalidKey::Jwk(rule)));
+        assert!(matches!(
+            parse(&without(RSA, "d")),
+            Ok(KeyParts::RsaPublic(_))
+        ));
+    }
+
+    #[test]
+    fn numbers_that_are_not_a_key_are_refused() {
+        let zero = "A".repeat(43);
+        let order = "_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE";
+        let public = without(EC, "d");
+        let mirrored = Map::from_iter([
+            ("kty".into(), "EC".into()),
+            ("crv".into(), "P-256".into()),
+            ("x".into(), public["y"].clone()),
+            ("y".into(), public["x"].clone()),
+        ]);
+        let number = |name: &str| members(RSA)[name].as_str().unwrap().to_owned();
+        let table = [
+            with(EC, "d", &zero),
+            with(EC, "d", order),
+            mirrored,
+            with(RSA, "d", "AQAB"),
+            with(RSA, "p", &number("q")),
+            with(RSA, "p", "AQ"),
+            with(RSA, "p", ""),
+            with(RSA, "n", ""),
+            with(RSA, "e", "Ag"),
+        ];
+        for jwk in table {
+            assert_eq!(parse(&jwk).err(), Some(InvalidKey::Family));
+        }
+    }
+
+    #[test]
+    fn other_members_and_leading_zeros_do_not_count() {
+        for text in [EC, RSA] {
+            let key = parse(&members(text));
+            assert!(key.is_ok());
+            assert_eq!(parse(&with(text, "kid", "1")), key);
+        }
+        let n = decode_base64(members(RSA)["n"].as_str().unwrap()).unwrap();
+        use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+        let padded = BASE64_URL_SAFE_NO_PAD.encode([&[0], &n[..]].concat());
+        assert_eq!(parse(&with(RSA, "n", &padded)), parse(&members(RSA)));
+    }
+
+    #[test]
+    fn a_jwk_and_a_pem_of_one_key_are_equal() {
+        for (jwk, pem) in [
+            (EC, include_str!("../../tests/keys/ec-private.pem")),
+            (RSA, include_str!("../../tests/keys/rsa-private.pem")),
+        ] {
+            assert_eq!(parse(&members(jwk)), crate::grip::pem::parse(pem));
+        }
     }
 }

@@ -7,54 +7,23 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER as BACKEND;
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey};
+use p256::pkcs8::EncodePrivateKey as _;
+use rsa::pkcs1::EncodeRsaPrivateKey as _;
+use rsa::traits::PublicKeyParts;
 
 use super::key::{InvalidKey, Key, Material};
-use super::{der, jwk};
+use super::key_parts::KeyParts;
+use super::{jwk, pem};
 
-/// A key in the form that the backend reads.
-#[derive(PartialEq, Eq)]
-#[cfg_attr(test, derive(Debug))]
-pub(crate) enum KeyParts {
-    Secret(Vec<u8>),
-    /// An uncompressed SEC1 point.
-    EcPublic(Vec<u8>),
-    /// PKCS#8.
-    EcPrivate(Vec<u8>),
-    /// PKCS#1.
-    RsaPublic(Vec<u8>),
-    /// PKCS#1.
-    RsaPrivate(Vec<u8>),
-}
-
-impl KeyParts {
-    fn of(key: &Key) -> Result<Self, InvalidKey> {
-        match key.material()? {
-            Material::Secret(secret) => Ok(Self::Secret(secret)),
-            Material::Pem(pem) => der::parse_pem(&pem),
-            Material::Jwk(jwk) => jwk::parse(&jwk),
-        }
-    }
-
-    /// The public half of a private key; other keys as they are.
-    fn into_public(self) -> Result<Self, InvalidKey> {
-        let utils = &BACKEND.key_utils;
-        match self {
-            Self::EcPrivate(der) => {
-                let components = (utils.ec_pub_components_from_private_key)(&der, Algorithm::ES256);
-                let (_, x, y) = components.map_err(|_| InvalidKey::Family)?;
-                Ok(Self::EcPublic([&[4][..], &x, &y].concat()))
-            }
-            Self::RsaPrivate(der) => {
-                let components = (utils.rsa_pub_components_from_private_key)(&der);
-                let (n, e) = components.map_err(|_| InvalidKey::Family)?;
-                Ok(Self::RsaPublic(der::rsa_public(&n, &e)))
-            }
-            public => Ok(public),
-        }
+fn parse(key: &Key) -> Result<KeyParts, InvalidKey> {
+    match key.material()? {
+        Material::Secret(secret) => Ok(KeyParts::Secret(secret)),
+        Material::Pem(text) => pem::parse(&text),
+        Material::Jwk(members) => jwk::parse(&members),
     }
 }
 
-/// Checks signatures with the algorithms of its key, whatever a token asks for.
+/// Checks signatures with the algorithms of its key; a token cannot choose another.
 #[derive(Clone)]
 pub(crate) struct VerifyingKey {
     key: DecodingKey,
@@ -64,23 +33,36 @@ pub(crate) struct VerifyingKey {
 impl VerifyingKey {
     /// A private key verifies by its public half.
     pub(crate) fn new(key: &Key) -> Result<Self, InvalidKey> {
-        use Algorithm::{ES256, HS256, HS384, HS512, RS256};
-        let (key, algorithms): (_, &[_]) = match KeyParts::of(key)?.into_public()? {
-            KeyParts::Secret(secret) => (
-                DecodingKey::from_secret(&secret),
-                &[("HS256", HS256), ("HS384", HS384), ("HS512", HS512)],
-            ),
-            KeyParts::EcPublic(point) => (DecodingKey::from_ec_der(&point), &[("ES256", ES256)]),
-            KeyParts::RsaPublic(der) => {
-                check_rsa(&der)?;
-                (DecodingKey::from_rsa_der(&der), &[("RS256", RS256)])
-            }
-            KeyParts::EcPrivate(_) | KeyParts::RsaPrivate(_) => return Err(InvalidKey::Family),
-        };
-        let usable = (BACKEND.verifier_factory)(&algorithms[0].1, &key).is_ok();
-        usable
-            .then_some(Self { key, algorithms })
-            .ok_or(InvalidKey::Family)
+        Ok(match parse(key)? {
+            KeyParts::Secret(secret) => Self::secret(&secret),
+            KeyParts::EcPublic(key) => Self::ec(&key),
+            KeyParts::EcPrivate(key) => Self::ec(&key.public_key()),
+            KeyParts::RsaPublic(key) => Self::rsa(&key),
+            KeyParts::RsaPrivate(key) => Self::rsa(&*key),
+        })
+    }
+
+    fn secret(bytes: &[u8]) -> Self {
+        use Algorithm::{HS256, HS384, HS512};
+        Self {
+            key: DecodingKey::from_secret(bytes),
+            algorithms: &[("HS256", HS256), ("HS384", HS384), ("HS512", HS512)],
+        }
+    }
+
+    fn ec(key: &p256::PublicKey) -> Self {
+        Self {
+            key: DecodingKey::from_ec_der(&key.to_sec1_bytes()),
+            algorithms: &[("ES256", Algorithm::ES256)],
+        }
+    }
+
+    fn rsa(key: &impl PublicKeyParts) -> Self {
+        let (n, e) = (key.n().to_bytes_be(), key.e().to_bytes_be());
+        Self {
+            key: DecodingKey::from_rsa_raw_components(&n, &e),
+            algorithms: &[("RS256", Algorithm::RS256)],
+        }
     }
 
     /// Whether the same key also signs.
@@ -103,16 +85,6 @@ impl VerifyingKey {
     }
 }
 
-fn check_rsa(pkcs1: &[u8]) -> Result<(), InvalidKey> {
-    let components = (BACKEND.key_utils.rsa_pub_components_from_public_key)(pkcs1);
-    let (n, _) = components.map_err(|_| InvalidKey::Family)?;
-    let unused = n.first().map_or(0, |first| first.leading_zeros() as usize);
-    match n.len() * 8 - unused {
-        2048..=4096 => Ok(()),
-        bits => Err(InvalidKey::RsaBits(bits)),
-    }
-}
-
 /// Signs with the one algorithm of its key: HS256, ES256 or RS256.
 #[derive(Clone)]
 pub(crate) struct SigningKey {
@@ -123,19 +95,19 @@ pub(crate) struct SigningKey {
 
 impl SigningKey {
     pub(crate) fn new(key: &Key) -> Result<Self, InvalidKey> {
-        let (key, name, algorithm) = match KeyParts::of(key)? {
+        let (key, name, algorithm) = match parse(key)? {
             KeyParts::Secret(secret) => {
                 (EncodingKey::from_secret(&secret), "HS256", Algorithm::HS256)
             }
-            KeyParts::EcPrivate(der) => (EncodingKey::from_ec_der(&der), "ES256", Algorithm::ES256),
-            KeyParts::RsaPrivate(der) => {
-                let KeyParts::RsaPublic(public) =
-                    KeyParts::RsaPrivate(der.clone()).into_public()?
-                else {
-                    return Err(InvalidKey::Family);
-                };
-                check_rsa(&public)?;
-                (EncodingKey::from_rsa_der(&der), "RS256", Algorithm::RS256)
+            KeyParts::EcPrivate(key) => {
+                let der = key.to_pkcs8_der().map_err(|_| InvalidKey::Family)?;
+                let key = EncodingKey::from_ec_der(der.as_bytes());
+                (key, "ES256", Algorithm::ES256)
+            }
+            KeyParts::RsaPrivate(key) => {
+                let der = key.to_pkcs1_der().map_err(|_| InvalidKey::Family)?;
+                let key = EncodingKey::from_rsa_der(der.as_bytes());
+                (key, "RS256", Algorithm::RS256)
             }
             KeyParts::EcPublic(_) | KeyParts::RsaPublic(_) => return Err(InvalidKey::NotPrivate),
         };

@@ -14,14 +14,15 @@
 //! at all: protect it by its address.
 
 mod config;
-mod der;
 mod header;
 mod instruct;
 mod item;
 mod jwk;
 mod jws;
 mod key;
+mod key_parts;
 mod last;
+mod pem;
 mod signature;
 mod token;
 
