@@ -111,13 +111,11 @@ impl SigningKey {
             }
             KeyParts::EcPublic(_) | KeyParts::RsaPublic(_) => return Err(InvalidKey::NotPrivate),
         };
-        let signing = Self {
+        Ok(Self {
             key,
             name,
             algorithm,
-        };
-        signing.sign("").ok_or(InvalidKey::Family)?;
-        Ok(signing)
+        })
     }
 
     /// The compact token with these claims, a JSON object.
@@ -266,6 +264,22 @@ mod tests {
                 Some(InvalidKey::NotPrivate)
             );
         }
+    }
+
+    /// `2^1279 - 1` and `2^2203 - 1` are prime.
+    #[test]
+    fn an_rsa_key_with_a_small_prime_signs() {
+        use rsa::pkcs8::EncodePrivateKey as _;
+        let number = |bits: usize| (rsa::BigUint::from(1u8) << bits) - rsa::BigUint::from(1u8);
+        let (p, q) = (number(1279), number(2203));
+        let key = rsa::RsaPrivateKey::from_p_q(p, q, 65_537u32.into()).unwrap();
+        let der = base64::prelude::BASE64_STANDARD.encode(key.to_pkcs8_der().unwrap().as_bytes());
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----");
+        let key = Key::from(pem);
+        let token = SigningKey::new(&key).unwrap().token("{}").unwrap();
+        let (message, signature) = split(&token);
+        let verifying = VerifyingKey::new(&key).unwrap();
+        assert!(verifying.verify(Algorithm::RS256, message, signature));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A key after parsing, whether it was written as a secret, a PEM or a JWK.
 
-use rsa::{BigUint, RsaPrivateKey, RsaPublicKey};
+use rsa::{BigUint, Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey};
 
 use super::key::InvalidKey;
 
@@ -31,11 +31,22 @@ impl KeyParts {
         d: BigUint,
         primes: [BigUint; 2],
     ) -> Result<Self, InvalidKey> {
+        let primes = larger_first(primes);
         let key = RsaPrivateKey::from_components(n, e, d, primes.into());
         let key = key.map_err(|_| InvalidKey::Family)?;
         check_size(&key)?;
+        // A composite prime shows in a signature only, and jsonwebtoken panics on one that fails.
+        let signature = key.sign(Pkcs1v15Sign::new_unprefixed(), &[]);
+        signature.map_err(|_| InvalidKey::Family)?;
         Ok(Self::RsaPrivate(key.into()))
     }
+}
+
+/// The order in which the rsa crate signs in bounded time: with the smaller prime `p` first, it adds `p` to
+/// a number about as large as the other prime until the sum is positive.
+fn larger_first(mut primes: [BigUint; 2]) -> [BigUint; 2] {
+    primes.sort_unstable_by(|p, q| q.cmp(p));
+    primes
 }
 
 fn check_size(key: &impl rsa::traits::PublicKeyParts) -> Result<(), InvalidKey> {
@@ -96,5 +107,22 @@ mod tests {
             let twice = parts([mersenne(p), mersenne(p)]);
             assert_eq!(twice.err(), Some(InvalidKey::Family));
         }
+    }
+
+    #[test]
+    fn a_composite_prime_is_refused() {
+        let (p, composite) = (mersenne(1279), mersenne(1031));
+        let key = RsaPrivateKey::from_p_q(p.clone(), composite.clone(), e()).unwrap();
+        let (n, d) = (key.n().clone(), key.d().clone());
+        let refused = KeyParts::rsa_private(n, e(), d, [p, composite]);
+        assert_eq!(refused.err(), Some(InvalidKey::Family));
+    }
+
+    #[test]
+    fn the_larger_prime_comes_first() {
+        let (small, large) = (mersenne(1279), mersenne(2203));
+        let expected = [large.clone(), small.clone()];
+        assert_eq!(larger_first([small.clone(), large.clone()]), expected);
+        assert_eq!(larger_first([large, small]), expected);
     }
 }

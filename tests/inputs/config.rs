@@ -2,7 +2,7 @@
 
 use axum_eventstream::{
     EventStream,
-    grip::{GripConfig, Key, Verifier},
+    grip::{GripConfig, Key, Publisher, Verifier},
 };
 
 pub fn check(input: &[u8]) {
@@ -19,12 +19,12 @@ pub fn check(input: &[u8]) {
     let _ = serde_json::from_str::<GripConfig>(text);
 }
 
-/// What is left of a URL is a control URI that is read as itself.
+/// The control URI that a URL leaves is parsed as itself.
 fn check_config(config: &GripConfig) {
     let again: GripConfig = config
         .control_uri
         .parse()
-        .expect("the URI that is left is one");
+        .expect("the control URI is a URL");
     assert_eq!(again.user, None);
     assert_eq!(again.pass, None);
     assert!(again.key.is_none() && again.verify_key.is_none());
@@ -34,11 +34,20 @@ fn check_config(config: &GripConfig) {
 
 /// A key, as text or as a JWK.
 pub fn check_key(input: &[u8]) {
-    let _ = Verifier::new(&Key::from(input));
+    use_key(Key::from(input));
     if let Ok(text) = str::from_utf8(input) {
-        let _ = Verifier::new(&Key::from(text));
+        use_key(Key::from(text));
         if let Ok(key) = serde_json::from_str::<Key>(text) {
-            let _ = Verifier::new(&key);
+            use_key(key);
         }
     }
+}
+
+/// Reads the key to verify with, and to sign with.
+fn use_key(key: Key) {
+    let _ = Verifier::new(&key);
+    let mut config = GripConfig::new("http://localhost");
+    config.control_iss = Some("realm".to_owned());
+    config.key = Some(key);
+    let _ = Publisher::new([config]);
 }
