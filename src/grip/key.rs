@@ -14,15 +14,17 @@ use serde_json::{Map, Value};
 /// Text is read by these rules, in this order:
 ///
 /// 1. `base64:` before standard or URL-safe base64 stands for the decoded bytes. Padding is optional,
-///    and a blank counts as the `+` that it was before a URL was decoded.
-/// 2. Text or bytes that begin with `-----BEGIN ` are a PEM: `PUBLIC KEY` (SPKI) or `PRIVATE KEY` (PKCS#8).
-/// 3. A JSON object with `kty` is a JWK of the type `oct`, `EC` (P-256) or `RSA`.
+///    and a blank counts as `+`, which decoding a URL turns into a blank.
+/// 2. Text or bytes with `-----BEGIN ` are a PEM. Its first block is the key: `PUBLIC KEY` (SPKI) or
+///    `PRIVATE KEY` (PKCS#8).
+/// 3. Text or bytes with `"kty"` are a JWK: a JSON object of the type `oct`, `EC` (P-256) or `RSA`.
 /// 4. Anything else is a secret, byte for byte.
 ///
-/// To sign with, take a secret or an EC key: the RSA crate's signing takes a time that depends on the key
-/// ([RUSTSEC-2023-0071](https://rustsec.org/advisories/RUSTSEC-2023-0071)). Verifying is not concerned.
+/// Sign with a secret or an EC key: the time that the rsa crate takes to sign depends on the key
+/// ([RUSTSEC-2023-0071](https://rustsec.org/advisories/RUSTSEC-2023-0071)). Verifying is unaffected.
 ///
-/// It is checked when something is built from it, not before. `Debug` never shows it.
+/// A key is checked when a [`Verifier`](super::Verifier), a [`Publisher`](super::Publisher) or an
+/// [`EventStream`](crate::EventStream) is built with it. `Debug` never shows it.
 ///
 /// # Examples
 ///
@@ -41,7 +43,7 @@ enum Repr {
     Jwk(Map<String, Value>),
 }
 
-/// What a [`Key`] turns out to be.
+/// A [`Key`] by its kind, not checked yet.
 pub(crate) enum Material {
     Secret(Vec<u8>),
     Pem(String),
@@ -84,7 +86,7 @@ impl Key {
         }
     }
 
-    /// Whether it is bytes that both sides know, and nobody else.
+    /// Whether the key is a secret, which both verifies and signs.
     pub(crate) fn is_shared_secret(&self) -> bool {
         matches!(self.material(), Ok(Material::Secret(_)))
     }
@@ -103,13 +105,13 @@ impl Key {
 
 impl Material {
     fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidKey> {
-        let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
-        if text.starts_with("-----BEGIN ") {
-            return Ok(Self::Pem(text.to_owned()));
+        // A PEM or JWK with text around it, or a damaged one, must not become a secret: it may be public.
+        let text = String::from_utf8_lossy(bytes);
+        if text.contains("-----BEGIN ") {
+            return Ok(Self::Pem(text.into_owned()));
         }
-        // A damaged JWK must not become a secret: its text may be public.
-        if text.starts_with('{') && text.contains("\"kty\"") {
-            let jwk = serde_json::from_str(text);
+        if text.contains("\"kty\"") {
+            let jwk = serde_json::from_str(text.trim());
             return jwk
                 .map(Self::Jwk)
                 .map_err(|_| InvalidKey::Jwk("not a JSON object"));
@@ -245,7 +247,32 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_key_is_refused() {
+    fn a_pem_or_a_jwk_in_other_text_is_not_a_secret() {
+        let pem = "-----BEGIN PUBLIC KEY-----";
+        for text in [
+            format!("Key of the proxy:\n{pem}"),
+            format!("\u{feff}{pem}"),
+            format!("key={pem}"),
+        ] {
+            assert!(
+                matches!(Key::from(&*text).material(), Ok(Material::Pem(_))),
+                "{text}"
+            );
+        }
+        let latin_1 = Key::from([b"Schl\xfcssel\n", pem.as_bytes()].concat());
+        assert!(matches!(latin_1.material(), Ok(Material::Pem(_))));
+        for text in [
+            r#"[{"kty":"EC"}]"#,
+            "\u{feff}{\"kty\":\"EC\"}",
+            r#"key: {"kty":"EC"}"#,
+        ] {
+            let refused = Key::from(text).material().err();
+            assert_eq!(refused, Some(InvalidKey::Jwk("not a JSON object")));
+        }
+    }
+
+    #[test]
+    fn an_unusable_key_is_refused() {
         let table = [
             ("", InvalidKey::Empty),
             ("base64:", InvalidKey::Empty),

@@ -255,7 +255,8 @@ mod tests {
             "{}.e30.",
             BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#)
         );
-        for public in [EC_PUBLIC, RSA_PUBLIC] {
+        let named = format!("Key of the proxy:\n{EC_PUBLIC}");
+        for public in [EC_PUBLIC, RSA_PUBLIC, &named] {
             let forged = with_header(public, r#"{"alg":"HS256"}"#, "{}");
             assert_eq!(verify(public, &forged), Err(Algorithm));
             let renamed = with_header(public, r#"{"alg":"ES256"}"#, "{}");
