@@ -309,7 +309,7 @@ impl EventStream {
     }
 
     /// Does the local part of a publish, and puts it in the proxies' queues.
-    pub(crate) fn publish(&self, channel: &Channel, event: Event) -> Result<Publishing, Error> {
+    pub(crate) fn publish(&self, channel: &Channel, mut event: Event) -> Result<Publishing, Error> {
         let Inner {
             hub,
             limits,
@@ -323,6 +323,7 @@ impl EventStream {
             );
             return Err(Error::new(ErrorKind::LimitReached, text));
         }
+        event.prepare();
         let assigns_id = hub.keeps_history() && !event.has_id();
         let (mut id, mut in_flight) = (None, None);
         let appended = hub.append(channel, |sequence, previous| {

@@ -14,6 +14,9 @@ const ROOM: usize = 512;
 /// A larger buffer is not kept for the next event.
 const MAX_KEPT: usize = 4096;
 
+/// A large buffer with less slack is not moved to be rid of it.
+const SLACK: usize = 64;
+
 thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
@@ -30,10 +33,20 @@ impl Buffer {
         Self(bytes)
     }
 
-    /// The bytes without slack.
+    /// Makes room for `more` bytes. A large buffer has no more than that, so that
+    /// [`into_bytes`](Self::into_bytes) does not move it.
+    pub(super) fn fit(&mut self, more: usize) {
+        if self.capacity() > MAX_KEPT {
+            self.0.reserve_exact(more);
+            self.0.shrink_to(self.0.len() + more);
+        }
+    }
+
+    /// The bytes without slack, but for a little in a large buffer.
     pub(super) fn into_bytes(mut self) -> Bytes {
-        match self.capacity() {
-            0..=MAX_KEPT => Bytes::copy_from_slice(&self),
+        match (self.capacity(), self.capacity() - self.len()) {
+            (0..=MAX_KEPT, _) => Bytes::copy_from_slice(&self),
+            (_, 0..=SLACK) => mem::take(&mut self.0).into(),
             _ => mem::take(&mut self.0).into_boxed_slice().into(),
         }
     }

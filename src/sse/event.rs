@@ -98,6 +98,12 @@ impl Event {
         bytes.into()
     }
 
+    /// Makes room for what [`seal`](Self::seal) adds, which then copies nothing large.
+    pub(crate) fn prepare(&mut self) {
+        let more = self.encoded_len() - self.lines.len() + encode::END;
+        self.lines.fit(more);
+    }
+
     /// The bytes that clients get: with the event's own id or else the given one, and without slack.
     pub(crate) fn seal(mut self, id: Option<LastEventId>) -> Bytes {
         let own = self.id.as_deref().map(Id::Own);
@@ -173,6 +179,24 @@ mod tests {
             assert_eq!(event.encoded_len(), bytes.len());
             assert!(!event.has_id());
             assert_eq!(event.seal(None), bytes);
+        }
+    }
+
+    #[test]
+    fn sealing_a_prepared_event_moves_no_large_data() {
+        let lines = "x\n".repeat(10_000);
+        let json = vec![1; 10_000];
+        let own = Event::builder().data(&lines).id("own").build().unwrap();
+        for mut event in [
+            text("test", &lines),
+            Event::json("test", &json).unwrap(),
+            own,
+        ] {
+            event.prepare();
+            let (place, length) = (event.lines.as_ptr(), event.lines.len());
+            let sealed = event.seal(position());
+            assert_eq!(sealed.as_ptr(), place);
+            assert!(sealed.len() > length);
         }
     }
 
