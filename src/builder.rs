@@ -165,7 +165,8 @@ impl EventStreamBuilder {
     ///
     /// # Errors
     ///
-    /// When a setting is wrong; the message names it.
+    /// When a setting is wrong; the message names it. Also when the operating system gives no random
+    /// number.
     pub fn build(self) -> Result<EventStream, Error> {
         let Self {
             proxies,
@@ -188,7 +189,7 @@ impl EventStreamBuilder {
         history.check()?;
         limits.check()?;
         check_age(max_age)?;
-        let hub = Hub::new(hub_config(&history, &limits));
+        let hub = Hub::new(hub_config(&history, &limits), epoch()?);
         Ok(EventStream::from_inner(Inner {
             hub,
             streams: Arc::new(Streams::new(keep_alive)),
@@ -214,6 +215,15 @@ fn check_age(age: Option<Duration>) -> Result<(), Error> {
     }
 }
 
+/// A number of 48 bits that no other run of the program has, nor a fork of this one.
+fn epoch() -> Result<u64, Error> {
+    let random = getrandom::u64().map_err(|error| {
+        let text = "the operating system gives no random number, which tells the ids of this run from those of others";
+        Error::config(text).caused_by(error)
+    })?;
+    Ok(random >> 16)
+}
+
 fn hub_config(history: &History, limits: &Limits) -> Config {
     let (history, events, max_age, bytes) = history.parts();
     Config {
@@ -223,5 +233,22 @@ fn hub_config(history: &History, limits: &Limits) -> Config {
         bytes,
         max_subscriptions: limits.subscriptions,
         max_subscriptions_per_channel: limits.subscriptions_per_channel,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_epoch_is_not_that_of_a_fork() {
+        let epoch = || {
+            // A fork has the state of every generator of its parent.
+            fastrand::seed(7);
+            EventStream::new().inner().hub.epoch()
+        };
+        let epochs = [epoch(), epoch()];
+        assert_ne!(epochs[0], epochs[1]);
+        assert!(epochs.iter().all(|epoch| *epoch < 1 << 48));
     }
 }

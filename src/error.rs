@@ -67,7 +67,6 @@ impl Error {
         }
     }
 
-    #[cfg(feature = "grip")]
     pub(crate) fn caused_by(mut self, source: impl Into<Source>) -> Self {
         self.source = Some(source.into());
         self

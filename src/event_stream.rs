@@ -78,6 +78,11 @@ pub(crate) struct Publishing {
 
 impl EventStream {
     /// A stream with the default settings and direct delivery only.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system gives no random number. [`builder`](Self::builder) returns that as an
+    /// error.
     #[must_use]
     pub fn new() -> Self {
         let built = Self::builder().build();

@@ -12,6 +12,10 @@ use std::time::Duration;
 /// The history is in this process's memory. With a proxy it is off unless asked for, since several
 /// instances of the application would not share it.
 ///
+/// Ids begin with an epoch: a random number from the operating system, which no other process has. Two
+/// processes that are restored from one snapshot (a virtual machine, CRIU) share the epoch, and then the
+/// ids. Build the `EventStream` after the snapshot is restored.
+///
 /// # Examples
 ///
 /// ```

@@ -23,14 +23,15 @@ fn check(test: impl Fn() + Send + Sync + Copy + 'static) {
 }
 
 fn hub(history: bool, events: usize) -> Arc<Hub> {
-    Hub::new(Config {
+    let config = Config {
         history,
         events,
         max_age: Duration::from_secs(3600),
         bytes: 1 << 20,
         max_subscriptions: 100,
         max_subscriptions_per_channel: 100,
-    })
+    };
+    Hub::new(config, 7)
 }
 
 fn channel(name: &str) -> Channel {

@@ -134,10 +134,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Hub {
-    pub(crate) fn new(config: Config) -> Arc<Self> {
+    /// A hub whose positions have the given epoch.
+    pub(crate) fn new(config: Config, epoch: u64) -> Arc<Self> {
         Arc::new(Self {
             config,
-            epoch: fastrand::u64(..1 << 48),
+            epoch,
             order: Mutex::default(),
             head: AtomicU64::new(0),
             closed: AtomicBool::new(false),

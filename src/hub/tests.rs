@@ -21,7 +21,7 @@ fn config() -> Config {
 pub(super) fn hub(change: impl FnOnce(&mut Config)) -> Arc<Hub> {
     let mut config = config();
     change(&mut config);
-    Hub::new(config)
+    Hub::new(config, 7)
 }
 
 fn live() -> Arc<Hub> {

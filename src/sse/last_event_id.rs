@@ -16,8 +16,8 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// sends back as `Last-Event-ID`.
 ///
 /// Its text is the epoch as 12 hexadecimal digits, `-`, and the sequence number: at most 33 bytes of
-/// `0-9a-f-`, which is safe in a header and in CORS. The epoch tells positions of one run of the program
-/// from those of another. With serde it is this text.
+/// `0-9a-f-`, which is safe in a header and in CORS. The epoch differs between runs of a program: see
+/// [`History`](crate::History). With serde it is this text.
 ///
 /// # Examples
 ///
