@@ -433,7 +433,7 @@ impl EventStream {
         closing.wait().await
     }
 
-    /// The channels that have subscriptions in this process, each with how many.
+    /// The channels that have subscriptions in this process, by name, each with how many.
     ///
     /// # Examples
     ///

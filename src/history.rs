@@ -12,6 +12,10 @@ use std::time::Duration;
 /// The history is in this process's memory. With a proxy it is off unless asked for, since several
 /// instances of the application would not share it.
 ///
+/// An event goes when its channel has more than [`events`](Self::events), when it is older than
+/// [`max_age`](Self::max_age), or when all channels take more memory than [`bytes`](Self::bytes). With a
+/// tokio runtime, expired events are freed even if nothing is published any more.
+///
 /// Ids begin with an epoch: a random number from the operating system, which no other process has. Two
 /// processes that are restored from one snapshot (a virtual machine, CRIU) share the epoch, and then the
 /// ids. Build the `EventStream` after the snapshot is restored.
@@ -76,7 +80,16 @@ impl History {
         self
     }
 
-    /// Sets how many bytes all channels keep together: 1 at least. The oldest events go first.
+    /// Sets how much memory all channels may take together, in bytes: 1 at least.
+    ///
+    /// An event counts with its bytes and about 100 more, a channel with events with about 500 and its
+    /// name. Bytes that were joined for several subscribers count too.
+    /// [`Stats::history_bytes`](crate::Stats::history_bytes) shows the sum.
+    ///
+    /// Above the limit, channels that take more than a quarter of it lose their oldest events first. Then
+    /// the oldest events of all channels go. One channel may use the whole limit if the others need no
+    /// room. The last published event stays; if it has more than a quarter of the limit, until the next
+    /// publish.
     #[must_use]
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;

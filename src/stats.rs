@@ -2,6 +2,8 @@
 
 /// What an [`EventStream`](crate::EventStream) holds now and has counted since its start.
 ///
+/// Reading it takes the same short time for any number of channels.
+///
 /// With the feature `metrics` the program's recorder of the `metrics` facade gets the same, over all
 /// streams of the process; install it before the first of them is used. No label is ever the name of a
 /// channel.
@@ -39,7 +41,8 @@ pub struct Stats {
     pub subscriptions: usize,
     /// Channels with at least one subscription.
     pub channels: usize,
-    /// Bytes of events that are kept, of all channels.
+    /// Memory of the kept events of all channels, overhead included. It is an estimate, which
+    /// [`History::bytes`](crate::History::bytes) limits.
     pub history_bytes: usize,
     /// Events that were published.
     pub published: u64,

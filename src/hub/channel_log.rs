@@ -13,6 +13,10 @@ use std::{
     task::Waker,
 };
 
+/// Memory that a channel with entries takes beside their ring: this, its name, and its places in the
+/// tables of `Order`.
+const OVERHEAD: usize = size_of::<ChannelLog>() + 176;
+
 pub(crate) struct ChannelLog {
     name: Channel,
     /// That of the waiters, for who does not want to take the lock.
@@ -26,6 +30,8 @@ pub(super) struct Inner {
     pub(super) waiters: Waiters,
     /// Readers of this channel, whether they have a seat or not.
     pub(super) subscribers: usize,
+    /// Where the channel is in the list of those with readers.
+    pub(super) place: usize,
     pub(super) delivered: u64,
     /// The end of the log when all readers were last seen waiting.
     settled: u64,
@@ -63,6 +69,7 @@ impl ChannelLog {
             log,
             waiters: Waiters::new(),
             subscribers: 0,
+            place: 0,
             delivered: 0,
             settled: 0,
             unsettled: 0,
@@ -84,8 +91,15 @@ impl ChannelLog {
 
     /// The sequence of the last entry there was.
     pub(super) fn last(&self) -> u64 {
-        let inner = self.lock();
-        inner.log.before(inner.log.end())
+        self.lock().log.last()
+    }
+
+    /// Memory that a budget counts. A channel without entries is there for its readers only.
+    pub(super) fn size(&self, inner: &Inner) -> usize {
+        match inner.log.is_empty() {
+            true => 0,
+            false => OVERHEAD + self.name.as_str().len() + inner.log.size(),
+        }
     }
 
     pub(super) fn subscribers(&self) -> usize {
@@ -132,7 +146,7 @@ impl ChannelLog {
 
     /// Gives a seat back.
     pub(crate) fn give_up(&self, seat: &Seat) {
-        self.lock().waiters.leave(seat);
+        self.lock().leave(seat);
     }
 
     /// What there is for readers now, whatever other channels they read.
@@ -169,9 +183,9 @@ impl Inner {
             self.settle();
         }
         self.unsettled += entry.bytes.len();
-        self.log.push(entry);
+        self.log.push(entry, config.events);
         let behind = self.log.end() - self.settled;
-        let far = behind >= (config.events as u64 / 4).max(1) || self.unsettled >= config.bytes / 4;
+        let far = behind >= (config.events as u64 / 4).max(1) || self.unsettled >= config.share();
         self.waiters.len() > 0 && far
     }
 
@@ -181,8 +195,18 @@ impl Inner {
 
     pub(super) fn sit_down(&mut self, seat: &mut Seat, waker: &Waker) {
         self.waiters.wait(seat, waker);
+        self.drop_unread_frames();
+    }
+
+    pub(super) fn leave(&mut self, seat: &Seat) {
+        self.waiters.leave(seat);
+        self.drop_unread_frames();
+    }
+
+    /// Drops the frames if no reader is left that could come to read them.
+    fn drop_unread_frames(&mut self) {
         if self.waiters.awake() == 0 {
-            self.log.settle();
+            self.log.drop_frames();
         }
     }
 }
@@ -201,7 +225,7 @@ mod tests {
     use tokio::time::Instant;
 
     fn a(hub: &Hub) -> Arc<ChannelLog> {
-        lock(&hub.order).open(&Channel::new("a").unwrap())
+        hub.order().open(&Channel::new("a").unwrap())
     }
 
     fn entry(sequence: u64) -> Entry {
@@ -230,6 +254,7 @@ mod tests {
         ];
         for news in news {
             let (hub, (count, waker)) = (hub(|_| {}), waker());
+            let _reader = reader(&hub, &["a"], Start::Live);
             let log = a(&hub);
             let mut seat = log.join();
             let mark = log.mark(&hub);
@@ -285,7 +310,14 @@ mod tests {
         let log = a(&hub);
         let mut seats = [log.join(), log.join()];
         let mut inner = log.lock();
-        let read = |inner: &mut Inner| inner.log.read(0, 100).unwrap().unwrap().bytes;
+        let read = |inner: &mut Inner| {
+            inner
+                .log
+                .read(0, 100, &hub.frames, || Arc::downgrade(&log))
+                .unwrap()
+                .unwrap()
+                .bytes
+        };
         let first = read(&mut inner);
         inner.sit_down(&mut seats[0], &waker);
         assert_eq!(read(&mut inner).as_ptr(), first.as_ptr());

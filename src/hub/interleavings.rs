@@ -22,16 +22,19 @@ fn check(test: impl Fn() + Send + Sync + Copy + 'static) {
     check_pct(test, 1000, 3);
 }
 
-fn hub(history: bool, events: usize) -> Arc<Hub> {
-    let config = Config {
+fn config(history: bool, events: usize) -> Config {
+    Config {
         history,
         events,
         max_age: Duration::from_secs(3600),
         bytes: 1 << 20,
         max_subscriptions: 100,
         max_subscriptions_per_channel: 100,
-    };
-    Hub::new(config, 7)
+    }
+}
+
+fn hub(history: bool, events: usize) -> Arc<Hub> {
+    Hub::new(config(history, events), 7)
 }
 
 fn channel(name: &str) -> Channel {
@@ -79,8 +82,8 @@ struct Client {
 }
 
 impl Client {
-    fn new(hub: &Arc<Hub>, names: &'static [&'static str], start: Start) -> Self {
-        let mut client = Self {
+    fn without_reader(hub: &Arc<Hub>, names: &'static [&'static str]) -> Self {
+        Self {
             hub: hub.clone(),
             names,
             reader: None,
@@ -91,9 +94,21 @@ impl Client {
             more: true,
             ended: false,
             waker: None,
-        };
+        }
+    }
+
+    fn new(hub: &Arc<Hub>, names: &'static [&'static str], start: Start) -> Self {
+        let mut client = Self::without_reader(hub, names);
         client.subscribe(start);
         client.last = vec![client.reader().position(); names.len()];
+        client
+    }
+
+    /// The client of a reader that has read nothing.
+    fn of(hub: &Arc<Hub>, names: &'static [&'static str], reader: Reader) -> Self {
+        let mut client = Self::without_reader(hub, names);
+        client.last = vec![reader.position(); names.len()];
+        client.reader = Some(reader);
         client
     }
 
@@ -206,7 +221,7 @@ impl Client {
     /// It has all there is, or knows that it has not.
     fn is_complete(&mut self) {
         self.read();
-        let order = lock(&self.hub.order);
+        let order = self.hub.order();
         for (index, name) in self.names.iter().enumerate() {
             let log = order.get(&channel(name)).unwrap();
             assert!(
@@ -312,8 +327,8 @@ impl Drop for Driver {
 
 /// Nobody reads, nobody waits, and what is counted is what is there.
 fn is_left_in_order(hub: &Hub) {
-    let order = lock(&hub.order);
-    assert!(order.is_consistent());
+    let order = hub.order();
+    assert!(order.is_consistent(&hub.config));
     assert_eq!(order.subscriptions, 0);
     for log in order.logs() {
         assert!(hub.config.history, "{} is left", log.name());
@@ -568,5 +583,82 @@ fn every_reader_learns_of_the_drain() {
             }
         }));
         join([driving, draining]);
+    });
+}
+
+/// Every entry expires at once.
+#[test]
+fn a_reader_that_resumes_during_the_sweep_has_all_or_knows_what_is_gone() {
+    check(|| {
+        let config = Config {
+            max_age: Duration::ZERO,
+            ..config(true, 100)
+        };
+        let hub = Hub::new(config, 7);
+        let mut client = Client::new(&hub, &["a", "b"], Start::Live);
+        let appending = [appends(&hub, &["a", "b"]), appends(&hub, &["a"])];
+        let sweeping = in_thread(&hub, |hub| {
+            (0..3).for_each(|_| drop(hub.sweep_step()));
+        });
+        client.read();
+        client.resume();
+        join(appending);
+        join([sweeping]);
+        client.is_complete();
+        drop(client);
+        while hub.sweep_step() != sweep::Found::Nothing {}
+        is_left_in_order(&hub);
+        assert!(hub.order().logs().is_empty());
+    });
+}
+
+/// A step of the walk is two channels.
+#[test]
+fn closing_ends_readers_of_channels_that_come_and_go_meanwhile() {
+    check(|| {
+        let hub = hub(false, 100);
+        let client = |names: &'static [&'static str]| Client::new(&hub, names, Start::Live);
+        let (mut first, leaving) = (client(&["a"]), client(&["b"]));
+        let mut last = [client(&["c"]), client(&["d"])];
+        let threads = [
+            in_thread(&hub, |hub| hub.close()),
+            spawn(move || drop(leaving)),
+            in_thread(&hub, |hub| {
+                let channels = Channels::collect(["e"], 1).unwrap();
+                if let Ok((reader, _)) = hub.subscribe(&channels, Start::Live) {
+                    let mut client = Client::of(hub, &["e"], reader);
+                    client.until_end();
+                }
+            }),
+        ];
+        first.until_end();
+        last.iter_mut().for_each(Client::until_end);
+        join(threads);
+        drop((first, last));
+        is_left_in_order(&hub);
+    });
+}
+
+/// The budget has no room for frames.
+#[test]
+fn frames_go_while_others_read_them() {
+    check(|| {
+        let config = Config {
+            bytes: 1000,
+            ..config(true, 100)
+        };
+        let hub = Hub::new(config, 7);
+        let reading = ["a", "b"].map(|name| {
+            append(&hub, name);
+            in_thread(&hub, move |hub| {
+                let names: &'static [&'static str] = if name == "a" { &["a"] } else { &["b"] };
+                append(hub, name);
+                Client::new(hub, names, Start::After(0)).read();
+            })
+        });
+        join([appends(&hub, &["a", "c"])]);
+        join(reading);
+        assert_eq!((hub.frames.bytes(), hub.frames.len()), (0, 0));
+        is_left_in_order(&hub);
     });
 }

@@ -7,12 +7,24 @@
 //!    a position at or after it has lost nothing.
 //! 3. What is ready is read as one piece. Readers at the same place share it.
 
+use super::{
+    ChannelLog,
+    frames::{FrameIndex, Frames},
+};
 use bytes::{Bytes, BytesMut};
-use std::collections::VecDeque;
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::{Arc, Weak},
+};
 use tokio::time::Instant;
 
-/// Joined pieces that are kept for the next reader at the same place.
-const JOINED: usize = 4;
+/// Memory that the bytes of an entry take beside themselves: the allocator's part, and the counter of
+/// their references once they have been read.
+const BYTES_OVERHEAD: usize = 40;
+
+/// A ring with less room is not made smaller.
+const SMALL: usize = 8;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
@@ -21,21 +33,22 @@ pub(crate) struct Entry {
     pub(crate) bytes: Bytes,
 }
 
+impl Entry {
+    /// Memory that it takes outside of the ring.
+    fn size(&self) -> usize {
+        self.bytes.len() + BYTES_OVERHEAD
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Log {
     entries: VecDeque<Entry>,
     /// The index of the front entry.
     first: u64,
     evicted: u64,
-    joined: Vec<Joined>,
-}
-
-/// Entries `from..to`, joined.
-#[derive(Clone, Debug)]
-struct Joined {
-    from: u64,
-    to: u64,
-    bytes: Bytes,
+    /// Memory of the entries outside of the ring.
+    size: usize,
+    frames: Option<Box<Frames>>,
 }
 
 /// A reader's place is before the front of the ring: so many entries are gone.
@@ -60,12 +73,26 @@ impl Log {
             entries: VecDeque::new(),
             first: 0,
             evicted,
-            joined: Vec::new(),
+            size: 0,
+            frames: None,
         }
     }
 
-    pub(crate) fn push(&mut self, entry: Entry) {
+    /// Adds an entry to a ring that has `limit` entries at most.
+    pub(crate) fn push(&mut self, entry: Entry, limit: usize) {
+        self.grow(limit);
+        self.size += entry.size();
         self.entries.push_back(entry);
+    }
+
+    /// Makes room for one more. Many channels have one entry only, and others none beyond the limit.
+    fn grow(&mut self, limit: usize) {
+        let (length, capacity) = (self.entries.len(), self.entries.capacity());
+        if length == capacity {
+            let room = if capacity == 0 { 1 } else { 2 * capacity };
+            let room = room.min(limit).max(length + 1);
+            self.entries.reserve_exact(room - length);
+        }
     }
 
     /// Removes the oldest entry.
@@ -73,11 +100,27 @@ impl Log {
         let entry = self.entries.pop_front()?;
         self.first += 1;
         self.evicted = entry.sequence;
-        self.joined.retain(|joined| joined.from >= self.first);
-        if self.entries.is_empty() {
-            self.entries = VecDeque::new();
+        self.size -= entry.size();
+        let frames = self.frames.as_mut();
+        if frames.is_some_and(|frames| frames.retain_from(self.first)) {
+            self.frames = None;
         }
+        self.shrink();
         Some(entry)
+    }
+
+    fn shrink(&mut self) {
+        let (length, capacity) = (self.entries.len(), self.entries.capacity());
+        if length == 0 {
+            self.entries = VecDeque::new();
+        } else if capacity > SMALL && length <= capacity / 4 {
+            self.entries.shrink_to(2 * length);
+        }
+    }
+
+    /// Memory of the ring and its entries: what a budget counts.
+    pub(crate) fn size(&self) -> usize {
+        self.size + self.entries.capacity() * size_of::<Entry>()
     }
 
     pub(crate) fn front(&self) -> Option<&Entry> {
@@ -102,13 +145,27 @@ impl Log {
         self.evicted
     }
 
-    /// The index of the first entry after the position `sequence`, or nothing if entries after it are gone.
-    pub(crate) fn after(&self, sequence: u64) -> Option<u64> {
+    /// The sequence of the last entry there was.
+    pub(crate) fn last(&self) -> u64 {
+        self.entries
+            .back()
+            .map_or(self.evicted, |entry| entry.sequence)
+    }
+
+    /// The index of the first entry after the position `sequence`, or nothing if entries after it are
+    /// gone. An expired entry is gone, whether it has been evicted or not.
+    pub(crate) fn after(&self, sequence: u64, is_expired: impl Fn(&Entry) -> bool) -> Option<u64> {
+        let expired = self.entries.partition_point(is_expired);
+        let gone = match expired.checked_sub(1) {
+            Some(last) => self.entries[last].sequence,
+            None => self.evicted,
+        };
         let older = |entry: &Entry| entry.sequence <= sequence;
-        (sequence >= self.evicted).then(|| self.first + self.entries.partition_point(older) as u64)
+        (sequence >= gone).then(|| self.first + self.entries.partition_point(older) as u64)
     }
 
     /// The sequence of the entry before the index `next`: the position of a reader there.
+    #[cfg(any(feature = "grip", test))]
     pub(crate) fn before(&self, next: u64) -> u64 {
         let index = next.checked_sub(self.first + 1);
         let entry = index.and_then(|index| self.entries.get(usize::try_from(index).ok()?));
@@ -139,8 +196,15 @@ impl Log {
     }
 
     /// What is ready from the index `next` on, as one piece of about `limit` bytes at the most: at
-    /// least one entry, if there is one.
-    pub(crate) fn read(&mut self, next: u64, limit: usize) -> Result<Option<Piece>, Missed> {
+    /// least one entry, if there is one. A piece of several is kept as one of the frames in `index`,
+    /// which finds this log by `log`.
+    pub(crate) fn read(
+        &mut self,
+        next: u64,
+        limit: usize,
+        index: &Arc<FrameIndex>,
+        log: impl FnOnce() -> Weak<ChannelLog>,
+    ) -> Result<Option<Piece>, Missed> {
         let mut entries = self.entries(next)?;
         let Some(oldest) = entries.next() else {
             return Ok(None);
@@ -156,7 +220,7 @@ impl Log {
         let to = next + count;
         let bytes = match count {
             1 => oldest.bytes.clone(),
-            _ => self.join(next, to, length),
+            _ => self.frame(next..to, length, index, log),
         };
         Ok(Some(Piece {
             bytes,
@@ -166,38 +230,61 @@ impl Log {
         }))
     }
 
-    fn join(&mut self, from: u64, to: u64, length: usize) -> Bytes {
-        let same = |joined: &&Joined| joined.from == from && joined.to == to;
-        if let Some(joined) = self.joined.iter().find(same) {
-            return joined.bytes.clone();
-        }
-        let mut bytes = BytesMut::with_capacity(length);
-        let (skip, count) = ((from - self.first) as usize, (to - from) as usize);
-        for entry in self.entries.range(skip..skip + count) {
-            bytes.extend_from_slice(&entry.bytes);
-        }
-        let bytes = bytes.freeze();
-        if self.joined.len() == JOINED {
-            self.joined.remove(0);
-        }
-        let joined = Joined {
-            from,
-            to,
-            bytes: bytes.clone(),
-        };
-        self.joined.push(joined);
-        bytes
+    /// The entries of `place` as one frame of `length` bytes, which is kept for the next reader there.
+    fn frame(
+        &mut self,
+        place: Range<u64>,
+        length: usize,
+        index: &Arc<FrameIndex>,
+        log: impl FnOnce() -> Weak<ChannelLog>,
+    ) -> Bytes {
+        let kept = self.frames.as_ref().and_then(|frames| frames.get(&place));
+        kept.unwrap_or_else(|| {
+            let bytes = self.join(&place, length);
+            let frames = self
+                .frames
+                .get_or_insert_with(|| Box::new(Frames::new(index, log())));
+            frames.keep(place, bytes.clone());
+            bytes
+        })
     }
 
-    /// Lets go of the joined pieces: every reader has what is ready.
-    pub(crate) fn settle(&mut self) {
-        self.joined = Vec::new();
+    fn join(&self, place: &Range<u64>, length: usize) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(length);
+        let (from, to) = (place.start - self.first, place.end - self.first);
+        for entry in self.entries.range(from as usize..to as usize) {
+            bytes.extend_from_slice(&entry.bytes);
+        }
+        bytes.freeze()
+    }
+
+    /// Drops the frames.
+    pub(crate) fn drop_frames(&mut self) {
+        self.frames = None;
+    }
+}
+
+#[cfg(test)]
+impl Log {
+    /// Compares the counted size with the entries.
+    pub(super) fn is_consistent(&self) -> bool {
+        let size = self.entries.iter().map(Entry::size).sum::<usize>();
+        size == self.size && self.frames.as_ref().is_none_or(|frames| frames.len() > 0)
+    }
+
+    /// The frames' part of their index's bytes.
+    pub(super) fn frames_size(&self) -> usize {
+        self.frames.as_ref().map_or(0, |frames| frames.size())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn never(_: &Entry) -> bool {
+        false
+    }
 
     fn entry(sequence: u64, text: &'static str) -> Entry {
         Entry {
@@ -207,17 +294,21 @@ mod tests {
         }
     }
 
+    fn read(log: &mut Log, next: u64, limit: usize) -> Result<Option<Piece>, Missed> {
+        log.read(next, limit, &FrameIndex::new(1000), Weak::new)
+    }
+
     /// Entries `a` 10, `b` 20, `c` 30 with the indices 0, 1, 2.
     fn abc() -> Log {
         let mut log = Log::new(0);
-        log.push(entry(10, "a"));
-        log.push(entry(20, "b"));
-        log.push(entry(30, "c"));
+        log.push(entry(10, "a"), 99);
+        log.push(entry(20, "b"), 99);
+        log.push(entry(30, "c"), 99);
         log
     }
 
     fn text(log: &mut Log, next: u64, limit: usize) -> Option<(String, u64, u64)> {
-        let piece = log.read(next, limit).unwrap()?;
+        let piece = read(log, next, limit).unwrap()?;
         let text = String::from_utf8(piece.bytes.to_vec()).unwrap();
         Some((text, piece.next, piece.sequence))
     }
@@ -242,9 +333,12 @@ mod tests {
     #[test]
     fn readers_at_the_same_place_share_one_piece() {
         let mut log = abc();
-        let (one, two) = (log.read(0, 100).unwrap(), log.read(0, 100).unwrap());
+        let (one, two) = (
+            read(&mut log, 0, 100).unwrap(),
+            read(&mut log, 0, 100).unwrap(),
+        );
         assert_eq!(one.unwrap().bytes.as_ptr(), two.unwrap().bytes.as_ptr());
-        log.push(entry(40, "d"));
+        log.push(entry(40, "d"), 99);
         assert_eq!(text(&mut log, 0, 100), Some(("abcd".into(), 4, 40)));
     }
 
@@ -252,26 +346,61 @@ mod tests {
     fn a_single_entry_is_not_copied() {
         let mut log = abc();
         let entry = log.front().unwrap().bytes.as_ptr();
-        let piece = log.read(0, 1).unwrap().unwrap();
+        let piece = read(&mut log, 0, 1).unwrap().unwrap();
         assert_eq!(piece.bytes.as_ptr(), entry);
     }
 
     #[test]
-    fn joined_pieces_are_few_and_go_when_all_is_read_or_evicted() {
-        let mut log = Log::new(0);
+    fn frames_are_few_and_go_with_their_entries() {
+        let (mut log, index) = (Log::new(0), FrameIndex::new(1000));
         for sequence in 1..=20 {
-            log.push(entry(sequence, "x"));
+            log.push(entry(sequence, "x"), 99);
         }
         for next in 0..10 {
-            log.read(next, 100).unwrap();
+            log.read(next, 100, &index, Weak::new).unwrap();
         }
-        assert_eq!(log.joined.len(), JOINED);
-        for _ in 0..8 {
-            log.evict();
+        let kept = |log: &Log| log.frames.as_ref().map_or(0, |frames| frames.len());
+        assert_eq!(kept(&log), 4);
+        assert_eq!(index.bytes(), log.frames_size());
+        (0..8).for_each(|_| drop(log.evict()));
+        assert_eq!(kept(&log), 2, "those from 8 and 9 are left");
+        assert_eq!(index.bytes(), log.frames_size());
+        log.drop_frames();
+        assert_eq!((kept(&log), index.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_ring_has_no_more_room_than_its_limit_and_gives_room_back() {
+        let mut log = Log::new(0);
+        let mut rooms = Vec::new();
+        for sequence in 1..=100 {
+            log.push(entry(sequence, "x"), 100);
+            rooms.push(log.entries.capacity());
         }
-        assert_eq!(log.joined.len(), 2, "those from 8 and 9 are left");
-        log.settle();
-        assert!(log.joined.is_empty());
+        rooms.dedup();
+        assert_eq!(rooms, [1, 2, 4, 8, 16, 32, 64, 100]);
+        let full = log.size();
+        (0..90).for_each(|_| drop(log.evict()));
+        assert!(log.size() <= full / 3, "{} of {full}", log.size());
+        (0..10).for_each(|_| drop(log.evict()));
+        assert_eq!(log.size(), 0);
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_ring_and_of_every_entry() {
+        let mut log = abc();
+        let entry = BYTES_OVERHEAD + 1;
+        assert_eq!(log.size(), 3 * entry + 4 * size_of::<Entry>());
+        log.evict();
+        assert_eq!(log.size(), 2 * entry + 4 * size_of::<Entry>());
+    }
+
+    #[test]
+    fn an_expired_entry_is_gone_before_it_is_evicted() {
+        let log = abc();
+        let after = |sequence| log.after(sequence, |entry| entry.sequence <= 20);
+        assert_eq!([0, 10, 19].map(after), [None; 3]);
+        assert_eq!([20, 30, 40].map(after), [Some(2), Some(3), Some(3)]);
     }
 
     #[test]
@@ -279,8 +408,8 @@ mod tests {
         let mut log = abc();
         assert_eq!(log.evict().map(|entry| entry.sequence), Some(10));
         assert_eq!(log.evict().map(|entry| entry.sequence), Some(20));
-        assert_eq!(log.read(0, 100), Err(Missed(2)));
-        assert_eq!(log.read(1, 100), Err(Missed(1)));
+        assert_eq!(read(&mut log, 0, 100), Err(Missed(2)));
+        assert_eq!(read(&mut log, 1, 100), Err(Missed(1)));
         assert_eq!(text(&mut log, 2, 100), Some(("c".into(), 3, 30)));
         assert_eq!((log.first(), log.end(), log.len()), (2, 3, 1));
     }
@@ -289,7 +418,7 @@ mod tests {
     fn a_position_finds_what_follows_it() {
         let log = abc();
         for (sequence, index) in [(0, 0), (9, 0), (10, 1), (15, 1), (29, 2), (30, 3), (99, 3)] {
-            assert_eq!(log.after(sequence), Some(index), "after {sequence}");
+            assert_eq!(log.after(sequence, never), Some(index), "after {sequence}");
             assert_eq!(log.beyond(sequence), 3 - index, "beyond {sequence}");
             assert_eq!(log.before(index), [0, 10, 20, 30][index as usize]);
         }
@@ -299,13 +428,13 @@ mod tests {
     fn a_position_before_an_evicted_entry_is_gone() {
         let mut log = abc();
         log.evict();
-        assert_eq!(log.after(9), None);
-        assert_eq!(log.after(10), Some(1));
+        assert_eq!(log.after(9, never), None);
+        assert_eq!(log.after(10, never), Some(1));
         while log.evict().is_some() {}
         assert_eq!(log.evicted(), 30);
-        assert_eq!(log.after(29), None);
-        assert_eq!(log.after(30), Some(3), "indices go on");
-        assert_eq!(Log::new(7).after(6), None);
-        assert_eq!(Log::new(7).after(7), Some(0));
+        assert_eq!(log.after(29, never), None);
+        assert_eq!(log.after(30, never), Some(3), "indices go on");
+        assert_eq!(Log::new(7).after(6, never), None);
+        assert_eq!(Log::new(7).after(7, never), Some(0));
     }
 }

@@ -6,20 +6,30 @@
 //!    when both are free again. Readers take only the locks of their channels.
 //! 3. `head` is the last sequence that is in its log for sure. A reader of several channels takes
 //!    nothing beyond it, and so never sees a later event before an earlier one.
-//! 4. Memory is bounded by entries a channel, age, and bytes in all (oldest first, across
-//!    channels). A channel goes with its last reader, or with its last entry when history is kept.
+//! 4. Memory is bounded by entries a channel, age, and bytes in all, overhead included: `evict`. A
+//!    channel goes with its last reader, or with its last entry when history is kept. Expired
+//!    entries are freed without a call: `sweep`.
+//! 5. Work under the order lock does not grow with the number of channels: longer work is done in steps,
+//!    with the lock free in between. Nothing is woken under it, and nothing large is freed.
 //!
 //! Entries are opaque bytes here.
 
 mod channel_log;
+mod counters;
 mod crowd;
+mod ending;
+mod evict;
+mod frames;
 mod log;
 mod order;
 mod reader;
 #[cfg(any(feature = "grip", test))]
 mod recall;
 mod retired;
+mod sequencer;
+mod sweep;
 mod sync;
+mod table;
 mod waiters;
 
 pub(crate) use channel_log::{ChannelLog, Mark};
@@ -30,18 +40,21 @@ pub(crate) use waiters::Seat;
 
 use crate::channel::{Channel, Channels};
 use bytes::Bytes;
+use counters::Counters;
+use ending::Stage;
+use evict::{FEW, Newest, STEP};
+use frames::FrameIndex;
 use log::Entry;
 use order::Order;
+use sequencer::{Locked, Sequencer};
 use std::{
     fmt,
-    sync::{Arc, OnceLock, PoisonError, atomic::Ordering::*},
+    sync::{Arc, OnceLock, PoisonError, Weak, atomic::Ordering::*},
     time::{Duration, Instant as StdInstant},
 };
+use sweep::Sweep;
 use sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::Notify, time::Instant};
 
 /// What a hub keeps, and how much it allows.
 #[derive(Clone, Debug)]
@@ -51,37 +64,37 @@ pub(crate) struct Config {
     /// Entries a channel.
     pub(crate) events: usize,
     pub(crate) max_age: Duration,
-    /// Bytes of all channels together.
+    /// Memory of all channels together.
     pub(crate) bytes: usize,
     pub(crate) max_subscriptions: usize,
     pub(crate) max_subscriptions_per_channel: usize,
 }
 
+impl Config {
+    /// What a channel may take before it has to make room for others.
+    fn share(&self) -> usize {
+        self.bytes / 4
+    }
+
+    fn is_expired(&self, at: Instant, now: Instant) -> bool {
+        now.saturating_duration_since(at) >= self.max_age
+    }
+}
+
 pub(crate) struct Hub {
+    this: Weak<Self>,
     config: Config,
     /// Tells the positions of this hub from those of one before a restart.
     epoch: u64,
-    order: Mutex<Order>,
+    order: Sequencer,
+    frames: Arc<FrameIndex>,
     head: AtomicU64,
     closed: AtomicBool,
     drained_by: OnceLock<Instant>,
     /// The last reader has gone.
     emptied: Notify,
     counters: Counters,
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    lagged: AtomicU64,
-    replayed: AtomicU64,
-    refused: AtomicU64,
-}
-/// How long the hub still has, as readers see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Open,
-    Draining,
-    Closed,
+    sweep: Sweep,
 }
 
 /// Where a new reader begins.
@@ -107,7 +120,7 @@ pub(crate) enum Refused {
 }
 
 /// What an append did.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Appended {
     pub(crate) subscribers: usize,
     /// The channel, if its readers should get a chance to run before the next append.
@@ -136,15 +149,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Hub {
     /// A hub whose positions have the given epoch.
     pub(crate) fn new(config: Config, epoch: u64) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            frames: FrameIndex::new(config.bytes / 8),
             config,
             epoch,
-            order: Mutex::default(),
+            order: Sequencer::default(),
             head: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             drained_by: OnceLock::new(),
             emptied: Notify::new(),
             counters: Counters::default(),
+            sweep: Sweep::default(),
         })
     }
 
@@ -162,6 +178,16 @@ impl Hub {
         self.config.history
     }
 
+    /// The order lock.
+    fn order(&self) -> Locked<'_> {
+        self.order.lock()
+    }
+
+    /// The order lock, after all threads that wait for it: for work in steps.
+    fn in_turn(&self) -> Locked<'_> {
+        self.order.in_turn()
+    }
+
     /// Appends what `seal` makes of the sequence number and that of the channel's entry before, and
     /// wakes the channel's readers.
     ///
@@ -172,32 +198,43 @@ impl Hub {
         seal: impl FnOnce(u64, u64) -> Bytes,
     ) -> Appended {
         let now = Instant::now();
-        let mut order = lock(&self.order);
-        order.expire(now, &self.config);
+        let mut order = self.order();
+        order.expire(now, &self.config, FEW);
         let sequence = order.next_sequence();
         let log = match self.config.history {
             true => Some(order.open(channel)),
             false => order.get(channel),
         };
         let bytes = seal(sequence, log.as_ref().map_or(0, |log| log.last()));
-        let Some(log) = log else {
-            self.head.store(sequence, Release);
-            return Appended {
-                subscribers: 0,
-                crowded: None,
+        let newest = Newest::new(sequence, bytes.len(), &self.config);
+        let append = |log| {
+            let at = now;
+            let entry = Entry {
+                sequence,
+                at,
+                bytes,
             };
+            order.append(log, entry, &self.config)
         };
-        let entry = Entry {
-            sequence,
-            at: now,
-            bytes,
-        };
-        let appended = order.append(&log, entry, &self.config);
-        // Before the readers are woken: who sits down beyond the head relies on it.
+        let appended = log.as_ref().map(append).unwrap_or_default();
+        let fits = order.fit(newest, &self.frames, &self.config, FEW);
+        // Before the readers are woken: a reader that waits beyond the head relies on it.
         self.head.store(sequence, Release);
         drop(order);
-        log.wake();
+        log.iter().for_each(|log| log.wake());
+        if !fits {
+            self.make_room(newest);
+        }
+        // An entry that was not appended cannot expire.
+        if log.is_some() {
+            self.start_sweep();
+        }
         appended
+    }
+
+    /// Evicts until memory is within the budget. Others may have the lock between the steps.
+    fn make_room(&self, newest: Newest) {
+        while !self.in_turn().fit(newest, &self.frames, &self.config, STEP) {}
     }
 
     /// A reader of `channels`, of which each is open from now on, and how many entries are there for it
@@ -208,15 +245,15 @@ impl Hub {
         start: Start,
     ) -> Result<(Reader, u64), Refused> {
         let now = Instant::now();
-        let mut order = lock(&self.order);
-        order.expire(now, &self.config);
+        let mut order = self.order();
+        order.expire(now, &self.config, FEW);
         self.admit(&order, channels).inspect_err(|_| {
             self.counters.refused.fetch_add(1, Relaxed);
         })?;
         order.subscriptions += 1;
         let last = order.sequence();
-        let logs = channels.iter().map(|channel| order.open(channel));
-        Ok(Reader::new(self.clone(), logs, start, last))
+        let logs = channels.iter().map(|channel| order.enter(channel));
+        Ok(Reader::new(self.clone(), logs, start, last, now))
     }
 
     /// A reader that notices when one of `channels` is closed, for a client that a proxy will hold. It is
@@ -236,7 +273,7 @@ impl Hub {
 
     /// Whether a reader of `channels` would be admitted now.
     pub(crate) fn admits(&self, channels: &Channels) -> Result<(), Refused> {
-        let admitted = self.admit(&lock(&self.order), channels);
+        let admitted = self.admit(&self.order(), channels);
         admitted.inspect_err(|_| {
             self.counters.refused.fetch_add(1, Relaxed);
         })
@@ -265,91 +302,21 @@ impl Hub {
 
     /// A reader has gone, and its subscriptions with it.
     fn leave<'a>(&self, logs: impl Iterator<Item = (&'a Arc<ChannelLog>, &'a Seat)>) {
-        let mut order = lock(&self.order);
+        let mut order = self.order();
         order.subscriptions -= 1;
         for (log, seat) in logs {
             order.leave(log, seat, &self.config);
         }
-        if order.subscriptions == 0 {
+        let is_empty = order.subscriptions == 0;
+        drop(order);
+        if is_empty {
             self.emptied.notify_waiters();
         }
     }
 
-    /// Waits until there is no reader, or until the time `by`.
-    pub(crate) async fn empty(&self, by: Instant) {
-        loop {
-            let emptied = self.emptied.notified();
-            let is_empty = lock(&self.order).subscriptions == 0;
-            if is_empty || timeout_at(by, emptied).await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Ends every reader once it has read what is ready, and refuses new ones.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, SeqCst);
-        let logs = lock(&self.order).logs();
-        logs.iter().for_each(|log| log.wake());
-    }
-
-    /// Lets every reader know that it should end by then, and refuses new ones. The first call counts.
-    pub(crate) fn drain(&self, by: Instant) {
-        if self.drained_by.set(by).is_ok() {
-            let logs = lock(&self.order).logs();
-            logs.iter().for_each(|log| log.wake());
-        }
-    }
-
-    /// When every reader should have ended, if there is such a time.
-    pub(crate) fn drained_by(&self) -> Option<Instant> {
-        self.drained_by.get().copied()
-    }
-
-    /// Whether readers are about to end.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.stage() != Stage::Open
-    }
-
-    fn stage(&self) -> Stage {
-        match (self.is_closed(), self.drained_by()) {
-            (true, _) => Stage::Closed,
-            (false, Some(_)) => Stage::Draining,
-            (false, None) => Stage::Open,
-        }
-    }
-
-    /// Ends the readers of one channel once they have read what is ready.
-    ///
-    /// `with` is given the sequence of the channel's last entry, and runs in the order of all publishes.
-    pub(crate) fn close_channel<T>(&self, channel: &Channel, with: impl FnOnce(u64) -> T) -> T {
-        let order = lock(&self.order);
-        let Some(log) = order.get(channel) else {
-            return with(order.evicted(channel));
-        };
-        let done = with(log.last());
-        log.end_readers();
-        drop(order);
-        log.wake();
-        done
-    }
-
-    /// The channels that have readers, with how many each has.
-    pub(crate) fn channels(&self) -> Vec<(Channel, usize)> {
-        let logs = lock(&self.order).logs();
-        let counted = logs
-            .iter()
-            .map(|log| (log.name().clone(), log.subscribers()));
-        counted.filter(|(_, count)| *count > 0).collect()
-    }
-
     /// How many readers a channel has.
     pub(crate) fn subscribers(&self, channel: &Channel) -> usize {
-        lock(&self.order).subscribers(channel)
-    }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(SeqCst)
+        self.order().subscribers(channel)
     }
 
     /// Lets the readers of a crowded channel run, as long as that helps.
@@ -372,15 +339,26 @@ impl Hub {
         log.settled();
     }
 
+    /// Does not look at the channels.
     pub(crate) fn counts(&self) -> Counts {
-        let mut order = lock(&self.order);
-        order.expire(Instant::now(), &self.config);
+        let mut order = self.order();
+        order.expire(Instant::now(), &self.config, FEW);
         Counts {
+            channels: order.with_readers().len(),
+            subscriptions: order.subscriptions,
+            bytes: order.bytes + self.frames.bytes(),
+            published: order.published(),
+            delivered: self.counters.delivered.sum(),
             lagged: self.counters.lagged.load(Relaxed),
             replayed: self.counters.replayed.load(Relaxed),
             refused: self.counters.refused.load(Relaxed),
-            ..order.counts()
         }
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        self.sweep.abort();
     }
 }
 
@@ -394,6 +372,8 @@ impl fmt::Debug for Hub {
     }
 }
 
+#[cfg(all(test, not(shuttle)))]
+mod bounds;
 #[cfg(all(test, shuttle))]
 mod interleavings;
 #[cfg(test)]

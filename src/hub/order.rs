@@ -1,31 +1,43 @@
 //! What the order lock guards: the sequence, the channels, and who is oldest.
+//!
+//! A channel's counted size changes in `Order::change` only.
 
 use super::{
-    Appended, Config, Counts,
-    channel_log::ChannelLog,
+    Appended, Config,
+    channel_log::{ChannelLog, Inner},
     log::{Entry, Log},
     retired::Retired,
+    table::Table,
     waiters::Seat,
 };
 use crate::channel::Channel;
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use bytes::Bytes;
+use std::{collections::BTreeMap, mem, sync::Arc};
 use tokio::time::Instant;
+
+/// Bytes of an entry from which on it is dropped when the lock is free again.
+const LARGE: usize = 64 << 10;
+
+/// A list with less room is not made smaller.
+const FEW: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Order {
     sequence: u64,
-    logs: HashMap<Channel, Arc<ChannelLog>>,
+    logs: Table,
+    /// In no order.
+    with_readers: Vec<Arc<ChannelLog>>,
     /// The oldest entry of each channel by its sequence: the first of them is the oldest of all.
-    oldest: BTreeMap<u64, (Instant, Arc<ChannelLog>)>,
-    bytes: usize,
+    pub(super) oldest: BTreeMap<u64, (Instant, Arc<ChannelLog>)>,
+    /// Channels that take more than their share of the budget: hardly more than four.
+    pub(super) large: Vec<Arc<ChannelLog>>,
+    /// Memory of the channels with entries.
+    pub(super) bytes: usize,
     retired: Retired,
     pub(super) subscriptions: usize,
     published: u64,
-    /// Deliveries of channels that are gone.
-    delivered: u64,
+    /// Large entries that have been evicted.
+    pub(super) garbage: Vec<Bytes>,
 }
 
 impl Order {
@@ -37,6 +49,10 @@ impl Order {
         self.sequence += 1;
         self.published += 1;
         self.sequence
+    }
+
+    pub(super) fn published(&self) -> u64 {
+        self.published
     }
 
     pub(super) fn get(&self, channel: &Channel) -> Option<Arc<ChannelLog>> {
@@ -52,8 +68,10 @@ impl Order {
         self.logs.get(channel).map_or(0, |log| log.subscribers())
     }
 
-    pub(super) fn logs(&self) -> Vec<Arc<ChannelLog>> {
-        self.logs.values().cloned().collect()
+    /// The channels with readers. New ones come at the end, and the last one takes the place of one that
+    /// goes. So a walk from the end misses none that stays.
+    pub(super) fn with_readers(&self) -> &[Arc<ChannelLog>] {
+        &self.with_readers
     }
 
     /// The channel's log, a new one if there is none.
@@ -63,127 +81,164 @@ impl Order {
         }
         let log = Log::new(self.retired.evicted(channel));
         let log = Arc::new(ChannelLog::new(channel.clone(), log));
-        self.logs.insert(channel.clone(), log.clone());
+        self.logs.insert(log.clone());
         log
     }
 
-    /// Appends, and evicts what the limits of `config` no longer allow.
+    /// The channel's log, with one reader more.
+    pub(super) fn enter(&mut self, channel: &Channel) -> Arc<ChannelLog> {
+        let log = self.open(channel);
+        let mut inner = log.lock();
+        inner.subscribers += 1;
+        if inner.subscribers == 1 {
+            inner.place = self.with_readers.len();
+            self.with_readers.push(log.clone());
+        }
+        drop(inner);
+        log
+    }
+
+    /// A reader has gone from `log`. The last one takes the log along, unless it has history.
+    pub(super) fn leave(&mut self, log: &Arc<ChannelLog>, seat: &Seat, config: &Config) {
+        let mut inner = log.lock();
+        inner.leave(seat);
+        inner.subscribers -= 1;
+        let (is_last, place) = (inner.subscribers == 0, inner.place);
+        let unused = is_last && (inner.log.is_empty() || !config.history);
+        drop(inner);
+        if is_last {
+            self.unlist(place);
+        }
+        if unused {
+            self.remove(log, config);
+        }
+    }
+
+    /// Takes a channel from those with readers. The last one moves to its place.
+    fn unlist(&mut self, place: usize) {
+        self.with_readers.swap_remove(place);
+        if let Some(moved) = self.with_readers.get(place) {
+            moved.lock().place = place;
+        }
+        if self.with_readers.capacity() > FEW
+            && self.with_readers.len() <= self.with_readers.capacity() / 8
+        {
+            self.with_readers.shrink_to(2 * self.with_readers.len());
+        }
+    }
+
+    /// Appends. The channel's oldest entry goes if it has as many as `config` allows.
     pub(super) fn append(
         &mut self,
         log: &Arc<ChannelLog>,
         entry: Entry,
         config: &Config,
     ) -> Appended {
-        let Entry { sequence, at, .. } = entry;
-        self.bytes += entry.bytes.len();
-        let mut inner = log.lock();
-        if inner.log.is_empty() {
-            self.oldest.insert(sequence, (at, log.clone()));
-        }
-        let crowded = inner.push(entry, config);
-        let subscribers = inner.subscribers;
-        let overflow = inner.log.len() > config.events;
-        drop(inner);
-        if overflow {
-            self.evict(log);
-        }
-        while self.bytes > config.bytes && self.evict_oldest_before(sequence) {}
+        let (gone, front, (subscribers, crowded)) = self.change(log, config, |inner| {
+            let is_full = inner.log.len() >= config.events;
+            let gone = if is_full { inner.log.evict() } else { None };
+            let is_new = inner.log.is_empty() || gone.is_some();
+            let crowded = inner.push(entry, config);
+            let front = if is_new { front(inner) } else { None };
+            (gone, front, (inner.subscribers, crowded))
+        });
+        self.advance(log, gone, front);
         Appended {
             subscribers,
             crowded: crowded.then(|| log.clone()),
         }
     }
 
-    /// Removes the oldest entry of `log`.
-    fn evict(&mut self, log: &Arc<ChannelLog>) {
-        let mut inner = log.lock();
-        let Some(entry) = inner.log.evict() else {
-            return;
-        };
-        self.bytes -= entry.bytes.len();
-        self.oldest.remove(&entry.sequence);
-        match inner.log.front() {
-            Some(front) => {
-                self.oldest.insert(front.sequence, (front.at, log.clone()));
-            }
-            None if inner.subscribers == 0 => {
-                drop(inner);
-                self.remove(log);
-            }
-            None => {}
-        }
-    }
-
-    fn evict_oldest_before(&mut self, sequence: u64) -> bool {
-        let oldest = self.oldest.first_key_value();
-        let oldest = oldest.filter(|(oldest, _)| **oldest < sequence);
-        let Some((_, (_, log))) = oldest else {
-            return false;
-        };
-        let log = log.clone();
-        self.evict(&log);
-        true
-    }
-
-    /// Evicts everything that is older than `config` allows.
-    pub(super) fn expire(&mut self, now: Instant, config: &Config) {
-        while let Some((_, (at, log))) = self.oldest.first_key_value() {
-            if now.saturating_duration_since(*at) < config.max_age {
-                return;
-            }
-            let log = log.clone();
-            self.evict(&log);
-        }
-    }
-
-    /// A reader has gone from `log`. The last one takes the log along, unless it has history.
-    pub(super) fn leave(&mut self, log: &Arc<ChannelLog>, seat: &Seat, config: &Config) {
-        let mut inner = log.lock();
-        inner.waiters.leave(seat);
-        inner.subscribers -= 1;
-        let unused = inner.subscribers == 0 && (inner.log.is_empty() || !config.history);
-        drop(inner);
+    /// Removes the oldest entry of `log`, and the log if that was all there is of it.
+    pub(super) fn evict(&mut self, log: &Arc<ChannelLog>, config: &Config) {
+        let (gone, front, unused) = self.change(log, config, |inner| {
+            let gone = inner.log.evict();
+            let front = front(inner);
+            (gone, front, front.is_none() && inner.subscribers == 0)
+        });
+        self.advance(log, gone, front);
         if unused {
-            self.remove(log);
+            self.remove(log, config);
         }
     }
 
-    fn remove(&mut self, log: &Arc<ChannelLog>) {
+    /// Makes a change to a channel, and counts the difference in size.
+    fn change<T>(
+        &mut self,
+        log: &Arc<ChannelLog>,
+        config: &Config,
+        change: impl FnOnce(&mut Inner) -> T,
+    ) -> T {
+        let mut inner = log.lock();
+        let before = log.size(&inner);
+        let changed = change(&mut inner);
+        let after = log.size(&inner);
+        drop(inner);
+        self.count(log, before, after, config);
+        changed
+    }
+
+    fn count(&mut self, log: &Arc<ChannelLog>, before: usize, after: usize, config: &Config) {
+        self.bytes = self.bytes - before + after;
+        let share = config.share();
+        match (before > share, after > share) {
+            (false, true) => self.large.push(log.clone()),
+            (true, false) => self.large.retain(|large| !Arc::ptr_eq(large, log)),
+            _ => {}
+        }
+    }
+
+    /// The channel has another oldest entry: `front`, if there is any, in place of `gone`.
+    fn advance(&mut self, log: &Arc<ChannelLog>, gone: Option<Entry>, front: Option<Front>) {
+        if let Some(Entry {
+            sequence, bytes, ..
+        }) = gone
+        {
+            self.oldest.remove(&sequence);
+            if bytes.len() >= LARGE {
+                self.garbage.push(bytes);
+            }
+        }
+        if let Some((sequence, at)) = front {
+            self.oldest.insert(sequence, (at, log.clone()));
+        }
+    }
+
+    /// Forgets a log that nobody reads. Its entries go with it, when the lock is free again.
+    fn remove(&mut self, log: &Arc<ChannelLog>, config: &Config) {
         self.logs.remove(log.name());
         let inner = log.lock();
-        self.delivered += inner.delivered;
-        if let Some(front) = inner.log.front() {
-            self.oldest.remove(&front.sequence);
+        let (size, front, last) = (log.size(&inner), front(&inner), inner.log.last());
+        drop(inner);
+        self.count(log, size, 0, config);
+        if let Some((sequence, _)) = front {
+            self.oldest.remove(&sequence);
         }
-        let last = inner.log.entries(inner.log.first()).into_iter().flatten();
-        let (bytes, last) = last.fold((0, inner.log.evicted()), |(bytes, _), entry| {
-            (bytes + entry.bytes.len(), entry.sequence)
-        });
-        self.bytes -= bytes;
         if last > self.retired.evicted(log.name()) {
             self.retired.insert(log.name(), last);
         }
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        let mut counts = Counts {
-            subscriptions: self.subscriptions,
-            bytes: self.bytes,
-            published: self.published,
-            delivered: self.delivered,
-            ..Counts::default()
-        };
-        for log in self.logs.values() {
-            let inner = log.lock();
-            counts.channels += usize::from(inner.subscribers > 0);
-            counts.delivered += inner.delivered;
-        }
-        counts
+    /// What may be dropped when the lock is free again.
+    pub(super) fn take_garbage(&mut self) -> Vec<Bytes> {
+        mem::take(&mut self.garbage)
     }
+}
+
+/// The sequence of a channel's oldest entry, and when it was appended.
+type Front = (u64, Instant);
+
+fn front(inner: &Inner) -> Option<Front> {
+    let front = inner.log.front();
+    front.map(|entry| (entry.sequence, entry.at))
 }
 
 #[cfg(test)]
 impl Order {
+    pub(super) fn logs(&self) -> Vec<Arc<ChannelLog>> {
+        self.logs.logs().cloned().collect()
+    }
+
     pub(super) fn retire_for_test(&mut self, n: u64) {
         self.retired.insert(n, n + 1);
     }
@@ -193,19 +248,28 @@ impl Order {
         self.retired.state()
     }
 
-    /// What is counted and indexed is what the logs hold.
-    pub(super) fn is_consistent(&self) -> bool {
-        let (mut bytes, mut fronts) = (0, 0);
-        for log in self.logs.values() {
+    /// Compares counters and indices with a walk over the logs.
+    pub(super) fn is_consistent(&self, config: &Config) -> bool {
+        let (mut bytes, mut fronts, mut large, mut read) = (0, 0, 0, 0);
+        for log in self.logs() {
             let inner = log.lock();
-            let entries = inner.log.entries(inner.log.first()).into_iter().flatten();
-            bytes += entries.map(|entry| entry.bytes.len()).sum::<usize>();
-            let front = inner.log.front().map(|entry| entry.sequence);
-            fronts += usize::from(front.is_some());
-            if front.is_some_and(|front| !self.oldest.contains_key(&front)) {
-                return false;
+            let size = log.size(&inner);
+            bytes += size;
+            if let Some((sequence, _)) = front(&inner) {
+                fronts += 1;
+                assert!(Arc::ptr_eq(&self.oldest[&sequence].1, &log));
             }
+            if size > config.share() {
+                large += 1;
+                assert!(self.large.iter().any(|large| Arc::ptr_eq(large, &log)));
+            }
+            if inner.subscribers > 0 {
+                read += 1;
+                assert!(Arc::ptr_eq(&self.with_readers[inner.place], &log));
+            }
+            assert!(inner.log.is_consistent());
         }
-        bytes == self.bytes && fronts == self.oldest.len()
+        let lists = (self.oldest.len(), self.large.len(), self.with_readers.len());
+        bytes == self.bytes && lists == (fronts, large, read)
     }
 }

@@ -114,6 +114,7 @@ impl Reader {
         logs: impl Iterator<Item = Arc<ChannelLog>>,
         start: Start,
         last: u64,
+        now: Instant,
     ) -> (Self, u64) {
         let after = match start {
             Start::After(sequence) if sequence <= last => Some(sequence),
@@ -122,10 +123,10 @@ impl Reader {
         let mut replayed = 0;
         let mut gone = Vec::new();
         let cursor = |log: Arc<ChannelLog>| {
-            let mut inner = log.lock();
-            inner.subscribers += 1;
+            let inner = log.lock();
             let end = inner.log.end();
-            let found = after.and_then(|sequence| inner.log.after(sequence));
+            let is_expired = |entry: &Entry| hub.config.is_expired(entry.at, now);
+            let found = after.and_then(|sequence| inner.log.after(sequence, is_expired));
             let seat = inner.waiters.seat();
             drop(inner);
             if found.is_none() && start != Start::Live {
@@ -191,7 +192,7 @@ impl Reader {
         // Looked at first: what was appended before the close is still handed out.
         self.stage = self.hub.stage();
         let read = match &mut *self.cursors {
-            [cursor] => cursor.read(limit, self.stage, &mut self.position, waker),
+            [cursor] => cursor.read(&self.hub, limit, &mut self.position, self.stage, waker),
             _ => self.merge(limit),
         };
         match read {
@@ -225,6 +226,7 @@ impl Reader {
             return Read::Gap(self.skip_gone(head));
         };
         let (mut joined, mut last, mut is_cut) = (Joined::default(), None, false);
+        let mut delivered = 0;
         while let Some(Reverse((sequence, index))) = ready.pop() {
             let room = |bytes: &Bytes| joined.has_room(bytes, limit);
             let (entry, following) = match self.cursors[index].take(head, room) {
@@ -237,10 +239,12 @@ impl Reader {
                 }
             };
             joined.push(entry.bytes);
+            delivered += 1;
             last = Some((index, entry.at));
             self.position = sequence;
             ready.extend(following.map(|sequence| Reverse((sequence, index))));
         }
+        self.hub.counters.delivered.add(delivered);
         match last {
             Some((channel, at)) => Read::Batch(Batch {
                 bytes: joined.freeze(),
@@ -330,13 +334,15 @@ impl Cursor {
     /// What is ready of the only channel.
     fn read(
         &mut self,
+        hub: &Hub,
         limit: usize,
-        stage: Stage,
         position: &mut u64,
+        stage: Stage,
         waker: Option<&Waker>,
     ) -> Read {
         let mut inner = self.log.lock();
-        match inner.log.read(self.next, limit) {
+        let log = || Arc::downgrade(&self.log);
+        match inner.log.read(self.next, limit, &hub.frames, log) {
             Ok(None) if inner.waiters.has_ended(&self.seat) => Read::End,
             Ok(None) => Read::Empty,
             Ok(Some(Piece {
@@ -345,13 +351,18 @@ impl Cursor {
                 sequence,
                 at,
             })) => {
-                inner.delivered += next - self.next;
+                let delivered = next - self.next;
+                inner.delivered += delivered;
                 let is_last = next == inner.log.end() && !inner.waiters.has_ended(&self.seat);
                 let more = !is_last || stage != Stage::Open;
                 if let Some(waker) = waker.filter(|_| !more) {
                     inner.sit_down(&mut self.seat, waker);
                 }
                 drop(inner);
+                if delivered > 1 {
+                    hub.frames.trim();
+                }
+                hub.counters.delivered.add(delivered);
                 (self.next, *position) = (next, sequence);
                 Read::Batch(Batch {
                     bytes,

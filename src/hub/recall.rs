@@ -1,9 +1,10 @@
 //! What followed a position on each of several channels, read at once and without a subscription.
 
-use super::{ChannelLog, Hub, lock, order::Order, reader::Joined};
+use super::{ChannelLog, Hub, log::Entry, order::Order, reader::Joined};
 use crate::channel::Channel;
 use bytes::Bytes;
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+use tokio::time::Instant;
 
 /// What was asked for, as of one moment.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -32,10 +33,11 @@ impl Hub {
     /// sequence is one that means nothing here.
     pub(crate) fn recall(&self, wanted: &[(Channel, Option<u64>)], limit: usize) -> Recall {
         // As long as it is held, nothing is appended and nothing is evicted.
-        let order = lock(&self.order);
+        let (now, order) = (Instant::now(), self.order());
+        let is_expired = |entry: &Entry| self.config.is_expired(entry.at, now);
         let (mut recall, mut sources) = (Recall::default(), Vec::new());
         for (index, (channel, after)) in wanted.iter().enumerate() {
-            let position = order.find(channel, *after, index, &mut sources);
+            let position = order.find(channel, *after, index, is_expired, &mut sources);
             let position = position.unwrap_or_else(|last| {
                 recall.gone.push(channel.clone());
                 last
@@ -56,6 +58,7 @@ impl Order {
         channel: &Channel,
         after: Option<u64>,
         index: usize,
+        is_expired: impl Fn(&Entry) -> bool,
         sources: &mut Vec<Source>,
     ) -> Result<u64, u64> {
         let after = after.filter(|after| *after <= self.sequence());
@@ -65,8 +68,8 @@ impl Order {
             return known.map(|_| last).ok_or(last);
         };
         let inner = log.lock();
-        let next = after.and_then(|after| inner.log.after(after));
-        let next = next.ok_or_else(|| inner.log.before(inner.log.end()))?;
+        let next = after.and_then(|after| inner.log.after(after, is_expired));
+        let next = next.ok_or_else(|| inner.log.last())?;
         let position = inner.log.before(next);
         drop(inner);
         sources.push(Source {

@@ -1,0 +1,155 @@
+//! Counters against walks, after any operations.
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish(u8, usize),
+    Subscribe(Vec<u8>, Option<u64>),
+    Read(usize, usize),
+    Wait(usize),
+    Leave(usize),
+    CloseChannel(u8),
+    Advance(u64),
+    Sweep,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let name = 0..6_u8;
+    prop_oneof![
+        8 => (name.clone(), prop_oneof![4 => 0..200_usize, 1 => 500..5000_usize])
+            .prop_map(|(name, length)| Step::Publish(name, length)),
+        3 => (vec(name.clone(), 1..4), any::<Option<u8>>())
+            .prop_map(|(names, after)| Step::Subscribe(names, after.map(u64::from))),
+        6 => (any::<usize>(), 0..1000_usize).prop_map(|(reader, limit)| Step::Read(reader, limit)),
+        3 => any::<usize>().prop_map(Step::Wait),
+        2 => any::<usize>().prop_map(Step::Leave),
+        1 => name.prop_map(Step::CloseChannel),
+        2 => (0..40_u64).prop_map(Step::Advance),
+        1 => Just(Step::Sweep),
+    ]
+}
+
+/// A hub, and counters that a test keeps beside it.
+struct Model {
+    hub: Arc<Hub>,
+    readers: Vec<Reader>,
+    published: u64,
+    delivered: u64,
+    lagged: u64,
+    replayed: u64,
+}
+
+impl Model {
+    fn new(history: bool) -> Self {
+        let hub = hub(|config| {
+            (config.history, config.bytes) = (history, 10_000);
+        });
+        Self {
+            hub: without_sweep(hub),
+            readers: Vec::new(),
+            published: 0,
+            delivered: 0,
+            lagged: 0,
+            replayed: 0,
+        }
+    }
+
+    async fn step(&mut self, step: Step) {
+        let count = self.readers.len();
+        match step {
+            Step::Publish(name, length) => {
+                publish_line(&self.hub, name, length);
+                self.published += 1;
+            }
+            Step::Subscribe(names, after) => self.subscribe(&names, after),
+            Step::Read(index, limit) if count > 0 => self.read(index % count, limit),
+            Step::Wait(index) if count > 0 => {
+                _ = self.readers[index % count].wait(Waker::noop());
+            }
+            Step::Leave(index) if count > 0 => drop(self.readers.remove(index % count)),
+            Step::CloseChannel(name) => self.hub.close_channel(&channel(name), drop),
+            Step::Advance(seconds) => advance(Duration::from_secs(seconds)).await,
+            Step::Sweep => _ = self.hub.sweep_step(),
+            Step::Read(..) | Step::Wait(_) | Step::Leave(_) => {}
+        }
+    }
+
+    fn subscribe(&mut self, names: &[u8], after: Option<u64>) {
+        let names = names.iter().map(u8::to_string);
+        let channels = Channels::collect(names, 100).unwrap();
+        let start = after.map_or(Start::Live, Start::After);
+        let (reader, replayed) = self.hub.subscribe(&channels, start).unwrap();
+        self.readers.push(reader);
+        self.replayed += replayed;
+    }
+
+    fn read(&mut self, index: usize, limit: usize) {
+        match self.readers[index].read(limit, None) {
+            Read::Batch(batch) => {
+                let lines = batch.bytes.iter().filter(|byte| **byte == b'\n');
+                self.delivered += lines.count() as u64;
+            }
+            Read::Gap(gap) => self.lagged += gap.missed.unwrap_or(0),
+            Read::Empty | Read::End => {}
+        }
+    }
+
+    fn check(&self) {
+        assert!(is_consistent(&self.hub));
+        let order = self.hub.order();
+        let logs = order.logs();
+        drop(order);
+        let frames = logs
+            .iter()
+            .map(|log| log.lock().log.frames_size())
+            .sum::<usize>();
+        assert_eq!(self.hub.frames.bytes(), frames);
+        let read = logs.iter().filter(|log| log.subscribers() > 0).count();
+        let counts = self.hub.counts();
+        assert_eq!(
+            (counts.channels, counts.subscriptions),
+            (read, self.readers.len())
+        );
+        assert_eq!(
+            (
+                counts.published,
+                counts.delivered,
+                counts.lagged,
+                counts.replayed
+            ),
+            (self.published, self.delivered, self.lagged, self.replayed)
+        );
+    }
+}
+
+fn publish_line(hub: &Hub, name: u8, length: usize) {
+    let mut line = vec![b'x'; length];
+    line.push(b'\n');
+    hub.append(&channel(name), |_, _| line.into());
+    let exempt = if length + 1 > hub.config.share() {
+        length + 1
+    } else {
+        0
+    };
+    assert!(hub.order().bytes + hub.frames.bytes() <= hub.config.bytes + exempt);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn counters_are_what_a_walk_finds(history: bool, steps in vec(step(), 0..150)) {
+        paused().block_on(async {
+            let mut model = Model::new(history);
+            for step in steps {
+                model.step(step).await;
+                model.check();
+            }
+            let hub = model.hub.clone();
+            drop(model);
+            assert_eq!((hub.counts().channels, hub.frames.bytes()), (0, 0));
+            assert!(history || hub.counts().bytes == 0);
+        });
+    }
+}

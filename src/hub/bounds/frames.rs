@@ -1,0 +1,106 @@
+//! Joined frames: counted, limited, and dropped with their last reader.
+
+use super::*;
+
+fn publish_some(hub: &Hub, name: &str) {
+    (0..4).for_each(|_| drop(publish_bytes(hub, name, 100)));
+}
+
+fn read(reader: &mut Reader) {
+    assert!(matches!(reader.read(LIMIT, None), Read::Batch(_)));
+}
+
+#[test]
+fn nothing_is_left_of_clients_that_have_gone() {
+    let hub = hub(|config| config.max_subscriptions = 1000);
+    let names: Vec<_> = (0..900).map(|name| name.to_string()).collect();
+    names.iter().for_each(|name| publish_some(&hub, name));
+    let before = hub.counts().bytes;
+    for round in 0..4 {
+        let mut readers: Vec<_> = names
+            .iter()
+            .map(|name| reader(&hub, &[name], Start::After(0)))
+            .collect();
+        readers.iter_mut().for_each(read);
+        assert!(hub.frames.bytes() > 0);
+        if round % 2 == 0 {
+            let (_, waker) = waker();
+            readers
+                .iter_mut()
+                .for_each(|reader| _ = reader.wait(&waker));
+            assert_eq!(hub.frames.bytes(), 0, "all have read");
+        }
+        drop(readers);
+        assert_eq!(hub.counts().bytes, before, "in round {round}");
+    }
+    assert!(is_consistent(&hub));
+}
+
+/// A reader that was woken and does not read keeps its channel's frames.
+fn blocked(hub: &Arc<Hub>, name: &str) -> Reader {
+    let (_, waker) = waker();
+    let mut blocked = reader(hub, &[name], Start::Live);
+    assert!(blocked.wait(&waker));
+    publish_some(hub, name);
+    read(&mut reader(hub, &[name], Start::After(0)));
+    blocked
+}
+
+#[test]
+fn frames_that_a_blocked_reader_keeps_are_limited() {
+    let hub = hub(|config| (config.bytes, config.max_subscriptions) = (1 << 20, 10_000));
+    let mut kept = Vec::new();
+    let _blocked: Vec<_> = (0..1000)
+        .map(|name| {
+            let blocked = blocked(&hub, &name.to_string());
+            let mut other = reader(&hub, &[&name.to_string()], Start::After(0));
+            read(&mut other);
+            kept.push(hub.frames.bytes());
+            blocked
+        })
+        .collect();
+    let most = kept.into_iter().max().unwrap();
+    assert!((1 << 16..=1 << 17).contains(&most), "{most}");
+}
+
+#[test]
+fn frames_go_before_entries_when_the_budget_is_exceeded() {
+    let hub = hub(|config| config.bytes = 1 << 20);
+    let _blocked: Vec<_> = (0..10)
+        .map(|name| {
+            let (_, waker) = waker();
+            let name = name.to_string();
+            let mut blocked = reader(&hub, &[&name], Start::Live);
+            assert!(blocked.wait(&waker));
+            publish_some(&hub, &name);
+            blocked
+        })
+        .collect();
+    let mut others: Vec<_> = (0..10)
+        .map(|name| reader(&hub, &[&name.to_string()], Start::After(0)))
+        .collect();
+    others.iter_mut().for_each(read);
+    let frames = hub.frames.bytes();
+    assert!(frames > 0);
+    let mut entries = 50;
+    while hub.counts().bytes + (101 << 10) < hub.config.bytes {
+        publish_bytes(&hub, entries, 100 << 10);
+        entries += 1;
+    }
+    assert_eq!((hub.frames.bytes(), kept(&hub)), (frames, entries - 40));
+    let room = hub.config.bytes - hub.counts().bytes;
+    publish_bytes(&hub, entries, room);
+    assert!(hub.frames.bytes() < frames);
+    assert_eq!(kept(&hub), entries - 39, "no entry has gone");
+    assert!(hub.counts().bytes <= hub.config.bytes);
+}
+
+#[test]
+fn the_index_forgets_channels_that_have_gone() {
+    let hub = hub(|config| config.history = false);
+    for name in ["a", "b"] {
+        drop(blocked(&hub, name));
+    }
+    assert_eq!((hub.frames.bytes(), hub.frames.len()), (0, 0));
+    assert!(!hub.frames.drop_oldest());
+}
