@@ -14,7 +14,7 @@ use crate::{
 /// | subscriptions in all | 1,000,000 | a stream that ends at once with a `retry` of 5 to 15 s |
 /// | subscriptions per channel | 1,000,000 | a stream that ends at once with a `retry` of 5 to 15 s |
 /// | channels per subscription | 100 | 400 with the reason |
-/// | bytes per encoded event | 64 MiB | the publish fails, nothing is delivered |
+/// | bytes per encoded event | 16 MiB | the publish fails, nothing is delivered |
 ///
 /// # Examples
 ///
@@ -44,7 +44,7 @@ impl Limits {
             subscriptions: 1_000_000,
             subscriptions_per_channel: 1_000_000,
             channels_per_subscription: 100,
-            event_bytes: 64 << 20,
+            event_bytes: 16 << 20,
         }
     }
 
@@ -70,7 +70,11 @@ impl Limits {
         self
     }
 
-    /// Sets how many bytes an encoded event may have.
+    /// Sets how many bytes an encoded event may have: a quarter of
+    /// [`History::bytes`](crate::History::bytes) at most, if it should be replayed.
+    ///
+    /// A larger event is delivered to the current subscribers. A later publish removes it from the
+    /// history as soon as they have read it.
     #[must_use]
     pub fn event_bytes(mut self, limit: usize) -> Self {
         self.event_bytes = limit;
