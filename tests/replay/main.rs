@@ -4,6 +4,7 @@ mod client;
 mod connection;
 mod losing;
 mod many;
+mod memory;
 mod records;
 mod restart;
 mod slow;
