@@ -1,0 +1,137 @@
+//! What many channels with history cost: memory, and the longest publish while they go.
+//!
+//! `cargo bench --bench history`, with `-- memory`, `-- expiry` or `-- budget` if only one is wanted.
+
+use axum_eventstream::{Event, EventStream, History};
+use futures_util::FutureExt as _;
+use std::{
+    env, fs,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Each in a process of its own, so that none uses the memory that another has freed.
+const CASES: [&str; 4] = [
+    "memory 100000 1",
+    "memory 1000 256",
+    "expiry 200000",
+    "budget 100000",
+];
+
+fn main() {
+    let wanted: Vec<_> = env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with("--"))
+        .collect();
+    let number = |index: usize| wanted[index].parse().expect("a number");
+    match (wanted.len(), wanted.first().map(String::as_str)) {
+        (3, Some("memory")) => memory(number(1), number(2)),
+        (2, Some("expiry")) => expiry(number(1)),
+        (2, Some("budget")) => budget(number(1)),
+        _ => {
+            let is_wanted = |case: &&&str| wanted.iter().all(|name| case.starts_with(name));
+            CASES.iter().filter(is_wanted).for_each(|case| run(case));
+        }
+    }
+}
+
+fn run(case: &str) {
+    let program = env::current_exe().expect("the path of this program");
+    let status = Command::new(program).args(case.split(' ')).status();
+    assert!(status.expect("it starts").success());
+}
+
+fn event_stream(max_age: Duration, bytes: usize) -> EventStream {
+    let history = History::memory().max_age(max_age).bytes(bytes);
+    let built = EventStream::builder().history(history).build();
+    built.expect("valid settings")
+}
+
+async fn publish(es: &EventStream, channel: usize) {
+    let event = Event::text("message", "twenty bytes of data").expect("a valid event");
+    let published = es.publish_event(format!("channel-{channel}"), event);
+    published.await.expect("no proxy can fail");
+}
+
+/// Without a runtime, a publish has nothing to wait for.
+fn fill(es: &EventStream, channels: usize) {
+    for channel in 0..channels {
+        publish(es, channel)
+            .now_or_never()
+            .expect("it is published");
+    }
+}
+
+/// Resident memory of the process in bytes.
+fn resident() -> usize {
+    let pages = fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages = pages.split(' ').nth(1).expect("the resident pages");
+    4096 * pages.parse::<usize>().expect("a number")
+}
+
+fn memory(channels: usize, events: usize) {
+    let es = event_stream(Duration::from_secs(3600), 1 << 30);
+    let before = resident();
+    (0..events).for_each(|_| fill(&es, channels));
+    let (taken, counted) = (resident() - before, es.stats().history_bytes);
+    println!(
+        "memory: {channels} channels, {events} events each: {:.1} MB taken, {:.1} MB counted, {:.2} times",
+        taken as f64 / 1e6,
+        counted as f64 / 1e6,
+        taken as f64 / counted as f64
+    );
+}
+
+/// Publishes without a pause while the channels go that have expired meanwhile.
+fn expiry(channels: usize) {
+    let max_age = Duration::from_secs(1);
+    let es = event_stream(max_age, 1 << 30);
+    fill(&es, channels);
+    thread::sleep(max_age);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let publishing = runtime.spawn(async move { longest(&es, channels).await });
+    runtime.block_on(publishing).expect("it does not panic");
+}
+
+async fn longest(es: &EventStream, channels: usize) {
+    let (mut times, mut stats, mut gone) = (Vec::new(), Duration::ZERO, None);
+    let expiring = Instant::now();
+    while expiring.elapsed() < Duration::from_secs(2) {
+        let before = Instant::now();
+        publish(es, channels).await;
+        times.push(before.elapsed());
+        if times.len().is_multiple_of(100) {
+            let before = Instant::now();
+            let bytes = es.stats().history_bytes;
+            stats = stats.max(before.elapsed());
+            if bytes < 100_000 {
+                gone.get_or_insert(expiring.elapsed());
+            }
+        }
+    }
+    times.sort();
+    println!(
+        "expiry: {channels} channels have gone after {gone:?}: longest publishes {:?}, median {:?} of {}; longest stats() {stats:?}",
+        &times[times.len() - 3..],
+        times[times.len() / 2],
+        times.len()
+    );
+}
+
+/// A large event takes the place of many small ones.
+fn budget(channels: usize) {
+    let es = event_stream(Duration::from_secs(3600), 64 << 20);
+    fill(&es, channels);
+    for bytes in [15 << 20, 60 << 20] {
+        let event = Event::text("message", "x".repeat(bytes)).expect("a valid event");
+        let before = Instant::now();
+        let published = es.publish_event("large", event).now_or_never();
+        let took = before.elapsed();
+        let published = published.expect("nothing to wait for");
+        println!(
+            "budget: an event of {bytes} bytes beside {channels} channels: {took:?}, {:?}",
+            published.map(|_| es.stats().history_bytes)
+        );
+    }
+}
