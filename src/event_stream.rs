@@ -339,6 +339,7 @@ impl EventStream {
             in_flight = Some(proxies.enqueue(channel, &bytes, at(sequence), at(previous)));
             bytes
         });
+        in_flight.iter_mut().for_each(InFlight::start);
         let subscribers = appended.subscribers;
         self.inner.publishes.count(subscribers);
         Ok(Publishing {

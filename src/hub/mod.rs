@@ -260,14 +260,14 @@ impl Hub {
     /// admitted also while the hub closes.
     #[cfg(feature = "grip")]
     pub(crate) fn watch(self: &Arc<Self>, channels: &Channels) -> Result<Reader, Refused> {
-        let mut order = lock(&self.order);
+        let mut order = self.order();
         self.has_room(&order, channels).inspect_err(|_| {
             self.counters.refused.fetch_add(1, Relaxed);
         })?;
         order.subscriptions += 1;
         let last = order.sequence();
-        let logs = channels.iter().map(|channel| order.open(channel));
-        let (reader, _) = Reader::new(self.clone(), logs, Start::Live, last);
+        let logs = channels.iter().map(|channel| order.enter(channel));
+        let (reader, _) = Reader::new(self.clone(), logs, Start::Live, last, Instant::now());
         Ok(reader)
     }
 

@@ -59,6 +59,8 @@ impl Proxies {
 }
 
 impl InFlight {
+    pub(crate) fn start(&mut self) {}
+
     pub(crate) async fn wait(self) -> Result<(), Error> {
         Ok(())
     }

@@ -117,6 +117,13 @@ impl Proxies {
 }
 
 impl InFlight {
+    /// Starts sending, once the order lock is free.
+    pub(crate) fn start(&mut self) {
+        if let Some(ticket) = &mut self.0 {
+            ticket.start();
+        }
+    }
+
     pub(crate) async fn wait(self) -> Result<(), Error> {
         match self.0 {
             Some(ticket) => ticket.wait().await.map_err(|error| {

@@ -12,14 +12,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use self::drain::Drain;
 use self::endpoint::Endpoint;
 use self::error::Failure;
 pub use self::error::{EndpointFailure, FailureKind, PublishError};
-use self::queue::{Limits, Outcome};
+use self::queue::{Expired, Limits, Outcome, Queued};
 use crate::Error;
 use crate::grip::{GripConfig, InvalidSignature, Item};
 
@@ -95,7 +94,7 @@ impl Publisher {
     }
 
     /// Queues an item for all proxies. Neither waits nor does I/O; the order of calls is the order of
-    /// delivery.
+    /// delivery. Sending begins with [`Ticket::start`], which a caller that holds a lock calls after it.
     pub(crate) fn enqueue(&self, item: Item) -> Ticket {
         let item = Arc::new(item);
         let pending = |endpoint| Pending::new(endpoint, Arc::clone(&item));
@@ -240,8 +239,14 @@ impl PublisherBuilder {
 pub(crate) struct Ticket(Vec<Pending>);
 
 impl Ticket {
+    /// Starts sending. Dropping the ticket does so too.
+    pub(crate) fn start(&mut self) {
+        self.0.iter_mut().for_each(|pending| pending.start = None);
+    }
+
     /// Waits for all proxies. Dropping the future does not cancel sending.
-    pub(crate) async fn wait(self) -> Result<(), PublishError> {
+    pub(crate) async fn wait(mut self) -> Result<(), PublishError> {
+        self.start();
         let mut failures = Vec::new();
         for pending in self.0 {
             let endpoint = Arc::clone(&pending.endpoint.name);
@@ -258,32 +263,51 @@ impl Ticket {
 
 struct Pending {
     endpoint: Arc<Endpoint>,
-    queued: Result<(oneshot::Receiver<Outcome>, Instant), Failure>,
+    queued: Result<Queued, Failure>,
+    start: Option<Start>,
+}
+
+/// Wakes publishers and spawns the task that sends, when it is dropped: not under a lock.
+struct Start {
+    endpoint: Arc<Endpoint>,
+    _expired: Expired,
+    runtime: Option<Handle>,
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(Drain::new(Arc::clone(&self.endpoint)).run());
+        }
+    }
 }
 
 impl Pending {
     fn new(endpoint: &Arc<Endpoint>, item: Arc<Item>) -> Self {
+        let expired = endpoint.queue.take_expired(Instant::now());
+        let runtime = Handle::try_current()
+            .map_err(|_| Failure::new(FailureKind::Runtime, "there is no tokio runtime here"));
+        let (queued, runtime) = match runtime {
+            Ok(runtime) => (endpoint.queue.push(item), Some(runtime)),
+            Err(failure) => (Err(failure), None),
+        };
+        let is_first = queued.as_ref().is_ok_and(|queued| queued.is_first);
+        let start = (is_first || !expired.is_empty()).then(|| Start {
+            endpoint: Arc::clone(endpoint),
+            _expired: expired,
+            runtime: runtime.filter(|_| is_first),
+        });
         Self {
             endpoint: Arc::clone(endpoint),
-            queued: Self::enqueue(endpoint, item),
+            queued,
+            start,
         }
-    }
-
-    fn enqueue(
-        endpoint: &Arc<Endpoint>,
-        item: Arc<Item>,
-    ) -> Result<(oneshot::Receiver<Outcome>, Instant), Failure> {
-        let runtime = Handle::try_current()
-            .map_err(|_| Failure::new(FailureKind::Runtime, "there is no tokio runtime here"))?;
-        let queued = endpoint.queue.push(item)?;
-        if queued.is_first {
-            runtime.spawn(Drain::new(Arc::clone(endpoint)).run());
-        }
-        Ok((queued.receiver, queued.deadline))
     }
 
     async fn outcome(self) -> Outcome {
-        let (receiver, deadline) = self.queued.inspect_err(|failure| {
+        let Queued {
+            receiver, deadline, ..
+        } = self.queued.inspect_err(|failure| {
             self.endpoint.refused(failure);
         })?;
         match timeout_at(deadline, receiver).await {
@@ -327,6 +351,24 @@ impl EndpointStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn sending_starts_after_the_item_is_queued() {
+        let publisher = Publisher::new([GripConfig::new("http://127.0.0.1:9")]).unwrap();
+        let tasks = || Handle::current().metrics().num_alive_tasks();
+        let before = tasks();
+        let mut ticket = publisher.enqueue(Item::stream("c", "1"));
+        assert_eq!(tasks(), before);
+        ticket.start();
+        assert_eq!(tasks(), before + 1);
+        let other = Publisher::new([GripConfig::new("http://127.0.0.1:9")]).unwrap();
+        drop(other.enqueue(Item::stream("c", "1")));
+        assert_eq!(
+            tasks(),
+            before + 2,
+            "a ticket starts it at the latest when dropped"
+        );
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_item_that_nobody_sends_times_out() {

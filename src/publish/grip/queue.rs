@@ -113,14 +113,14 @@ impl Queue {
         &self.counters
     }
 
-    /// Puts an item at the end, if there is room.
+    /// Puts an item at the end, if there is room. The caller takes the expired items out first: see
+    /// [`take_expired`](Self::take_expired).
     pub(super) fn push(&self, item: Arc<Item>) -> Result<Queued, Failure> {
         let size = item.size();
         let now = Instant::now();
         let admitted = if size >= MAX_BODY {
             Err(too_large(size))
         } else {
-            self.expire(now);
             self.push_within_limits(item, size, now)
         };
         if admitted.is_err() {
@@ -159,8 +159,9 @@ impl Queue {
         })
     }
 
-    /// Lets go of items that nobody waits for any more, so that they take no room.
-    fn expire(&self, now: Instant) {
+    /// Takes out the items whose time is over, so that they take no room. Their publishers are woken when
+    /// the result is dropped.
+    pub(super) fn take_expired(&self, now: Instant) -> Expired {
         let mut expired = Vec::new();
         let mut state = self.lock();
         while state
@@ -170,10 +171,7 @@ impl Queue {
         {
             expired.extend(state.pop());
         }
-        drop(state);
-        for waiting in expired {
-            waiting.reply.send(Err(self.limits.timed_out()));
-        }
+        Expired(expired, self.limits)
     }
 
     pub(super) fn pop(&self) -> Option<Waiting> {
@@ -205,6 +203,23 @@ impl State {
         let waiting = self.waiting.pop_front()?;
         self.bytes -= waiting.item.size();
         Some(waiting)
+    }
+}
+
+/// Items whose time is over. They fail when this is dropped.
+pub(super) struct Expired(Vec<Waiting>, Limits);
+
+impl Expired {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Drop for Expired {
+    fn drop(&mut self) {
+        for waiting in self.0.drain(..) {
+            waiting.reply.send(Err(self.1.timed_out()));
+        }
     }
 }
 
@@ -368,7 +383,10 @@ mod tests {
         tokio::time::advance(Duration::from_secs(8)).await;
         assert!(queue.push(item("2")).is_err());
         tokio::time::advance(Duration::from_secs(1)).await;
+        let expired = queue.take_expired(Instant::now());
         assert!(queue.push(item("3")).is_ok());
+        assert!(first.receiver.try_recv().is_err(), "it is woken later");
+        drop(expired);
         let failure = first.receiver.try_recv().unwrap().unwrap_err();
         assert_eq!(failure.kind, FailureKind::Timeout);
         assert_eq!(&*failure.message, "timed out after 9s");
