@@ -3,7 +3,8 @@
 //! 1. A publish starts it, if there is a runtime and no sweep runs. It ends when no entry is left, or with
 //!    its runtime. The next publish then starts another.
 //! 2. It holds its hub weakly. A hub that is dropped aborts it.
-//! 3. It takes the order lock for short steps, and yields in between.
+//! 3. It takes the order lock for short steps, with longer pauses in between: a publish rarely meets it, and
+//!    rarely waits while a thread that holds the lock is not running.
 
 use super::{
     Hub,
@@ -18,9 +19,12 @@ use std::{
 };
 use tokio::{
     runtime::Handle,
-    task::{AbortHandle, yield_now},
-    time::{Instant, sleep_until},
+    task::AbortHandle,
+    time::{Instant, sleep, sleep_until},
 };
+
+/// The pause between two steps. A step takes some tenths of it.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The longest time between two looks, so that deadlines do not overflow.
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
@@ -117,7 +121,7 @@ impl Sweeper {
             let found = hub.sweep_step();
             drop(hub);
             match found {
-                Found::More => yield_now().await,
+                Found::More => sleep(PAUSE).await,
                 Found::NextAt(at) => sleep_until(at).await,
                 Found::Nothing => {
                     self.has_ended = true;
