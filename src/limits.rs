@@ -110,3 +110,19 @@ impl Default for Limits {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, Event, EventStream, History};
+
+    #[tokio::test]
+    async fn the_largest_event_is_a_channels_share_of_the_history() {
+        let (_, _, _, history_bytes) = History::memory().parts();
+        assert_eq!(Limits::new().event_bytes, history_bytes / 4);
+        let es = EventStream::new();
+        let data = "x".repeat(Limits::new().event_bytes);
+        let error = es.publish_event("a", Event::text("message", data).unwrap());
+        assert_eq!(error.await.unwrap_err().kind(), ErrorKind::LimitReached);
+    }
+}
