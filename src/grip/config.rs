@@ -1,4 +1,4 @@
-//! The configuration of one proxy, as text or as data.
+//! The configuration of one proxy, as a URL or as data.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,13 +16,13 @@ MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECKo5A1ebyFcnmVV8SE5On+8G81Jy
 BjSvcrx4VLetWCjuDAmppTo3xM/zz763COTCgHfp/6lPdCyYjjqc+GM7sw==
 -----END PUBLIC KEY-----";
 
-/// How to publish to one proxy, and how to know its requests.
+/// The control endpoint of one proxy, and the keys for publishing to it and for verifying its requests.
 ///
-/// It is plain data with the field names of the other GRIP libraries, to be deserialised from any
-/// format; unknown fields are errors, because a mistyped `verify_key` would leave requests unchecked.
-/// As text it is a `GRIP_URL`: see [`from_str`](GripConfig::from_str).
+/// The fields have the names of the other GRIP libraries and deserialise from any format. Unknown
+/// fields are errors, because a mistyped `verify_key` would leave requests unchecked. A `GRIP_URL` is
+/// parsed by [`from_str`](GripConfig::from_str).
 ///
-/// What publishing says in `Authorization`:
+/// The `Authorization` of publish requests:
 ///
 /// | set | sent |
 /// | --- | --- |
@@ -45,9 +45,10 @@ BjSvcrx4VLetWCjuDAmppTo3xM/zz763COTCgHfp/6lPdCyYjjqc+GM7sw==
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct GripConfig {
-    /// The control endpoint, `http` or `https`, without user and password. `publish/` is added to its path.
+    /// The URI of the control endpoint, `http` or `https`, without user and password. Requests append
+    /// `publish/` to its path.
     pub control_uri: String,
-    /// The issuer of the tokens that authorise publishing.
+    /// The issuer in the tokens of publish requests.
     #[serde(default)]
     pub control_iss: Option<String>,
     /// The user of Basic authorization.
@@ -56,20 +57,20 @@ pub struct GripConfig {
     /// The password of Basic authorization.
     #[serde(default, deserialize_with = "text")]
     pub pass: Option<String>,
-    /// The key that authorises publishing. A secret beside `control_iss` is the `verify_key` too,
-    /// unless there is one.
+    /// The key that authorises publishing. With `control_iss`, and without a `verify_key`, a secret also
+    /// verifies the proxy's requests.
     #[serde(default)]
     pub key: Option<Key>,
-    /// The issuer that requests of the proxy must have.
+    /// The issuer that the tokens of the proxy's requests must have.
     #[serde(default)]
     pub verify_iss: Option<String>,
-    /// The key that requests of the proxy must be signed by.
+    /// The key that verifies the proxy's requests.
     #[serde(default)]
     pub verify_key: Option<Key>,
 }
 
 impl GripConfig {
-    /// A proxy that needs no authorization and signs no requests.
+    /// Creates the configuration of a proxy that needs no authorization and whose requests are not verified.
     pub fn new(control_uri: impl Into<String>) -> Self {
         let control_uri = control_uri.into();
         Self {
@@ -78,8 +79,10 @@ impl GripConfig {
         }
     }
 
-    /// Fastly Fanout: publishes to the service with the API token, and accepts requests that Fastly
-    /// has signed for it. Needs the feature `rustls` or `native-tls`.
+    /// Creates the configuration of a Fastly Fanout service.
+    ///
+    /// Publish requests carry the API token, and requests must be signed by Fastly for this service. Needs
+    /// the feature `rustls` or `native-tls`.
     #[must_use]
     pub fn fastly_fanout(service_id: &str, api_token: &str) -> Self {
         let service = utf8_percent_encode(service_id, NON_ALPHANUMERIC);
@@ -91,21 +94,21 @@ impl GripConfig {
         }
     }
 
-    /// Several `GRIP_URL`s, separated by white space.
+    /// Parses several `GRIP_URL`s, separated by white space.
     ///
     /// # Errors
     ///
-    /// The first of them that is not a URL.
+    /// Fails at the first one that is not a valid `GRIP_URL`.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, Error> {
         text.split_whitespace().map(str::parse).collect()
     }
 }
 
-/// Reads one `GRIP_URL`.
+/// Parses one `GRIP_URL`.
 ///
-/// User and password and the query parameters `iss` (`control_iss`), `key`, `verify-iss` and `verify-key` are taken
-/// out and percent-decoded; other spellings of these are errors. Other parameters stay in the `control_uri`;
-/// one `/` at the end of its path is cut.
+/// User, password and the query parameters `iss` (`control_iss`), `key`, `verify-iss` and `verify-key` are
+/// removed from the URL and percent-decoded. Other spellings of these parameters are errors. The rest is the
+/// `control_uri`, without one `/` at the end of its path.
 impl FromStr for GripConfig {
     type Err = Error;
 
@@ -136,7 +139,7 @@ impl GripConfig {
         let mut taken = false;
         for (name, value) in url.query_pairs() {
             let value = value.into_owned();
-            // The first of several counts.
+            // The first of several equal parameters is used.
             match &*name {
                 "iss" => _ = self.control_iss.get_or_insert(value),
                 "key" => _ = self.key.get_or_insert(value.into()),
@@ -158,7 +161,7 @@ impl GripConfig {
     }
 }
 
-/// A mistyped `verify-key` would leave requests unchecked, without a word.
+/// Refuses misspelt parameters: a mistyped `verify-key` would leave requests unchecked.
 fn check_parameter(name: &str) -> Result<(), String> {
     let meant = match &*name.to_ascii_lowercase().replace('_', "-") {
         "verify-key" | "verifykey" => "verify-key",
@@ -170,7 +173,7 @@ fn check_parameter(name: &str) -> Result<(), String> {
     Err(format!("the parameter `{name}` is written `{meant}` here"))
 }
 
-/// The rules that every control URI keeps; the error is the broken rule.
+/// Parses a control URI. The error is the rule that it breaks.
 pub(crate) fn parse_url(text: &str) -> Result<Url, &'static str> {
     let mut url =
         Url::parse(text.trim()).map_err(|_| "is not a URL such as `http://localhost:5561`")?;
@@ -184,7 +187,7 @@ pub(crate) fn parse_url(text: &str) -> Result<Url, &'static str> {
     Ok(url)
 }
 
-/// The URI without what may be secret: user, password, query.
+/// The URI without the parts that may be secret: user, password and query.
 pub(crate) fn public_uri(url: &Url) -> String {
     let mut url = url.clone();
     let _ = url.set_username("");
@@ -193,7 +196,7 @@ pub(crate) fn public_uri(url: &Url) -> String {
     url.into()
 }
 
-/// A configuration error that names the endpoint only where its text shows no secret.
+/// A configuration error that names the endpoint, unless its text may hold a secret.
 pub(crate) fn invalid(uri: &str, problem: impl fmt::Display) -> Error {
     let name = shown(uri);
     Error::config(format!("GRIP control URI {name}: {problem}"))
@@ -210,7 +213,7 @@ fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Text whose error does not show the value.
+/// Deserialises text. The error does not show the value.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     match Option::<serde_json::Value>::deserialize(deserializer)? {
         None => Ok(None),
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_taken_apart() {
+    fn a_url_is_split_into_fields() {
         let config = parse(
             "http://us%40er:p%3Ass@host:5561/base/?iss=realm&a=1&key=s%26t&verify-iss=v&b=x+y&verify-key=base64:A+/_#frag",
         );
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_url_stays_as_it_is() {
+    fn other_parts_of_a_url_are_kept() {
         let table = [
             ("http://localhost:5561", "http://localhost:5561/"),
             ("http://localhost:5561/", "http://localhost:5561/"),
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_url_is_an_error_that_shows_no_secret() {
+    fn the_error_of_an_invalid_url_shows_no_secret() {
         let table = [
             (
                 "hush",
@@ -318,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_that_is_meant_for_us_must_be_written_as_we_read_it() {
+    fn a_misspelt_parameter_is_refused() {
         for (name, meant) in [
             ("verify_key", "verify-key"),
             ("Verify-Key", "verify-key"),
@@ -411,7 +414,7 @@ mod tests {
         );
     }
 
-    /// The coordinates are those of the published JWK.
+    /// Fastly publishes the key as this JWK.
     #[test]
     fn the_fastly_key_is_the_published_one() {
         let jwk = r#"{"kty":"EC","crv":"P-256","x":"CKo5A1ebyFcnmVV8SE5On-8G81JyBjSvcrx4VLetWCg","y":"7gwJqaU6N8TP88--twjkwoB36f-pT3QsmI46nPhjO7M"}"#;

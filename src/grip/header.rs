@@ -2,23 +2,23 @@
 
 use http::HeaderName;
 
-/// Request: the proxy's signed token ([`Verifier`](super::Verifier) checks it).
+/// Request: the proxy's signed token, which a [`Verifier`](super::Verifier) checks.
 pub const GRIP_SIG: HeaderName = HeaderName::from_static("grip-sig");
-/// Request: what this proxy can do, as a comma-separated list.
+/// Request: the features of this proxy, as a comma-separated list.
 pub const GRIP_FEATURE: HeaderName = HeaderName::from_static("grip-feature");
-/// Request: the id of the last message the client got, one header per channel.
+/// Request: the id of the last message that the client received, one header per channel.
 pub const GRIP_LAST: HeaderName = HeaderName::from_static("grip-last");
-/// Response: keep the client, as a stream or for one late response.
+/// Response: hold the client, as a stream or for one late response.
 pub const GRIP_HOLD: HeaderName = HeaderName::from_static("grip-hold");
-/// Response: the channels the held client hears.
+/// Response: the channels of the held client.
 pub const GRIP_CHANNEL: HeaderName = HeaderName::from_static("grip-channel");
-/// Response: what the proxy writes to a silent stream, and after how many seconds.
+/// Response: the data that the proxy writes to an idle stream, and the seconds after which it does.
 pub const GRIP_KEEP_ALIVE: HeaderName = HeaderName::from_static("grip-keep-alive");
-/// Response: seconds a client is held for one late response.
+/// Response: the seconds for which a client is held for one late response.
 pub const GRIP_TIMEOUT: HeaderName = HeaderName::from_static("grip-timeout");
-/// Response: where the proxy goes on reading, or reports that the client has left.
+/// Response: the URIs from which the proxy continues a stream, and to which it reports its end.
 pub const GRIP_LINK: HeaderName = HeaderName::from_static("grip-link");
-/// Response: the status the client gets.
+/// Response: the status that the client receives.
 pub const GRIP_STATUS: HeaderName = HeaderName::from_static("grip-status");
 /// Response: values for the proxy's filters.
 pub const GRIP_SET_META: HeaderName = HeaderName::from_static("grip-set-meta");

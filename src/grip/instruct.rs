@@ -1,4 +1,4 @@
-//! Instructions to the proxy: values to response headers.
+//! Instructions to the proxy, which travel as response headers.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use super::header::{
     GRIP_CHANNEL, GRIP_HOLD, GRIP_KEEP_ALIVE, GRIP_LINK, GRIP_SET_META, GRIP_STATUS, GRIP_TIMEOUT,
 };
 
-/// How the proxy keeps the client.
+/// How the proxy holds the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hold {
-    /// As a stream: every message is appended to the response.
+    /// As a stream: the proxy appends every message to the response.
     Stream,
     /// For one late response (long polling): the first message is the response.
     Response,
@@ -23,8 +23,8 @@ pub enum Hold {
 
 /// Instructions to the proxy, as [response headers](https://pushpin.org/docs/protocols/grip/).
 ///
-/// Names and ids are checked when the headers are made: GRIP has no way to quote them, so that a `,` in a channel
-/// would be a second channel.
+/// [`to_headers`](Self::to_headers) checks names and ids: GRIP cannot quote them, so that a `,` in a channel's
+/// name would begin a second channel.
 ///
 /// # Examples
 ///
@@ -70,7 +70,7 @@ pub enum InvalidInstruct {
     /// A previous id is empty, or has a control character, `,` or `;`.
     #[error("prev-id {0:?} is empty or has a control character, `,` or `;`")]
     PrevId(String),
-    /// A link is empty, or has something other than visible ASCII without `,`, `;`, `"`, `<` and `>`.
+    /// A link is empty, or has a character other than visible ASCII without `,`, `;`, `"`, `<` and `>`.
     #[error("link {0:?} is empty or has characters that must be percent-encoded here")]
     Link(String),
     /// The name of a value is not a token, or the value has a control character.
@@ -79,28 +79,29 @@ pub enum InvalidInstruct {
 }
 
 impl Instruct {
-    /// No instructions.
+    /// Creates an empty set of instructions.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Keeps the client.
+    /// Holds the client.
     #[must_use]
     pub fn hold(mut self, hold: Hold) -> Self {
         self.hold = Some(hold);
         self
     }
 
-    /// One more channel that the client hears.
+    /// Adds a channel.
     #[must_use]
     pub fn channel(mut self, name: impl AsRef<str>) -> Self {
         self.channels.push((name.as_ref().to_owned(), None));
         self
     }
 
-    /// One more channel, whose next message must say that it follows `prev_id`. Else the proxy asks the
-    /// [next link](Self::next_link), which a hold with a `prev_id` must have.
+    /// Adds a channel whose next message must follow the message `prev_id`.
+    ///
+    /// Otherwise the proxy requests the [next link](Self::next_link), which a hold with a `prev_id` must have.
     #[must_use]
     pub fn channel_after(mut self, name: impl AsRef<str>, prev_id: impl Into<String>) -> Self {
         let channel = (name.as_ref().to_owned(), Some(prev_id.into()));
@@ -108,8 +109,9 @@ impl Instruct {
         self
     }
 
-    /// What the proxy writes after so much silence. Whole seconds, rounded up, at least one; Pushpin
-    /// may write it up to a second early.
+    /// Sets the data that the proxy writes to a stream that was idle for the timeout.
+    ///
+    /// The timeout is rounded up to whole seconds, at least one. Pushpin may write up to a second early.
     #[must_use]
     pub fn keep_alive(mut self, data: impl AsRef<[u8]>, timeout: Duration) -> Self {
         let (data, format) = match c_string(data.as_ref()) {
@@ -121,15 +123,17 @@ impl Instruct {
         self
     }
 
-    /// How long a [`Hold::Response`] lasts, in whole seconds, rounded up. Pushpin holds for 5 s at least.
+    /// Sets how long a [`Hold::Response`] lasts, rounded up to whole seconds. Pushpin's minimum is 5 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Where the proxy reads on: after a gap in the messages, when the response does not hold, and after
-    /// so much silence (whole seconds, rounded up). May be relative to the request.
+    /// Sets the URI from which the proxy continues the stream. It may be relative to the request.
+    ///
+    /// The proxy requests it after a gap in the messages, after a response without a hold, and after the stream
+    /// was idle for the timeout, rounded up to whole seconds.
     #[must_use]
     pub fn next_link(mut self, uri: impl Into<String>, timeout: Option<Duration>) -> Self {
         let (uri, rel) = (uri.into(), "next");
@@ -137,7 +141,7 @@ impl Instruct {
         self
     }
 
-    /// Where the proxy posts to when the client has left. Pushpin knows it from 1.41 on.
+    /// Sets the URI to which the proxy posts when the client has disconnected. Pushpin supports it from 1.41 on.
     #[must_use]
     pub fn gone_link(mut self, uri: impl Into<String>) -> Self {
         let (uri, rel, timeout) = (uri.into(), "gone", None);
@@ -145,29 +149,29 @@ impl Instruct {
         self
     }
 
-    /// The status that the client gets instead of the response's own.
+    /// Sets the status that the client receives instead of the response's own.
     #[must_use]
     pub fn status(mut self, status: StatusCode) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// One more value for the proxy's filters.
+    /// Adds a value for the proxy's filters.
     #[must_use]
     pub fn set_meta(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.meta.push((name.into(), value.into()));
         self
     }
 
-    /// The headers. Names travel as UTF-8 bytes.
+    /// Returns the headers. Names travel as UTF-8 bytes.
     ///
     /// # Errors
     ///
-    /// The first name, id, link or value that cannot be expressed.
+    /// Fails at the first name, id, link or value that GRIP cannot express.
     pub fn to_headers(&self) -> Result<HeaderMap, InvalidInstruct> {
         let mut headers = HeaderMap::new();
         let mut add = |name: HeaderName, value: String| {
-            // Every value was checked: it has no control characters.
+            // Cannot fail: every value was checked and has no control characters.
             if let Ok(value) = HeaderValue::from_maybe_shared(value.into_bytes()) {
                 headers.insert(name, value);
             }
@@ -245,13 +249,13 @@ fn join<T>(
     Ok(texts?.join(", "))
 }
 
-/// Whether GRIP, which cannot quote, takes it as one name.
+/// Whether GRIP, which cannot quote, parses `name` as one name.
 fn is_plain(name: &str) -> bool {
     let special = |c: char| c.is_control() || c == ',' || c == ';';
     !name.is_empty() && !name.contains(special)
 }
 
-/// The text with `\\`, `\r`, `\n`, `\t` for what they stand for, if the rest can travel in a header.
+/// Escapes backslash, CR, LF and tab. `None` if a header cannot carry the other bytes.
 fn c_string(data: &[u8]) -> Option<String> {
     let mut text = String::with_capacity(data.len() + 8);
     for &byte in data {
@@ -265,7 +269,7 @@ fn c_string(data: &[u8]) -> Option<String> {
             _ => return None,
         }
     }
-    // Parsers cut blanks around a value.
+    // Parsers trim blanks around a value.
     let cut = text.starts_with(' ') || text.ends_with(' ');
     (!cut).then_some(text)
 }
@@ -290,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_held_with_the_originals_bytes() {
+    fn a_stream_is_held_with_the_bytes_of_django_eventstream() {
         let instruct = Instruct::new()
             .hold(Hold::Stream)
             .channel("events-a")
@@ -308,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_has_its_header() {
+    fn every_other_instruction_has_its_header() {
         let instruct = Instruct::new()
             .hold(Hold::Response)
             .channel_after("a", "e-1")
@@ -334,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_inject_a_channel_a_parameter_or_a_line() {
+    fn a_value_cannot_inject_a_channel_a_parameter_or_a_line() {
         for name in [
             "",
             "a,b",
@@ -362,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn keep_alive_data_always_travels() {
+    fn any_keep_alive_data_can_be_sent() {
         let table: [(&[u8], &str); 9] = [
             (b"", "; format=cstring"),
             (b": \"x\", y", ": \"x\", y; format=cstring"),

@@ -1,4 +1,4 @@
-//! What is published: the JSON of the control endpoint.
+//! Published messages, and their JSON for the control endpoint.
 
 use std::sync::Arc;
 
@@ -39,17 +39,17 @@ enum Message {
 }
 
 impl Item {
-    /// Appends `content` to the streams. What is not UTF-8 travels as base64.
+    /// Creates an item that appends `content` to the streams. Content that is not UTF-8 travels as base64.
     pub fn stream(channel: impl Into<Arc<str>>, content: impl Into<Bytes>) -> Self {
         Self::new(channel.into(), Message::Content(content.into()))
     }
 
-    /// Ends the streams.
+    /// Creates an item that ends the streams.
     pub fn close(channel: impl Into<Arc<str>>) -> Self {
         Self::new(channel.into(), Message::Close)
     }
 
-    /// Makes the proxy ask the next link of each stream.
+    /// Creates an item that makes the proxy request the next link of each stream.
     pub fn hint(channel: impl Into<Arc<str>>) -> Self {
         Self::new(channel.into(), Message::Hint)
     }
@@ -64,34 +64,35 @@ impl Item {
         }
     }
 
-    /// Names this message in its channel. The proxy drops a second one of the same id, so that sending
-    /// it again is safe.
+    /// Sets the id of this message, unique in its channel.
+    ///
+    /// The proxy drops a second message with the same id, so that sending it again is safe.
     #[must_use]
     pub fn id(mut self, id: impl Into<Arc<str>>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// Names the message before this one. A channel with ids needs both on every message.
+    /// Sets the id of the message before this one. A channel with ids needs both on every message.
     #[must_use]
     pub fn prev_id(mut self, prev_id: impl Into<Arc<str>>) -> Self {
         self.prev_id = Some(prev_id.into());
         self
     }
 
-    /// One more value for the proxy's filters.
+    /// Adds a value for the proxy's filters.
     #[must_use]
     pub fn meta(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.meta.push((name.into(), value.into()));
         self
     }
 
-    /// Whether a second delivery is recognised.
+    /// Whether the proxy recognises a second delivery.
     pub(crate) fn has_id(&self) -> bool {
         self.id.is_some()
     }
 
-    /// Bytes that the item keeps in memory, roughly.
+    /// The approximate size in memory, in bytes.
     pub(crate) fn size(&self) -> usize {
         let content = match &self.message {
             Message::Content(content) => content.len(),
@@ -162,7 +163,7 @@ impl Serialize for Meta<'_> {
     }
 }
 
-/// Shows the channel and ids, not the content.
+/// Shows the channel and the ids, not the content.
 impl std::fmt::Debug for Item {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Item")
@@ -178,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_json_is_that_of_the_original() {
+    fn the_json_equals_the_json_of_django_eventstream() {
         let table = [
             (
                 Item::stream("events-test", "event: message\ndata: \"x\"\n\n"),

@@ -1,7 +1,8 @@
 //! Keys as JWK.
 //!
-//! Its members are read here: `elliptic-curve`'s `JwkEcKey` refuses unknown ones, such as `kid` and `alg`, which most
-//! published keys have, and the `rsa` crate reads none. RustCrypto's types check the numbers.
+//! This module parses the members, and RustCrypto's types check the numbers. `elliptic-curve`'s `JwkEcKey`
+//! refuses unknown members such as `kid` and `alg`, which most published keys have, and the rsa crate parses
+//! no JWK.
 
 use p256::elliptic_curve::sec1::FromEncodedPoint as _;
 use rsa::BigUint;
@@ -54,7 +55,7 @@ fn rsa(jwk: &Map<String, Value>) -> Result<KeyParts, InvalidKey> {
     if !jwk.contains_key("d") {
         return KeyParts::rsa_public(n, e);
     }
-    // They follow from the other numbers, so that only their presence is checked.
+    // Only their presence is checked: they follow from the other numbers.
     for name in ["dp", "dq", "qi"] {
         number(name)?;
     }

@@ -1,7 +1,7 @@
-//! Signing and verifying. The only place that knows the crypto backend.
+//! Signing and verifying with one crypto backend of jsonwebtoken.
 //!
-//! `jsonwebtoken::{encode, decode}` use a process-wide backend, and panic when two are switched on in
-//! the user's build. The factories of one backend do not.
+//! `jsonwebtoken::{encode, decode}` panic if another dependency enables a second backend. The factories of
+//! one backend do not.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -118,7 +118,7 @@ impl SigningKey {
         })
     }
 
-    /// The compact token with these claims, a JSON object.
+    /// Returns the compact token with these claims, which are a JSON object.
     pub(crate) fn token(&self, claims: &str) -> Option<String> {
         let header = BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{}"}}"#, self.name));
         let message = format!("{header}.{}", BASE64_URL_SAFE_NO_PAD.encode(claims));

@@ -1,4 +1,4 @@
-//! Keys as they are written in configurations.
+//! Keys in a configuration: text, bytes or a JWK object.
 
 use std::fmt;
 
@@ -50,14 +50,14 @@ pub(crate) enum Material {
     Jwk(Map<String, Value>),
 }
 
-/// Why a key cannot be used; never shows the key.
+/// The reason why a key cannot be used. It never shows the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidKey {
     #[error("is empty")]
     Empty,
     #[error("is not valid base64 after `base64:`")]
     Base64,
-    #[error("is not a whole PEM with a `PUBLIC KEY` (SPKI) or a `PRIVATE KEY` (PKCS#8)")]
+    #[error("is not a complete PEM with a `PUBLIC KEY` (SPKI) or a `PRIVATE KEY` (PKCS#8)")]
     Pem,
     #[error("is not a JWK of the type `oct`, `EC` with P-256, or `RSA`: {0}")]
     Jwk(&'static str),
@@ -77,7 +77,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 impl Key {
-    /// The key as it was written, if that was text.
+    /// The original text of the key, if it is text.
     pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.0 {
             Repr::Text(text) => Some(text),
@@ -171,7 +171,7 @@ impl<'de> Deserialize<'de> for Key {
         match Value::deserialize(deserializer)? {
             Value::String(text) => Ok(Self(Repr::Text(text))),
             Value::Object(jwk) => Ok(Self(Repr::Jwk(jwk))),
-            // serde's own message would show the value.
+            // serde's message would show the value.
             _ => Err(D::Error::custom("a key is text or a JWK object")),
         }
     }

@@ -1,12 +1,12 @@
-//! A key after parsing, whether it was written as a secret, a PEM or a JWK.
+//! A parsed key. Secrets, PEMs and JWKs all become one.
 
 use rsa::{BigUint, Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey};
 
 use super::key::InvalidKey;
 
-/// A key that can verify, and can sign if it is a secret or private.
+/// A key that verifies; a secret and a private key also sign.
 ///
-/// An RSA key has 2048 to 4096 bits: the constructors check that.
+/// The constructors check that an RSA key has 2048 to 4096 bits.
 #[cfg_attr(test, derive(Debug, PartialEq))]
 pub(crate) enum KeyParts {
     Secret(Vec<u8>),
@@ -35,15 +35,16 @@ impl KeyParts {
         let key = RsaPrivateKey::from_components(n, e, d, primes.into());
         let key = key.map_err(|_| InvalidKey::Family)?;
         check_size(&key)?;
-        // A composite prime shows in a signature only, and jsonwebtoken panics on one that fails.
+        // Only a signature reveals a composite prime, and jsonwebtoken panics when signing fails.
         let signature = key.sign(Pkcs1v15Sign::new_unprefixed(), &[]);
         signature.map_err(|_| InvalidKey::Family)?;
         Ok(Self::RsaPrivate(key.into()))
     }
 }
 
-/// The order in which the rsa crate signs in bounded time: with the smaller prime `p` first, it adds `p` to
-/// a number about as large as the other prime until the sum is positive.
+/// Orders the primes so that the rsa crate signs in bounded time.
+///
+/// It adds the first prime to a negative number, as large as the second prime, until the sum is positive.
 fn larger_first(mut primes: [BigUint; 2]) -> [BigUint; 2] {
     primes.sort_unstable_by(|p, q| q.cmp(p));
     primes

@@ -1,17 +1,17 @@
-//! The GRIP protocol alone: usable without axum, and without an [`EventStream`](crate::EventStream).
+//! The GRIP protocol. It works without axum and without an [`EventStream`](crate::EventStream).
 //!
-//! A [GRIP](https://pushpin.org/docs/protocols/grip/) proxy (Pushpin, Fastly Fanout) sits between clients and application:
+//! A [GRIP](https://pushpin.org/docs/protocols/grip/) proxy (Pushpin, Fastly Fanout) stands between clients and application:
 //!
-//! 1. It signs each request it forwards: [`Grip-Sig`](GRIP_SIG). A [`Verifier`] checks that.
-//! 2. The application answers at once with an [`Instruct`]: hold this client, on these channels.
+//! 1. The proxy signs each request it forwards with a token in [`Grip-Sig`](GRIP_SIG). A [`Verifier`] checks it.
+//! 2. The application responds at once with an [`Instruct`]: hold this client, on these channels.
 //! 3. A [`Publisher`] posts [`Item`]s to the proxy's control endpoint, and the proxy appends them to
-//!    the streams it holds. The [`GripConfig`] of a proxy says where that is and which [`Key`]s count.
+//!    the streams it holds. The [`GripConfig`] of a proxy has the endpoint's URI and the [`Key`]s.
 //!
-//! Proxies do not talk to each other: every item goes to every one of them.
+//! Proxies do not share items: a publisher posts each item to all of its proxies.
 //!
-//! Whoever sees a request can use its token until it expires (an hour with Pushpin): the connection
-//! between proxy and application must be private. Pushpin's control endpoint asks for no authorization
-//! at all: protect it by its address.
+//! A token is not bound to its request, and can be replayed until it expires (after an hour with Pushpin).
+//! Keep the connection between proxy and application private. Pushpin's control endpoint checks no
+//! authorization: bind it to a private address.
 
 mod config;
 mod header;

@@ -1,7 +1,7 @@
 //! Keys as PEM: public ones in SPKI, private ones in PKCS#8.
 //!
-//! RustCrypto's crates parse the DER. The text around it is parsed here, because `pem-rfc7468` accepts
-//! neither line breaks that an environment variable has lost nor lines of another length than 64.
+//! This module parses the text, and RustCrypto's crates parse the DER. `pem-rfc7468` refuses a key whose
+//! lines are not 64 characters long, and a key in an environment variable has often lost its line breaks.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -21,7 +21,7 @@ pub(crate) fn parse(text: &str) -> Result<KeyParts, InvalidKey> {
     }
 }
 
-/// The label and the content of a block, whose white space is ignored.
+/// The label and the decoded content of the first block. White space in it is ignored.
 fn first_block(text: &str) -> Option<(&str, Vec<u8>)> {
     let (_, block) = text.split_once("-----BEGIN ")?;
     let (label, rest) = block.split_once("-----")?;

@@ -1,4 +1,4 @@
-//! Checks of the token that a proxy signs its requests with.
+//! Verification of the token with which a proxy signs its requests.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,17 +12,17 @@ use super::jws::VerifyingKey;
 use super::key::Key;
 use crate::Error;
 
-/// Longer than any proxy's token; bounds the work that an unsigned request can cause.
+/// No proxy sends a longer token. Bounds the work that an unsigned request can cause.
 const MAX_TOKEN: usize = 8192;
 
 /// Checks the JWT in [`Grip-Sig`](super::GRIP_SIG) against one key.
 ///
 /// 1. The key alone decides the algorithm: HS256, HS384 or HS512 for secrets, ES256 for P-256 keys,
-///    RS256 for RSA keys. A token that asks for another one, or for `none`, is refused.
-/// 2. A token ends at its `exp` and begins at its `nbf`, in whole seconds, without leeway. Both may
-///    be absent, but must be numbers.
+///    RS256 for RSA keys. A token with another one, or with `none`, is refused.
+/// 2. A token is valid from its `nbf` until before its `exp`, in whole seconds, without leeway. Both are
+///    optional and must be numbers.
 /// 3. Its `iss` must be the configured issuer, if there is one.
-/// 4. Tokens with `crit`, and those over 8 KiB, are refused.
+/// 4. Tokens with `crit`, and tokens over 8 KiB, are refused.
 ///
 /// A private key verifies by its public half.
 ///
@@ -42,46 +42,48 @@ pub struct Verifier {
     issuer: Option<String>,
 }
 
-/// Why a token was refused.
+/// The reason why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidSignature {
-    /// It is longer than 8 KiB.
+    /// The token is longer than 8 KiB.
     #[error("the token is longer than {MAX_TOKEN} bytes")]
     TooLong,
-    /// It is not a JWT whose header and payload are JSON objects.
+    /// The token is not a JWT whose header and payload are JSON objects.
     #[error("the token is not a JWT")]
     Malformed,
-    /// It asks for an algorithm that does not belong to the key, or for extensions.
+    /// The token names an algorithm that does not belong to the key, or requires extensions.
     #[error("the token's algorithm or extensions are not allowed with this key")]
     Algorithm,
-    /// It was signed with another key, or changed.
+    /// The token was signed with another key, or changed afterwards.
     #[error("the signature does not match")]
     Mismatch,
-    /// Its `exp` has passed.
+    /// The `exp` of the token has passed.
     #[error("the token has expired")]
     Expired,
-    /// Its `nbf` has not come.
+    /// The `nbf` of the token lies in the future.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// Its `iss` is not the expected one.
+    /// The `iss` of the token is not the expected one.
     #[error("the token has another issuer")]
     Issuer,
 }
 
 impl Verifier {
-    /// A verifier for any issuer.
+    /// Creates a verifier that accepts any issuer.
     ///
     /// # Errors
     ///
-    /// The key is unusable; the error says why, and does not show it.
+    /// Fails if the key is unusable. The error names the reason and does not show the key.
     pub fn new(key: &Key) -> Result<Self, Error> {
         let key = VerifyingKey::new(key)
             .map_err(|error| Error::config(format!("the verification key {error}")))?;
         Ok(Self { key, issuer: None })
     }
 
-    /// What checks the requests of this proxy; the error names the setting.
+    /// Returns the verifier of this proxy's requests, if its configuration has a key for it.
+    ///
+    /// The error names the setting.
     pub(crate) fn of(config: &GripConfig) -> Result<Option<Self>, String> {
         let issuer = config.verify_iss.clone();
         if let Some(key) = &config.verify_key {
@@ -109,16 +111,16 @@ impl Verifier {
         self
     }
 
-    /// Checks a token, text or header value, at the time `now`.
+    /// Checks a token, given as text or as a header value, at the time `now`.
     ///
     /// # Errors
     ///
-    /// The first rule that the token breaks.
+    /// Returns the first rule that the token breaks.
     pub fn verify(&self, token: impl AsRef<[u8]>, now: SystemTime) -> Result<(), InvalidSignature> {
         self.claims(token, now).map(drop)
     }
 
-    /// What a valid token says.
+    /// Returns the claims of a valid token.
     pub(crate) fn claims(
         &self,
         token: impl AsRef<[u8]>,
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_forms_of_claims_are_checked() {
+    fn times_and_types_of_claims_are_checked() {
         let table = [
             (r#"{}"#, Ok(())),
             (r#"{"exp":1000001}"#, Ok(())),
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_issuer_counts_when_it_is_configured() {
+    fn a_configured_issuer_is_required() {
         let verifier = Verifier::new(&"s".into()).unwrap().issuer("realm");
         let table = [
             (r#"{"iss":"realm"}"#, Ok(())),
@@ -355,9 +357,8 @@ mod tests {
         );
     }
 
-    /// Every bit of a token counts, and no damaged token panics with any kind of key.
     #[test]
-    fn a_changed_token_is_refused() {
+    fn a_token_with_a_changed_bit_or_a_missing_end_is_refused() {
         for (private, public) in [("s", "s"), (EC_PRIVATE, EC_PUBLIC)] {
             let token = signed(private, r#"{"iss":"realm"}"#).into_bytes();
             let verifier = Verifier::new(&public.into()).unwrap();
@@ -371,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_says_how_its_requests_are_checked() {
+    fn a_verifier_follows_its_configuration() {
         let verifier = |query: &str| Verifier::of(&format!("http://h?{query}").parse().unwrap());
         let secret = signed("s", r#"{"iss":"realm"}"#);
         let table = [

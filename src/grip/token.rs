@@ -1,4 +1,4 @@
-//! What a publish request says in `Authorization`.
+//! The `Authorization` of publish requests.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,10 +10,10 @@ use http::HeaderValue;
 use super::config::GripConfig;
 use super::jws::SigningKey;
 
-/// Seconds that a signed token is valid, as in the other GRIP libraries.
+/// Lifetime of a signed token in seconds, as in the other GRIP libraries.
 const LIFETIME: u64 = 600;
 
-/// A token is replaced this many seconds before its end, so that none expires on its way.
+/// A token is replaced this many seconds before it expires, so that it does not expire in transit.
 const MARGIN: u64 = 60;
 
 /// The credentials for one control endpoint.
@@ -24,7 +24,7 @@ pub(crate) enum Authorization {
     Signed(Issuer),
 }
 
-/// Makes tokens, and keeps the last one while it lasts.
+/// Signs tokens, and caches the last one until shortly before it expires.
 pub(crate) struct Issuer {
     name: String,
     key: SigningKey,
@@ -32,7 +32,7 @@ pub(crate) struct Issuer {
 }
 
 impl Authorization {
-    /// A signed token for `control_iss` and `key`, else the `key` as a bearer token, else Basic.
+    /// A signed token for `control_iss` and `key`; otherwise the `key` as a bearer token, or Basic.
     pub(crate) fn new(config: &GripConfig) -> Result<Self, String> {
         match (&config.control_iss, &config.key, &config.user, &config.pass) {
             (Some(iss), Some(key), _, _) => {
@@ -54,7 +54,7 @@ impl Authorization {
         }
     }
 
-    /// The header's value at the time `now`; `Err` when no token can be signed.
+    /// Returns the value of the header at the time `now`.
     pub(crate) fn header(&self, now: SystemTime) -> Result<Option<HeaderValue>, SigningFailed> {
         match self {
             Self::None => Ok(None),
@@ -67,7 +67,7 @@ impl Authorization {
     }
 }
 
-/// The backend could not sign.
+/// The crypto backend could not sign.
 #[derive(Debug)]
 pub(crate) struct SigningFailed;
 
@@ -80,7 +80,7 @@ impl Issuer {
     fn token(&self, now: u64) -> Result<HeaderValue, SigningFailed> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
-            // The upper bound matters when the clock was set back.
+            // The upper bound refuses a token from before the clock was set back.
             Some((end, value)) if (now + MARGIN..=now + LIFETIME).contains(end) => {
                 Ok(value.clone())
             }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn fixed_credentials_are_sent_as_they_are() {
+    fn fixed_credentials_are_sent_unchanged() {
         let table = [
             ("", None),
             (r#""key":"token""#, Some("Bearer token")),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_token_has_the_issuer_and_ten_minutes() {
+    fn a_signed_token_names_the_issuer_and_expires_in_ten_minutes() {
         let value = header(r#""control_iss":"re\"alm","key":"changeme""#).unwrap();
         let token = value.strip_prefix("Bearer ").unwrap();
         let mut parts = token.split('.').map(|part| {

@@ -19,7 +19,7 @@ pub fn check(input: &[u8]) {
     let _ = serde_json::from_str::<GripConfig>(text);
 }
 
-/// The control URI that a URL leaves is parsed as itself.
+/// The control URI of a parsed URL is a URL without any of the settings.
 fn check_config(config: &GripConfig) {
     let again: GripConfig = config
         .control_uri
@@ -43,7 +43,7 @@ pub fn check_key(input: &[u8]) {
     }
 }
 
-/// Reads the key to verify with, and to sign with.
+/// Uses the key to verify, and to sign.
 fn use_key(key: Key) {
     let _ = Verifier::new(&key);
     let mut config = GripConfig::new("http://localhost");

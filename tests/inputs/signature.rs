@@ -22,13 +22,13 @@ static VERIFIERS: LazyLock<[Verifier; 3]> = LazyLock::new(|| {
     keys.map(|key| Verifier::new(&key.into()).unwrap())
 });
 
-/// The input as a token, and as what is signed.
+/// The input as a token, and as the content of a signed token.
 pub fn check(input: &[u8]) {
     check_forged(input);
     check_signed(input);
 }
 
-/// Nobody signed this.
+/// A token without a valid signature.
 fn check_forged(input: &[u8]) {
     let now = UNIX_EPOCH + Duration::from_secs(NOW);
     for verifier in &*VERIFIERS {
@@ -36,7 +36,7 @@ fn check_forged(input: &[u8]) {
     }
 }
 
-/// The first line of the input is the header and the rest the payload of a token that is well signed.
+/// The first line of the input is the header, and the rest the payload, of a token with a valid signature.
 fn check_signed(input: &[u8]) {
     let header = lines(input).next().unwrap_or_default();
     let payload = input.get(header.len() + 1..).unwrap_or_default();
@@ -72,7 +72,7 @@ fn claims(payload: &[u8]) -> Map<String, Value> {
     serde_json::from_slice(payload).expect("only an object is accepted")
 }
 
-/// What is accepted has not expired, and its times are numbers.
+/// An accepted token has not expired, and its times are numbers.
 fn check_claims(payload: &[u8]) {
     let claims = claims(payload);
     let number = |name| {

@@ -1,1 +1,1 @@
-//! Nothing but its tests.
+//! Empty: this crate has tests only.

@@ -6,7 +6,7 @@ use axum_eventstream::grip::{GripConfig, InvalidSignature, Item, Publisher, Veri
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
-/// Takes one request, and gives back its `Authorization`.
+/// Accepts one request and returns its `Authorization`.
 async fn authorization_of_one_request(listener: TcpListener) -> String {
     let (stream, _) = listener.accept().await.unwrap();
     let mut stream = BufReader::new(stream);
@@ -48,7 +48,7 @@ async fn a_signed_publish_and_a_verification_work() {
     assert_eq!(other.verify(token, now), Err(InvalidSignature::Mismatch));
 }
 
-/// Without this, the test above would prove nothing.
+/// Checks the precondition of the test above.
 #[test]
 #[should_panic(expected = "CryptoProvider")]
 fn both_backends_are_switched_on() {
