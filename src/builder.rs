@@ -116,9 +116,10 @@ impl EventStreamBuilder {
     /// The request is its method, URI, version and headers. Extensions are not part of it: use
     /// [`StreamResponse::guard`](crate::StreamResponse::guard) for a value that lives as long as the stream.
     ///
-    /// A client that a proxy holds is reported if the proxy reports when it goes (the feature `link:gone` of
+    /// A client that a proxy holds is reported if the proxy reports when it leaves (the feature `link:gone` of
     /// Pushpin 1.41 and later), there is history, and a route for links (`grip_link_path`) that takes POST
-    /// requests too. `on_unsubscribe` then gets the proxy's own request.
+    /// requests too. `on_unsubscribe` then gets the proxy's own request. With very many or long channel names
+    /// there is no room for that link, and neither hook is called.
     ///
     /// # Examples
     ///

@@ -168,13 +168,15 @@ impl EventStream {
         StreamHandler::new(self.clone(), channels.into_resolver())
     }
 
-    /// A handler for a route of its own to which proxies come for what they have missed: see
+    /// A handler for the route of all links for missed events: see
     /// [`grip_link_path`](EventStreamBuilder::grip_link_path).
+    ///
+    /// No other route follows these links, and this one follows no others.
     #[cfg(feature = "grip")]
     #[must_use]
     pub fn link_handler(&self) -> StreamHandler {
         // The link names the channels.
-        self.handler(Vec::<String>::new())
+        self.handler(Vec::<String>::new()).for_links()
     }
 
     /// The response that subscribes the client of `request` to `channels`: what a

@@ -88,8 +88,8 @@
 //!   the proxy would ask one for what another has published. That needs a store that they share, which
 //!   this crate does not have yet. Let one process publish, or do without.
 //!
-//! Where a handler of one's own decides who may listen, the links need a route
-//! (`EventStreamBuilder::grip_link_path`): the proxy asks without the client's cookies.
+//! Where a custom handler or middleware needs the client's cookies, headers or query, the links need a
+//! route (`EventStreamBuilder::grip_link_path`): the proxy sends requests of its own.
 //!
 //! # Deployment
 //!

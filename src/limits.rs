@@ -62,8 +62,9 @@ impl Limits {
         self
     }
 
-    /// Sets how many channels one subscription may have. Pushpin holds a client on 20 at the most
-    /// (`connection_subscription_max`) and drops the rest.
+    /// Sets how many channels one subscription may have. Pushpin holds a client on the first 20
+    /// (`connection_subscription_max`). Behind a proxy with history there are never more than 60, and the
+    /// names must fit into the head of a response: 20 names of 255 bytes do, or 60 of 41.
     #[must_use]
     pub fn channels_per_subscription(mut self, limit: usize) -> Self {
         self.channels_per_subscription = limit;

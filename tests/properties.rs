@@ -181,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn any_proxy_gets_only_what_its_link_is_good_for(input in after(&["\n", "\nevents-a-b; last-id=", "e30.e30."], HEADER)) {
+    fn any_proxy_gets_only_what_its_link_is_good_for(input in after(&["\n", "\nevents-a-b; last-id=", "e30.e30.", "+", "+\n", "+\nevents-c; last-id=", "+&grip-channels=", "&grip-page=000000000000-"], HEADER)) {
         recovery::check(&input);
     }
 

@@ -9,19 +9,19 @@ mod client;
 mod pushpin;
 #[path = "common/server.rs"]
 mod server;
+#[path = "common/stage.rs"]
+mod stage;
 
 use axum::{
     Router,
-    body::Bytes,
-    extract::State,
-    http::StatusCode,
     routing::{get, post},
 };
 use axum_eventstream::{Event, EventStream, EventStreamBuilder, History};
 use client::Response;
 use eventsource_stream::Eventsource;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use pushpin::{Pushpin, test_with_proxy};
+use stage::{Gate, Stage, data_until, publish};
 use std::{
     net::SocketAddr,
     sync::{
@@ -30,49 +30,12 @@ use std::{
     },
     time::Duration,
 };
-use tokio::task::JoinHandle;
-
-/// Stands between application and control port: passes on, or takes an item without doing so.
-#[derive(Clone)]
-struct Gate {
-    control_uri: String,
-    drops: Arc<AtomicBool>,
-}
-
-impl Gate {
-    async fn start(proxy: &Pushpin) -> (Self, String) {
-        let gate = Self {
-            control_uri: format!("{}publish/", proxy.control_uri()),
-            drops: Arc::default(),
-        };
-        let app = Router::new().route("/publish/", post(Self::publish));
-        let (listener, address) = server::bind().await;
-        server::serve(listener, app.with_state(gate.clone()));
-        (gate, format!("http://{address}/"))
-    }
-
-    async fn publish(State(gate): State<Self>, body: Bytes) -> StatusCode {
-        if gate.drops.load(SeqCst) {
-            return StatusCode::OK;
-        }
-        let sent = reqwest::Client::new()
-            .post(&gate.control_uri)
-            .body(body)
-            .send();
-        sent.await
-            .map_or(StatusCode::BAD_GATEWAY, |answer| answer.status())
-    }
-
-    fn drops(&self, drops: bool) {
-        self.drops.store(drops, SeqCst);
-    }
-}
 
 fn app(es: &EventStream) -> Router {
     Router::new()
         .route("/events/{id}", get(es.handler("{id}")))
         .route("/both", get(es.handler(["a", "b"])))
-        .route("/missed", get(es.link_handler()))
+        .route("/missed/{link}", get(es.link_handler()))
 }
 
 fn builder(control_uri: &str) -> EventStreamBuilder {
@@ -82,86 +45,32 @@ fn builder(control_uri: &str) -> EventStreamBuilder {
         .grip_link_key("a secret of all instances")
 }
 
-async fn publish(es: &EventStream, channel: &str, text: &str) {
-    let event = Event::text("message", text).unwrap();
-    es.publish_event(channel, event).await.unwrap();
-}
-
-/// The data of all events up to one whose data is `last`.
-async fn data_until(client: &mut Response, last: &str) -> Vec<String> {
-    let mut all = Vec::new();
-    while all.last().is_none_or(|data| data != last) {
-        let event = client
-            .next_event()
-            .await
-            .unwrap_or_else(|| panic!("ended after {all:?}"));
-        all.extend(data(&event));
-    }
-    all
-}
-
-fn data(event: &str) -> Option<String> {
-    let mut lines = event.lines();
-    Some(
-        lines
-            .find_map(|line| line.strip_prefix("data: "))?
-            .to_owned(),
-    )
-}
-
 fn id(event: &str) -> Option<&str> {
     event.lines().find_map(|line| line.strip_prefix("id: "))
 }
 
-struct Stage {
-    es: EventStream,
-    gate: Gate,
-    proxy: Pushpin,
-    serving: JoinHandle<()>,
-    origin: SocketAddr,
+async fn set(change: impl FnOnce(EventStreamBuilder) -> EventStreamBuilder) -> Stage {
+    Stage::set(
+        |pushpin| pushpin,
+        |control_uri| change(builder(control_uri)),
+        app,
+    )
+    .await
 }
 
-impl Stage {
-    async fn set(change: impl FnOnce(EventStreamBuilder) -> EventStreamBuilder) -> Self {
-        let (listener, origin) = server::bind().await;
-        let proxy = Pushpin::builder().origin(origin).start().await;
-        let (gate, control_uri) = Gate::start(&proxy).await;
-        let es = change(builder(&control_uri)).build().unwrap();
-        let serving = server::serve(listener, app(&es));
-        Self {
-            es,
-            gate,
-            proxy,
-            serving,
-            origin,
-        }
-    }
-
-    async fn hold(&self, target: &str, channels: &[&str], headers: &[(&str, &str)]) -> Response {
-        let client = client::get(self.proxy.address(), target, headers).await;
-        assert_eq!(client.status(), "HTTP/1.1 200 OK");
-        for channel in channels {
-            self.proxy
-                .wait_for_subscribe(&format!("events-{channel}"), 1)
-                .await;
-        }
-        client
-    }
-
-    /// A client that has got its opening.
-    async fn listen_to_a(&self) -> Response {
-        let mut client = self.hold("/events/a", &["a"], &[]).await;
-        client.next_event().await.unwrap();
-        client
-    }
+/// A client that has got its opening.
+async fn listen_to_a(stage: &Stage) -> Response {
+    let mut client = stage.hold("/events/a", &["a"], &[]).await;
+    client.next_event().await.unwrap();
+    client
 }
 
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn a_proxy_that_missed_an_event_asks_for_it() {
     test_with_proxy(async || {
-        let stage = Stage::set(|builder| builder).await;
-        let mut client = stage.listen_to_a().await;
+        let stage = set(|builder| builder).await;
+        let mut client = listen_to_a(&stage).await;
         publish(&stage.es, "a", "1").await;
         assert_eq!(data_until(&mut client, "1").await, ["1"]);
         stage.gate.drops(true);
@@ -180,7 +89,7 @@ async fn a_proxy_that_missed_an_event_asks_for_it() {
 #[ignore = "needs pushpin"]
 async fn each_of_several_channels_recovers_what_it_missed() {
     test_with_proxy(async || {
-        let stage = Stage::set(|builder| builder.grip_link_path("/missed")).await;
+        let stage = set(|builder| builder.grip_link_path("/missed")).await;
         publish(&stage.es, "b", "before").await;
         let mut client = stage.hold("/both?x=1", &["a", "b"], &[]).await;
         client.next_event().await.unwrap();
@@ -210,7 +119,7 @@ async fn each_of_several_channels_recovers_what_it_missed() {
 #[ignore = "needs pushpin"]
 async fn a_client_that_comes_back_gets_what_it_missed() {
     test_with_proxy(async || {
-        let stage = Stage::set(|builder| builder).await;
+        let stage = set(|builder| builder).await;
         let mut client = stage.hold("/events/a", &["a"], &[]).await;
         let open = client.next_event().await.unwrap();
         let opening = id(&open).expect("the position it starts from").to_owned();
@@ -262,8 +171,8 @@ async fn a_client_that_comes_back_gets_what_it_missed() {
 #[ignore = "needs pushpin"]
 async fn much_that_was_missed_comes_in_pages() {
     test_with_proxy(async || {
-        let stage = Stage::set(|builder| builder).await;
-        let mut client = stage.listen_to_a().await;
+        let stage = set(|builder| builder).await;
+        let mut client = listen_to_a(&stage).await;
         let large = |n: usize| format!("{n} {}", "x".repeat(10_000));
         stage.gate.drops(true);
         for n in 1..=40 {
@@ -289,8 +198,8 @@ async fn much_that_was_missed_comes_in_pages() {
 #[ignore = "needs pushpin"]
 async fn what_is_no_longer_there_is_told() {
     test_with_proxy(async || {
-        let stage = Stage::set(|builder| builder.history(History::memory().events(2))).await;
-        let mut client = stage.listen_to_a().await;
+        let stage = set(|builder| builder.history(History::memory().events(2))).await;
+        let mut client = listen_to_a(&stage).await;
         stage.gate.drops(true);
         for n in 1..=4 {
             publish(&stage.es, "a", &n.to_string()).await;
@@ -314,8 +223,8 @@ async fn what_is_no_longer_there_is_told() {
 #[ignore = "needs pushpin"]
 async fn a_lost_last_event_is_found_by_asking_now_and_then() {
     test_with_proxy(async || {
-        let stage = Stage::set(|builder| builder.grip_poll(Duration::from_secs(1))).await;
-        let mut client = stage.listen_to_a().await;
+        let stage = set(|builder| builder.grip_poll(Duration::from_secs(1))).await;
+        let mut client = listen_to_a(&stage).await;
         stage.gate.drops(true);
         publish(&stage.es, "a", "lost, and nothing follows").await;
         stage.gate.drops(false);
@@ -333,8 +242,8 @@ async fn an_expired_link_ends_the_stream() {
                 .grip_poll(Duration::from_secs(3))
                 .grip_link_valid_for(Duration::from_secs(1))
         };
-        let stage = Stage::set(settings).await;
-        let mut client = stage.listen_to_a().await;
+        let stage = set(settings).await;
+        let mut client = listen_to_a(&stage).await;
         assert_eq!(client.rest().await, "");
         assert!(client.is_complete());
     })
@@ -346,8 +255,8 @@ async fn an_expired_link_ends_the_stream() {
 #[ignore = "needs pushpin"]
 async fn a_restarted_application_tells_what_it_cannot_know() {
     test_with_proxy(async || {
-        let stage = Stage::set(|builder| builder).await;
-        let mut client = stage.listen_to_a().await;
+        let stage = set(|builder| builder).await;
+        let mut client = listen_to_a(&stage).await;
         publish(&stage.es, "a", "1").await;
         assert_eq!(data_until(&mut client, "1").await, ["1"]);
         stage.serving.abort();
@@ -518,7 +427,7 @@ async fn a_control_port_that_is_refused_for_two_seconds_loses_nothing() {
 async fn a_closed_channel_ends_the_streams_of_a_proxy_too() {
     test_with_proxy(async || {
         for history in [History::memory(), History::off()] {
-            let stage = Stage::set(|builder| builder.history(history)).await;
+            let stage = set(|builder| builder.history(history)).await;
             let mut client = stage.hold("/events/a", &["a"], &[]).await;
             let mut other = stage.hold("/events/b", &["b"], &[]).await;
             client.next_event().await.unwrap();
@@ -553,7 +462,7 @@ async fn a_proxy_that_offers_it_is_asked_to_tell_when_a_client_goes() {
             .unwrap();
         let (listener, origin) = server::bind().await;
         let gone = Router::new().route("/gone", get(es.handler("a")));
-        let missed = Router::new().route("/missed", axum::routing::any(es.link_handler()));
+        let missed = Router::new().route("/missed/{link}", axum::routing::any(es.link_handler()));
         server::serve(listener, gone.merge(missed));
         let signed = ("grip-sig", "any, since there is no key");
         let old = client::get(origin, "/gone", &[signed, ("grip-feature", "link:next")]).await;
@@ -590,43 +499,153 @@ async fn a_proxy_that_offers_it_is_asked_to_tell_when_a_client_goes() {
     .await;
 }
 
-/// What is in a link cannot be changed, and a link is worth nothing to others.
+/// The URI of the next link in a response.
+fn next_link(response: &Response) -> String {
+    let link = response.header("grip-link").expect("a link");
+    let link = link.trim_start_matches('<').split('>').next().unwrap();
+    link.to_owned()
+}
+
+/// Follows a link as a proxy does: no fragment reaches an HTTP server.
+async fn follow(origin: SocketAddr, link: &str, last: &[&str]) -> Response {
+    let (target, _) = link.split_once('#').unwrap_or((link, ""));
+    let lines: Vec<_> = last
+        .iter()
+        .map(|channel| format!("events-{channel}; last-id=000000000000-0"))
+        .collect();
+    let mut headers = vec![SIGNED];
+    headers.extend(lines.iter().map(|line| ("grip-last", &**line)));
+    client::get(origin, target, &headers).await
+}
+
+const SIGNED: (&str, &str) = ("grip-sig", "any, since there is no key");
+
+async fn serve(es: &EventStream) -> SocketAddr {
+    let (listener, origin) = server::bind().await;
+    server::serve(listener, app(es));
+    origin
+}
+
+/// A stream that ends at once, so that its client reconnects.
+async fn assert_ended(ended: Response) {
+    assert_eq!(ended.status(), "HTTP/1.1 200 OK");
+    for header in ["grip-hold", "grip-channel", "grip-link"] {
+        assert_eq!(ended.header(header), None);
+    }
+    let whole = ended.whole().await;
+    assert!(whole.ends_with("\n\n"), "{whole}");
+}
+
 #[tokio::test]
 async fn a_forged_link_subscribes_to_nothing() {
     let es = builder("http://127.0.0.1:1").build().unwrap();
-    let (listener, origin) = server::bind().await;
-    server::serve(listener, app(&es));
-    let signed = ("grip-sig", "any, since there is no key");
-    let held = client::get(origin, "/events/a?q=%2C;,x", &[signed]).await;
-    let link = held.header("grip-link").unwrap().to_owned();
-    let link = link.trim_start_matches('<').split('>').next().unwrap();
-    assert!(
-        link.starts_with("/events/a?q=%2C%3B%2Cx&grip-next="),
-        "{link}"
-    );
-    let (path, token) = link.split_once("grip-next=").unwrap();
     let other = builder("http://127.0.0.1:1")
         .grip_link_key("another secret")
         .build()
         .unwrap();
-    let (other_listener, other_origin) = server::bind().await;
-    server::serve(other_listener, app(&other));
+    let (origin, other) = (serve(&es).await, serve(&other).await);
+    let held = client::get(origin, "/events/a?q=%2C;,x", &[SIGNED]).await;
+    let link = next_link(&held);
+    let (start, token) = link.split_once("grip-next=").unwrap();
+    assert_eq!(
+        start, "/events/a?",
+        "nothing of the client's query is in it"
+    );
+    let (token, digest) = token.split_once('#').unwrap();
+    assert_eq!(digest.len(), 22);
     let (kept, last) = token.split_at(token.len() - 1);
     let other_last = if last == "A" { "E" } else { "A" };
-    let forged = format!("{path}grip-next={kept}{other_last}");
-    for (origin, target) in [
-        (origin, forged.as_str()),
-        (other_origin, link),
-        (origin, "/events/a?grip-next="),
+    let again = follow(origin, &link, &["a"]).await;
+    assert_eq!(again.header("grip-channel"), held.header("grip-channel"));
+    assert_ended(follow(other, &link, &["a"]).await).await;
+    for forged in [
+        format!("{start}grip-next={kept}{other_last}"),
+        format!("{start}grip-next={token}&grip-channels=b"),
+        format!("{start}grip-next={token}&grip-channels=b&grip-page=000000000000-0"),
+        "/events/a?grip-next=".to_owned(),
+        "/events/a?grip-next=x.y.z".to_owned(),
     ] {
-        let ended = client::get(origin, target, &[signed]).await;
-        assert_eq!(
-            (ended.header("grip-hold"), ended.header("grip-channel")),
-            (None, None),
-            "{target}"
-        );
-        assert!(ended.whole().await.ends_with("\n\n"));
+        assert_ended(follow(origin, &forged, &["a"]).await).await;
     }
-    let direct = client::get(origin, link, &[]).await;
+    let direct = client::get(origin, &link.replace('#', "&"), &[]).await;
     assert_eq!(direct.header("grip-hold"), None, "a link is for proxies");
+}
+
+/// Without a verify key, anybody can send any `Grip-Last`.
+#[tokio::test]
+async fn a_link_with_other_channels_in_grip_last_subscribes_to_nothing() {
+    for path in [None, Some("/missed")] {
+        let mut builder = builder("http://127.0.0.1:1");
+        if let Some(path) = path {
+            builder = builder.grip_link_path(path);
+        }
+        let es = builder.build().unwrap();
+        let origin = serve(&es).await;
+        let link = next_link(&client::get(origin, "/both", &[SIGNED]).await);
+        let held = follow(origin, &link, &["b", "a"]).await;
+        assert!(
+            held.header("grip-channel")
+                .unwrap()
+                .starts_with("events-a; prev-id=")
+        );
+        for last in [
+            &[][..],
+            &["a"],
+            &["a", "c"],
+            &["a", "b", "secret"],
+            &["secret"],
+        ] {
+            assert_ended(follow(origin, &link, last).await).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_link_of_one_route_is_refused_on_another() {
+    let es = builder("http://127.0.0.1:1").build().unwrap();
+    let by_path = builder("http://127.0.0.1:1")
+        .grip_link_path("/missed")
+        .build()
+        .unwrap();
+    let (origin, origin_by_path) = (serve(&es).await, serve(&by_path).await);
+    let link = next_link(&client::get(origin, "/events/a", &[SIGNED]).await);
+    let (_, query) = link.split_once('?').unwrap();
+    let (query, digest) = query.split_once('#').unwrap();
+    let link_by_path = next_link(&client::get(origin_by_path, "/events/a", &[SIGNED]).await);
+    let (path, query_by_path) = link_by_path.split_once('?').unwrap();
+    let segment = path.strip_prefix("/missed/").unwrap();
+    for (origin, target) in [
+        (origin, format!("/events/b?{query}")),
+        (origin, format!("/both?{query}")),
+        (origin, format!("/missed/{digest}?{query}")),
+        (origin_by_path, format!("/missed/{digest}?{query}")),
+        (origin_by_path, format!("/events/{segment}?{query_by_path}")),
+        (origin_by_path, format!("/missed/{digest}?{query_by_path}")),
+        (origin, link_by_path.clone()),
+    ] {
+        assert_ended(follow(origin, &target, &["a"]).await).await;
+    }
+    for (origin, link) in [(origin, &link), (origin_by_path, &link_by_path)] {
+        let held = follow(origin, link, &["a"]).await;
+        assert_eq!(held.header("grip-hold"), Some("stream"));
+    }
+}
+
+/// A proxy holds its clients, so nothing ends for them when the application does.
+#[tokio::test]
+async fn a_link_is_answered_while_the_stream_closes() {
+    let es = builder("http://127.0.0.1:1").build().unwrap();
+    let origin = serve(&es).await;
+    let link = next_link(&client::get(origin, "/events/a", &[SIGNED]).await);
+    let event = Event::text("message", "missed").unwrap();
+    // No proxy is there, but the history has it after the first poll.
+    let _ = es.publish_event("a", event).now_or_never();
+    es.close();
+    let epoch = es.current_id().unwrap().to_string();
+    let (epoch, _) = epoch.split_once('-').unwrap();
+    let last = format!("events-a; last-id={epoch}-0");
+    let (target, _) = link.split_once('#').unwrap();
+    let held = client::get(origin, target, &[SIGNED, ("grip-last", &last)]).await;
+    assert_eq!(held.header("grip-hold"), Some("stream"));
+    assert!(held.whole().await.contains("data: missed\n"));
 }

@@ -6,11 +6,15 @@
 
 mod body;
 mod direct;
+#[cfg(feature = "grip")]
+mod head;
 mod into_channels;
 mod open;
 mod parameters;
 #[cfg(feature = "grip")]
 mod proxied;
+#[cfg(feature = "grip")]
+mod recovery;
 mod rejection;
 mod request;
 mod resolve;
@@ -56,6 +60,9 @@ pub struct StreamHandler {
     event_stream: EventStream,
     resolver: Resolver,
     detach: bool,
+    /// Whether it serves the link path.
+    #[cfg(feature = "grip")]
+    is_link_path: bool,
 }
 
 impl StreamHandler {
@@ -64,7 +71,16 @@ impl StreamHandler {
             event_stream,
             resolver,
             detach: true,
+            #[cfg(feature = "grip")]
+            is_link_path: false,
         }
+    }
+
+    /// The handler of the link path.
+    #[cfg(feature = "grip")]
+    pub(crate) fn for_links(mut self) -> Self {
+        self.is_link_path = true;
+        self
     }
 
     /// Sets whether streams may be detached from the HTTP server by a
@@ -89,6 +105,8 @@ impl StreamHandler {
         if !self.event_stream.inner().hooks.is_empty() {
             request.keep(parts);
         }
+        #[cfg(feature = "grip")]
+        request.set_link_path(self.is_link_path);
         let channels = |limits: &Limits| self.resolver.resolve(parts, &parameters?, limits);
         let response = self.event_stream.open_stream(&request, channels)?;
         Ok(response.detach(self.detach))

@@ -1,58 +1,44 @@
 //! Proxied delivery: instructions for the proxy, which holds the client.
 //!
 //! Without history that is all. With history, each channel of the hold has the id of its last event, so
-//! that the proxy sees when it has missed one, and a link where it then asks. What is answered there is
-//! made from what the proxy says it has, since it may ask twice.
+//! that the proxy sees when it has missed one, and a link where it then asks. That answer is made from
+//! what the proxy has, as it says in `Grip-Last`, since it may ask twice.
 
-use super::{Rejection, direct};
+use super::{
+    Rejection, direct,
+    recovery::{Answer, Recovery, held, id},
+};
 use crate::{
     Channel,
     channel::Channels,
     event_stream::Inner,
-    grip::{GRIP_FEATURE, GRIP_SIG, Hold, Instruct, InvalidInstruct, last_ids},
-    hub::Recall,
-    publish::links::{self, Claims, Links},
-    sse::{self, LastEventId},
+    grip::{GRIP_FEATURE, GRIP_SIG, Instruct, last_ids},
+    publish::links::{self, Followed, InvalidLink, LinkRequest, Links, Purpose},
+    sse::LastEventId,
     trace,
 };
 use axum::{body::Body, extract::OriginalUri, response::Response};
-use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Uri, request::Parts};
-
-/// Pushpin's `connection_subscription_max`: it drops further channels without a word.
-const PUSHPIN_CHANNELS: usize = 20;
-
-/// What one answer to a proxy may have. It takes a little more than this with a hold.
-const PAGE: usize = 64 << 10;
 
 /// What a request of a proxy says to proxied delivery.
 #[derive(Clone)]
 pub(super) struct Asked {
     signature: HeaderValue,
     uri: Uri,
-    token: Option<String>,
     last: Vec<(String, String)>,
-    /// The proxy tells when a client has gone, if it is given a link for that.
-    tells_gone: bool,
+    /// The proxy reports when a client has left, if it is given a link for that.
+    reports_gone: bool,
 }
 
-/// Where the answer begins on each channel.
-type Wanted = Vec<(Channel, Option<u64>)>;
-
 impl Asked {
-    /// Nothing where there is no signature. Whether it is valid is not looked at here.
+    /// Returns `None` without a signature. Whether it is valid is not checked here.
     pub(super) fn new(parts: &Parts) -> Option<Self> {
         let signature = parts.headers.get(GRIP_SIG)?.clone();
-        let uri = original_uri(parts).unwrap_or(&parts.uri).clone();
-        let query = uri.query().unwrap_or_default().as_bytes();
-        let mut pairs = form_urlencoded::parse(query);
-        let token = pairs.find(|(name, _)| name == links::PARAMETER);
         Some(Self {
             signature,
-            token: token.map(|(_, token)| token.into_owned()),
+            uri: original_uri(parts).unwrap_or(&parts.uri).clone(),
             last: last_ids(&parts.headers),
-            tells_gone: tells_gone(&parts.headers),
-            uri,
+            reports_gone: reports_gone(&parts.headers),
         })
     }
 
@@ -67,139 +53,155 @@ impl Asked {
         inner: &Inner,
         channels: &Channels,
         last_event_id: Option<&str>,
-    ) -> Result<(Response, bool), InvalidInstruct> {
-        if channels.len() > PUSHPIN_CHANNELS {
+    ) -> Result<(Response, bool), Rejection> {
+        if channels.len() > links::PUSHPIN_CHANNELS {
             trace::event!(
                 warn,
                 channels = channels.len(),
-                "Pushpin holds a client on its first {PUSHPIN_CHANNELS} channels, unless `connection_subscription_max` allows more"
+                "Pushpin holds a client on its first {} channels, unless `connection_subscription_max` allows more",
+                links::PUSHPIN_CHANNELS
             );
         }
         let Some(links) = inner.proxies.links() else {
-            let names = channels.iter().map(|channel| inner.proxies.name(channel));
-            let instruct = names.fold(held(inner), Instruct::channel);
-            return Ok((answer(&instruct, inner.opening.frame(None))?, false));
+            return Ok((without_history(inner, channels).into_response()?, false));
         };
+        if channels.len() > links::MAX_CHANNELS {
+            return Err(Rejection::ProxyLimit(format!(
+                "more than {} channels, and no proxy can recover more with history",
+                links::MAX_CHANNELS
+            )));
+        }
+        let answer = self.first(inner, links, channels, last_event_id).answer()?;
+        let reports_gone = self.reports_gone && !inner.hooks.is_empty();
+        let gone = links
+            .gone(&self.uri, &links::canonical(channels))
+            .filter(|_| reports_gone);
+        if let Some(reported) = gone.and_then(|gone| with_gone_link(&answer, gone)) {
+            return Ok((reported, true));
+        }
+        Ok((answer.into_response()?, false))
+    }
+
+    /// The recovery of a client that has just connected.
+    fn first<'a>(
+        &'a self,
+        inner: &'a Inner,
+        links: &'a Links,
+        channels: &[Channel],
+        last_event_id: Option<&str>,
+    ) -> Recovery<'a> {
         let after = match last_event_id {
             None => Some(inner.hub.sequence()),
             Some(id) => sequence(inner, id),
         };
-        let wanted: Wanted = channels
-            .iter()
-            .map(|channel| (channel.clone(), after))
-            .collect();
-        let open = after.map(|after| id(inner, after));
-        let tells_gone = self.gone_link(inner, links, channels).is_some();
-        Ok((self.recover(inner, links, &wanted, Some(open))?, tells_gone))
+        let channels = links::canonical(channels).into_iter();
+        Recovery {
+            inner,
+            links,
+            uri: &self.uri,
+            wanted: channels.map(|channel| (channel, after)).collect(),
+            opening: Some(after.map(|after| id(inner, after))),
+        }
     }
 
-    /// Where the proxy tells that the client has gone, if somebody wants to know.
-    fn gone_link(&self, inner: &Inner, links: &Links, channels: &[Channel]) -> Option<String> {
-        let wanted = self.tells_gone && !inner.hooks.is_empty();
-        links.gone_link(&self.uri, channels).filter(|_| wanted)
-    }
-
-    /// The answer to a proxy that follows one of our links, if that is what this is.
+    /// The answer to a proxy that follows one of our links, if that is what this is. `is_link_path`
+    /// says that the request was routed to the handler of the link path.
     pub(super) fn follow_link(
         &self,
         inner: &Inner,
         is_proxied: bool,
+        is_link_path: bool,
         parts: Option<&Parts>,
     ) -> Option<Result<Response, Rejection>> {
         let links = inner.proxies.links().filter(|_| is_proxied)?;
-        let claims = links.claims(self.token.as_ref()?);
-        if let Some(claims) = claims.as_ref().filter(|claims| claims.gone) {
-            let channels = Channels::collect(&claims.channels, usize::MAX);
-            if let (Ok(channels), Some(parts)) = (channels, parts) {
-                inner.hooks.went(&channels, parts);
-            }
-            return Some(Ok(Response::default()));
-        }
-        let Some(wanted) = claims.and_then(|claims| self.wanted(inner, claims)) else {
-            // The end of the stream: the client has to come itself.
-            trace::event!(
-                info,
-                "stream ended: its link for missed events has expired, or has another key than this process: `grip_link_key`"
-            );
-            return Some(Ok(direct::with_body(Body::empty())));
-        };
-        let answer = self.recover(inner, links, &wanted, None);
-        Some(answer.map_err(Rejection::from))
+        let names = self
+            .last
+            .iter()
+            .filter_map(|(name, _)| inner.proxies.channel(name));
+        let last: Vec<_> = names.collect();
+        let followed = links.follow(LinkRequest {
+            uri: &self.uri,
+            is_link_path,
+            last: &last,
+        })?;
+        Some(match followed {
+            Ok(followed) => self.followed(inner, links, &followed, parts),
+            Err(invalid) => Ok(ended(invalid)),
+        })
     }
 
-    /// Where to go on: at the page the link says, else after what the proxy says it has.
-    fn wanted(&self, inner: &Inner, claims: Claims) -> Option<Wanted> {
-        let channels = inner.limits.channels(claims.channels).ok()?;
-        let mut page = claims.page.map(Vec::into_iter);
-        let wanted = |channel: &Channel| {
-            let after = match &mut page {
-                Some(page) => page.next(),
-                None => self.last_id(&inner.proxies.name(channel)),
-            };
-            (channel.clone(), after.and_then(|id| sequence(inner, &id)))
-        };
-        Some(channels.iter().map(wanted).collect())
-    }
-
-    fn last_id(&self, name: &str) -> Option<String> {
-        let mut last = self.last.iter();
-        let found = last.find(|(channel, _)| channel == name);
-        found.map(|(_, id)| id.clone())
-    }
-
-    /// Sends what is wanted, and holds the client there; or a page of it, and where the next one is.
-    fn recover(
+    fn followed(
         &self,
         inner: &Inner,
         links: &Links,
-        wanted: &[(Channel, Option<u64>)],
-        opening: Option<Option<LastEventId>>,
-    ) -> Result<Response, InvalidInstruct> {
-        let recall = inner.hub.recall(wanted, PAGE);
-        let opening = opening.map(|id| inner.opening.frame(id.filter(|_| recall.gone.is_empty())));
-        let opening = opening.unwrap_or_default();
-        let channels: Vec<_> = wanted.iter().map(|(channel, _)| channel.clone()).collect();
-        let at = |sequence: &u64| id(inner, *sequence).to_string();
-        let positions: Vec<_> = recall.positions.iter().map(at).collect();
-        let names = channels.iter().map(|channel| inner.proxies.name(channel));
-        let page = recall.more.then(|| positions.clone());
-        let Some(link) = links.link(&self.uri, Claims::new(&channels, page)) else {
-            trace::event!(
-                warn,
-                channels = channels.len(),
-                "the channels make a link too long: the proxy cannot ask for what it misses"
-            );
-            let gone = if recall.bytes.is_empty() {
-                recall.gone
-            } else {
-                channels.clone()
-            };
-            let recall = Recall {
-                gone,
-                bytes: Bytes::new(),
-                ..recall
-            };
-            return answer(
-                &names.fold(held(inner), Instruct::channel),
-                body(inner, &opening, &recall),
-            );
+        followed: &Followed,
+        parts: Option<&Parts>,
+    ) -> Result<Response, Rejection> {
+        let channels = inner.limits.channels(&followed.channels)?;
+        if followed.purpose == Purpose::Gone {
+            if let Some(parts) = parts {
+                inner.hooks.went(&channels, parts);
+            }
+            return Ok(Response::default());
+        }
+        let after = |(index, channel): (usize, &Channel)| match &followed.purpose {
+            Purpose::Page(page) => page.position(inner.hub.epoch(), index),
+            _ => sequence(inner, self.last_id(&inner.proxies.name(channel))?),
         };
-        let instruct = match recall.more {
-            true => Instruct::new().next_link(link, None),
-            false => names
-                .zip(positions)
-                .fold(held(inner), |hold, (name, id)| hold.channel_after(name, id))
-                .next_link(link, Some(links.poll())),
+        let wanted = channels.iter().enumerate();
+        let recovery = Recovery {
+            inner,
+            links,
+            uri: &self.uri,
+            wanted: wanted
+                .map(|(index, channel)| (channel.clone(), after((index, channel))))
+                .collect(),
+            opening: None,
         };
-        let instruct = match self.gone_link(inner, links, &channels) {
-            Some(link) => instruct.gone_link(link),
-            None => instruct,
-        };
-        answer(&instruct, body(inner, &opening, &recall))
+        recovery.answer()?.into_response()
+    }
+
+    fn last_id(&self, name: &str) -> Option<&str> {
+        let mut last = self.last.iter();
+        let found = last.find(|(channel, _)| channel == name);
+        found.map(|(_, id)| &**id)
     }
 }
 
-/// The URI before a router took the prefix of a nested one off it.
+/// Adds the link by which the proxy reports that the client has left, if it fits. Pushpin takes this link
+/// from the first answer only.
+fn with_gone_link(answer: &Answer, gone: String) -> Option<Response> {
+    let mut answer = answer.clone();
+    answer.instruct = answer.instruct.gone_link(gone);
+    answer.into_response().ok()
+}
+
+fn without_history(inner: &Inner, channels: &Channels) -> Answer {
+    let names = channels.iter().map(|channel| inner.proxies.name(channel));
+    Answer {
+        instruct: names.fold(held(inner), Instruct::channel),
+        body: inner.opening.frame(None),
+        missing: 0,
+    }
+}
+
+/// The end of a stream whose link is good for nothing: the client has to ask itself.
+fn ended(invalid: InvalidLink) -> Response {
+    match invalid {
+        InvalidLink::Token => trace::event!(
+            info,
+            "stream ended: its link for missed events has expired, or has another key than this process: `grip_link_key`"
+        ),
+        InvalidLink::Digest => trace::event!(
+            error,
+            "stream ended: its link for missed events is for another route, or for other channels than the proxy holds; one cause is a `connection_subscription_max` of less than {}",
+            links::PUSHPIN_CHANNELS
+        ),
+    }
+    direct::with_body(Body::empty())
+}
+
+/// The URI before a router removed the prefix of a nested one.
 fn original_uri(parts: &Parts) -> Option<&Uri> {
     let uri = parts.extensions.get().map(|OriginalUri(uri)| uri);
     #[cfg(feature = "axum-07")]
@@ -207,40 +209,12 @@ fn original_uri(parts: &Parts) -> Option<&Uri> {
     uri
 }
 
-fn tells_gone(headers: &HeaderMap) -> bool {
+fn reports_gone(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(GRIP_FEATURE).into_iter();
     let features = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     features
         .into_iter()
         .any(|feature| feature.trim_ascii() == b"link:gone")
-}
-
-fn held(inner: &Inner) -> Instruct {
-    let keep_alive = &inner.streams.keep_alive;
-    let instruct = Instruct::new().hold(Hold::Stream);
-    instruct.keep_alive(keep_alive.frame(), keep_alive.after())
-}
-
-fn answer(instruct: &Instruct, body: Bytes) -> Result<Response, InvalidInstruct> {
-    let mut response = direct::with_body(Body::from(body));
-    response.headers_mut().extend(instruct.to_headers()?);
-    Ok(response)
-}
-
-/// What is gone is told first. It has an id only if nothing follows: a client that breaks off in between
-/// must come back with the position it has.
-fn body(inner: &Inner, opening: &[u8], recall: &Recall) -> Bytes {
-    let mut body = BytesMut::from(opening);
-    if !recall.gone.is_empty() {
-        let id = recall.bytes.is_empty().then(|| id(inner, recall.position));
-        body.extend_from_slice(&sse::stream_reset(&recall.gone, None, id));
-    }
-    body.extend_from_slice(&recall.bytes);
-    body.freeze()
-}
-
-fn id(inner: &Inner, sequence: u64) -> LastEventId {
-    LastEventId::new(inner.hub.epoch(), sequence)
 }
 
 /// The sequence of a position of this hub.

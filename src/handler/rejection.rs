@@ -32,6 +32,8 @@ pub enum Rejection {
     InvalidTemplate(InvalidTemplate),
     /// So many channels are allowed in one subscription.
     TooManyChannels(usize),
+    /// A proxy does not take so many channels, or such long ones: the reason.
+    ProxyLimit(String),
     /// The path cannot be decoded.
     InvalidPath(String),
     /// The stream is closing or closed, or a limit is reached.
@@ -64,6 +66,7 @@ impl Rejection {
             | Self::NoChannels
             | Self::InvalidChannel(_)
             | Self::TooManyChannels(_)
+            | Self::ProxyLimit(_)
             | Self::InvalidPath(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable(unavailable) => unavailable.status(),
             Self::InvalidTemplate(_) | Self::MissingEventStream => {
@@ -84,6 +87,7 @@ impl Rejection {
             Self::InvalidChannel(_) => "invalid_channel",
             Self::InvalidTemplate(_) => "invalid_template",
             Self::TooManyChannels(_) => "too_many_channels",
+            Self::ProxyLimit(_) => "proxy_limit",
             Self::InvalidPath(_) => "invalid_path",
             Self::Unavailable(_) => "unavailable",
             Self::MissingEventStream => "missing_event_stream",
@@ -103,7 +107,7 @@ impl Rejection {
             Self::InvalidChannel(error) => format!("{error}\n").into(),
             Self::InvalidTemplate(error) => format!("{error}\n").into(),
             Self::TooManyChannels(limit) => format!("more than {limit} channels\n").into(),
-            Self::InvalidPath(reason) => format!("{reason}\n").into(),
+            Self::ProxyLimit(reason) | Self::InvalidPath(reason) => format!("{reason}\n").into(),
             Self::Unavailable(unavailable) => unavailable.body_text().into(),
             Self::MissingEventStream => "no EventStream found: add `.with_state(event_stream)` or \
                 `.layer(Extension(event_stream))` to the router, or call \
@@ -255,6 +259,7 @@ mod tests {
                 "more than 9 channels\n",
                 "`Limits::channels_per_subscription`",
             ),
+            (Rejection::ProxyLimit("reason".into()), "reason\n", "reason"),
             (
                 Rejection::InvalidPath("reason".into()),
                 "reason\n",

@@ -51,6 +51,9 @@ pub struct StreamRequest {
     parameters: Option<Arc<Parameters>>,
     #[cfg(feature = "grip")]
     proxy: Option<Arc<Asked>>,
+    /// Whether it was routed to the handler of the link path.
+    #[cfg(feature = "grip")]
+    is_link_path: bool,
     /// Method, URI, version and headers, for hooks.
     parts: Option<Arc<Parts>>,
 }
@@ -68,6 +71,8 @@ impl StreamRequest {
             parameters: None,
             #[cfg(feature = "grip")]
             proxy: Asked::new(parts).map(Arc::new),
+            #[cfg(feature = "grip")]
+            is_link_path: false,
             parts: None,
         })
     }
@@ -138,6 +143,10 @@ impl StreamRequest {
 
 #[cfg(feature = "grip")]
 impl StreamRequest {
+    pub(super) fn set_link_path(&mut self, is_link_path: bool) {
+        self.is_link_path = is_link_path;
+    }
+
     /// The answer to a proxy that follows one of our links: the link says for which channels.
     pub(super) fn follow_link(
         &self,
@@ -146,7 +155,8 @@ impl StreamRequest {
     ) -> Option<Result<Response, Rejection>> {
         let is_proxied = delivery == Delivery::Proxied && !self.is_head;
         let parts = self.parts.as_deref();
-        self.proxy.as_ref()?.follow_link(inner, is_proxied, parts)
+        let proxy = self.proxy.as_ref()?;
+        proxy.follow_link(inner, is_proxied, self.is_link_path, parts)
     }
 
     /// Instructions to hold the client, and whether the proxy will report when it has gone.
@@ -157,7 +167,7 @@ impl StreamRequest {
     ) -> Result<(Response, bool), Rejection> {
         // It is there: nothing else makes a request proxied.
         let proxy = self.proxy.as_ref().ok_or(Rejection::NotProxied)?;
-        Ok(proxy.hold(inner, channels, self.last_event_id())?)
+        proxy.hold(inner, channels, self.last_event_id())
     }
 }
 

@@ -42,6 +42,11 @@ impl Proxies {
         [&self.prefix, channel.as_str()].concat()
     }
 
+    /// The channel that has this name at the proxies, if it has our prefix.
+    pub(crate) fn channel<'a>(&self, name: &'a str) -> Option<&'a str> {
+        name.strip_prefix(&self.prefix)
+    }
+
     /// Who holds the stream of a request with this signature.
     pub(crate) fn delivery(&self, grip_sig: Option<&HeaderValue>) -> Result<Delivery, Rejection> {
         let (Some(publisher), Some(grip_sig)) = (&self.publisher, grip_sig) else {
@@ -240,7 +245,7 @@ impl ProxiesBuilder {
         } = self;
         check_prefix(&prefix)?;
         let secret = source.as_ref().and_then(ProxySource::secret);
-        let links = Links::new(links, secret.as_ref())?;
+        let links = Links::new(links, &prefix, secret.as_ref())?;
         let links = (history && source.is_some()).then_some(links);
         let publisher = source.map(ProxySource::build).transpose()?;
         if required && publisher.is_none() {
@@ -348,12 +353,17 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Sets the path, as the proxy's clients see it, of a route with
-    /// [`EventStream::link_handler`](crate::EventStream::link_handler) that all links for missed events lead to. By default they lead
-    /// to the route of the stream.
+    /// Sets the path, as the proxy's clients see it, below which all links for missed events are. They are
+    /// served by a route with one more segment and
+    /// [`EventStream::link_handler`](crate::EventStream::link_handler). By default links lead to the route
+    /// of the stream.
     ///
-    /// It is needed where a handler of one's own decides who may listen: the proxy asks without
-    /// the client's cookies. The link itself says, signed, what the client was allowed to hear.
+    /// It is needed where
+    ///
+    /// - a custom handler or middleware needs the client's cookies, headers or query: the proxy sends
+    ///   requests of its own, without them. The link itself authorizes its channels;
+    /// - HAProxy is between proxy and application: without a path a link has a fragment, which Pushpin sends
+    ///   from version 1.41 on, and HAProxy answers with 400.
     ///
     /// # Examples
     ///
@@ -367,7 +377,7 @@ impl EventStreamBuilder {
     ///     .history(History::memory())
     ///     .grip_link_path("/missed")
     ///     .build()?;
-    /// let app: Router = Router::new().route("/missed", get(es.link_handler()));
+    /// let app: Router = Router::new().route("/missed/{link}", get(es.link_handler()));
     /// # Ok(())
     /// # }
     /// ```
@@ -379,15 +389,16 @@ impl EventStreamBuilder {
     /// Sets the key that links for missed events are signed with. By default it is derived from
     /// the first proxy's `key`, or its `verify_key` if that is a shared secret: all instances have it.
     ///
-    /// Where there is neither it is random, and links end with the process: after a restart, streams that a
-    /// proxy holds end when it asks for missed events, and clients come back.
+    /// Where there is neither, the key is random, and links are valid for this process only. After a restart,
+    /// a stream that a proxy holds ends when the proxy asks for missed events, and its client reconnects.
     pub fn grip_link_key(mut self, key: impl Into<Key>) -> Self {
         self.proxies.links.key = Some(key.into());
         self
     }
 
-    /// Sets for how long a link for missed events is valid: a day by default. A stream whose link has
-    /// expired ends when the proxy uses it, and the client has to ask anew.
+    /// Sets for how long a link for missed events is valid: a day by default, and up to a quarter longer, so
+    /// that clients on the same channels have the same link. A stream whose link has expired ends when the
+    /// proxy uses it, and its client reconnects.
     pub fn grip_link_valid_for(mut self, time: Duration) -> Self {
         self.proxies.links.valid_for = time;
         self

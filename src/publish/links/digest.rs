@@ -1,0 +1,212 @@
+//! The digest that tells links of different answers apart.
+
+use super::{PUSHPIN_CHANNELS, Page};
+use crate::Channel;
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use percent_encoding::percent_decode_str;
+use sha2::{Digest as _, Sha256};
+
+/// How much of the SHA-256 counts: 16 bytes keep links short, and no link can be made to fit another.
+const BYTES: usize = 16;
+
+/// The SHA-256 of everything that the answer to a link depends on, as base64url.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Digest {
+    text: String,
+}
+
+/// The route that a link leads to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Route<'a> {
+    /// The path of a stream, as the origin receives it.
+    Stream(&'a str),
+    /// The path of all links.
+    Links(&'a str),
+}
+
+/// What a link is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind<'a> {
+    Resume,
+    Page(&'a Page),
+    Gone,
+}
+
+impl Digest {
+    /// The digest for [`canonical`] `channels`, whose names have this prefix at the proxies.
+    pub(super) fn new(
+        route: Route<'_>,
+        kind: Kind<'_>,
+        prefix: &str,
+        channels: &[impl AsRef<str>],
+    ) -> Self {
+        let mut fields = Fields(Sha256::new());
+        fields.route(route);
+        fields.kind(kind);
+        fields.field(prefix.as_bytes());
+        fields.list(
+            channels
+                .iter()
+                .map(|channel| channel.as_ref().as_bytes().to_vec()),
+        );
+        Self::from(&fields.0.finalize()[..BYTES])
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl From<&[u8]> for Digest {
+    fn from(bytes: &[u8]) -> Self {
+        Self {
+            text: BASE64_URL_SAFE_NO_PAD.encode(bytes),
+        }
+    }
+}
+
+/// Writes fields with their lengths, so that no two inputs have the same encoding.
+struct Fields(Sha256);
+
+impl Fields {
+    fn route(&mut self, route: Route<'_>) {
+        let (kind, path) = match route {
+            Route::Stream(path) => ("stream", path),
+            Route::Links(path) => ("links", path),
+        };
+        self.field(kind.as_bytes());
+        // Segments are decoded: a proxy may escape a path in another way than the client did. Leading
+        // slashes are one, as in the link.
+        let segments = path.trim_start_matches('/').split('/');
+        self.list(segments.map(|segment| percent_decode_str(segment).collect()));
+    }
+
+    fn kind(&mut self, kind: Kind<'_>) {
+        match kind {
+            Kind::Resume => self.field(b"resume"),
+            Kind::Gone => self.field(b"gone"),
+            Kind::Page(page) => {
+                self.field(b"page");
+                self.field(page.to_string().as_bytes());
+            }
+        }
+    }
+
+    fn list(&mut self, items: impl Iterator<Item = Vec<u8>>) {
+        let items: Vec<_> = items.collect();
+        self.0.update((items.len() as u64).to_be_bytes());
+        items.iter().for_each(|item| self.field(item));
+    }
+
+    fn field(&mut self, field: &[u8]) {
+        self.0.update((field.len() as u64).to_be_bytes());
+        self.0.update(field);
+    }
+}
+
+/// The channels in the order of links, which does not depend on the handler's order. The first
+/// [`PUSHPIN_CHANNELS`] stay the first, since a proxy may hold no others.
+pub(crate) fn canonical(channels: &[Channel]) -> Vec<Channel> {
+    let mut channels = channels.to_vec();
+    let end = channels.len().min(PUSHPIN_CHANNELS);
+    let (first, more) = channels.split_at_mut(end);
+    for part in [first, more] {
+        part.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    }
+    channels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    /// Everything that a digest is over.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Input {
+        is_link_path: bool,
+        segments: Vec<String>,
+        page: Option<Vec<u64>>,
+        is_gone: bool,
+        prefix: String,
+        channels: Vec<String>,
+    }
+
+    impl Input {
+        fn digest(&self) -> Digest {
+            let path = format!("/{}", self.segments.join("/"));
+            let route = match self.is_link_path {
+                true => Route::Links(&path),
+                false => Route::Stream(&path),
+            };
+            let page = self.page.clone().map(|sequences| Page::new(7, sequences));
+            let kind = match &page {
+                Some(page) => Kind::Page(page),
+                None if self.is_gone => Kind::Gone,
+                None => Kind::Resume,
+            };
+            Digest::new(route, kind, &self.prefix, &self.channels)
+        }
+    }
+
+    /// Few values, so that two inputs are often almost equal.
+    fn input() -> impl Strategy<Value = Input> {
+        let name = "[ab]{1,2}";
+        (
+            any::<bool>(),
+            vec(name, 1..3),
+            0..4_u8,
+            vec(0..3_u64, 1..3),
+            "[ab]{0,2}",
+            vec(name, 1..4),
+        )
+            .prop_map(
+                |(is_link_path, segments, kind, page, prefix, channels)| Input {
+                    is_link_path,
+                    segments,
+                    page: (kind < 2).then_some(page),
+                    is_gone: kind == 2,
+                    prefix,
+                    channels,
+                },
+            )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn different_answers_have_different_digests(one in input(), other in input()) {
+            prop_assert_eq!(one == other, one.digest() == other.digest());
+            prop_assert_eq!(one == other, one.digest().as_str() == other.digest().as_str());
+        }
+
+        #[test]
+        fn the_order_of_channels_does_not_matter(
+            mut names in proptest::collection::btree_set("[a-z]{1,8}", 1..40).prop_map(Vec::from_iter),
+            seed: u64,
+        ) {
+            let channels = |names: &[String]| {
+                let channels: Vec<_> = names.iter().map(|name| Channel::new(name).unwrap()).collect();
+                canonical(&channels)
+            };
+            let expected = channels(&names);
+            let first = names.len().min(PUSHPIN_CHANNELS);
+            let mut random = fastrand::Rng::with_seed(seed);
+            let (start, rest) = names.split_at_mut(first);
+            random.shuffle(start);
+            random.shuffle(rest);
+            prop_assert_eq!(channels(&names), expected);
+        }
+    }
+
+    #[test]
+    fn a_path_is_the_same_however_it_is_escaped() {
+        let digest = |path| Digest::new(Route::Stream(path), Kind::Resume, "", &["a"]);
+        assert_eq!(digest("/a%2Cb/%7e"), digest("/a,b/~"));
+        assert_eq!(digest("//a"), digest("/a"));
+        assert_ne!(digest("/a%2Fb"), digest("/a/b"));
+        assert_ne!(digest("/a%252Cb"), digest("/a%2Cb"));
+        assert_ne!(digest("/a/"), digest("/a"));
+        assert_eq!(digest("/a").as_str().len(), 22);
+    }
+}

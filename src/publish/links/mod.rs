@@ -1,0 +1,256 @@
+//! Recovery links: the URIs by which a proxy asks for the events that it has missed.
+//!
+//! Pushpin sends one request for concurrent link requests whose URI without the query and whose
+//! `Grip-Last` headers are equal, and gives its answer to all of those clients. So a link names a
+//! [`Digest`] of everything that its answer depends on, as a path segment or as a fragment: links of
+//! different answers differ there.
+//!
+//! Nothing in a link belongs to one client: Pushpin updates up to a hundred clients at once if their
+//! whole links are equal. The token signs the digest and an expiry, and the digest authorizes the rest
+//! of the query and the names in `Grip-Last`.
+
+mod digest;
+mod names;
+mod query;
+mod settings;
+
+pub(crate) use digest::canonical;
+pub(crate) use query::{LinkQuery, Page};
+pub(crate) use settings::LinkSettings;
+
+use crate::{
+    Channel, Error,
+    grip::{Key, SigningKey, Verifier},
+};
+use digest::{Digest, Kind, Route};
+use http::Uri;
+use serde::{Deserialize, Serialize};
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+/// The most channels of one stream behind a proxy with history: Pushpin 1.41 takes 64 header lines, and a
+/// link request has up to four of its own and one for each channel.
+pub(crate) const MAX_CHANNELS: usize = 60;
+
+/// Pushpin's default `connection_subscription_max`: of a stream with more channels it may hold the first
+/// ones only, and `Grip-Last` then repeats no others.
+pub(crate) const PUSHPIN_CHANNELS: usize = 20;
+
+pub(crate) struct Links {
+    settings: LinkSettings,
+    /// What channels begin with at the proxies.
+    channel_prefix: String,
+    signing: SigningKey,
+    verifier: Verifier,
+}
+
+/// What a token signs.
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    #[serde(rename = "h")]
+    digest: String,
+    exp: u64,
+}
+
+/// A request to a link, as far as the link is concerned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkRequest<'a> {
+    /// The URI as the origin received it.
+    pub(crate) uri: &'a Uri,
+    /// Whether it was routed to the handler of the link path.
+    pub(crate) is_link_path: bool,
+    /// The channels in `Grip-Last`, without their prefix.
+    pub(crate) last: &'a [&'a str],
+}
+
+/// What a link is good for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Followed {
+    pub(crate) channels: Vec<String>,
+    pub(crate) purpose: Purpose,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To go on after the positions in `Grip-Last`.
+    Resume,
+    /// To send the next page.
+    Page(Page),
+    /// To report that the client has left.
+    Gone,
+}
+
+/// Why a link is good for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InvalidLink {
+    /// It has expired, or another key than ours has signed it.
+    Token,
+    /// It is for other channels than `Grip-Last` names, or for another route.
+    Digest,
+}
+
+impl Links {
+    /// `secret` is what all instances of the application have in common, if they have anything.
+    pub(super) fn new(
+        mut settings: LinkSettings,
+        channel_prefix: &str,
+        secret: Option<&Key>,
+    ) -> Result<Self, Error> {
+        settings.check()?;
+        let key = settings.take_key(secret)?;
+        let wrong = |error| Error::config(format!("the key for next links: {error}"));
+        let signing = SigningKey::new(&key).map_err(|error| wrong(error.to_string()))?;
+        let verifier = Verifier::new(&key).map_err(|error| wrong(error.to_string()))?;
+        Ok(Self {
+            channel_prefix: channel_prefix.to_owned(),
+            settings,
+            signing,
+            verifier,
+        })
+    }
+
+    /// The link of a hold, and the silence after which the proxy asks it. `channels` are
+    /// [`canonical`], as in every link.
+    pub(crate) fn resume(
+        &self,
+        uri: &Uri,
+        channels: &[Channel],
+    ) -> Result<(String, Duration), Error> {
+        let digest = self.digest(self.route(uri), Kind::Resume, channels);
+        let more = channels.get(PUSHPIN_CHANNELS..).unwrap_or_default();
+        let link = self.link(uri, &digest, &query::resume(more))?;
+        Ok((link, self.settings.poll))
+    }
+
+    /// The link to the next page of a replay.
+    pub(crate) fn page(
+        &self,
+        uri: &Uri,
+        channels: &[Channel],
+        page: &Page,
+    ) -> Result<String, Error> {
+        let digest = self.digest(self.route(uri), Kind::Page(page), channels);
+        self.link(uri, &digest, &query::page(channels, page))
+    }
+
+    /// The link by which a proxy reports that the client has left, if there is a route for it.
+    pub(crate) fn gone(&self, uri: &Uri, channels: &[Channel]) -> Option<String> {
+        self.settings.path.as_ref()?;
+        let digest = self.digest(self.route(uri), Kind::Gone, channels);
+        self.link(uri, &digest, &query::gone(channels)).ok()
+    }
+
+    /// What the link of a request is good for. Returns `None` if the request follows no link.
+    pub(crate) fn follow(&self, request: LinkRequest<'_>) -> Option<Result<Followed, InvalidLink>> {
+        let query = LinkQuery::of(request.uri)?;
+        let claims = self.claims(query.token);
+        Some(claims.and_then(|claims| {
+            let followed = self.check(request, &query, &claims.digest);
+            followed.ok_or(InvalidLink::Digest)
+        }))
+    }
+
+    fn claims(&self, token: &str) -> Result<Claims, InvalidLink> {
+        let claims = self.verifier.claims(token, SystemTime::now());
+        let claims = claims.map_err(|_| InvalidLink::Token)?;
+        serde_json::from_value(claims.into()).map_err(|_| InvalidLink::Token)
+    }
+
+    /// Checks that the digest that was signed is the one of this request.
+    fn check(
+        &self,
+        request: LinkRequest<'_>,
+        query: &LinkQuery<'_>,
+        signed: &str,
+    ) -> Option<Followed> {
+        let route = match request.is_link_path {
+            true => self.link_path(request.uri, signed)?,
+            false => Route::Stream(request.uri.path()),
+        };
+        let followed = query.followed(request.last)?;
+        let digest = self.digest(route, followed.purpose.kind(), &followed.channels);
+        (digest.as_str() == signed).then_some(followed)
+    }
+
+    /// The link path, if the last segment of a request below it is the digest that was signed.
+    fn link_path(&self, uri: &Uri, signed: &str) -> Option<Route<'_>> {
+        let (_, segment) = uri.path().rsplit_once('/')?;
+        let path = self.settings.path.as_deref()?;
+        (segment == signed).then_some(Route::Links(path))
+    }
+
+    /// The route that links of a request to `uri` lead to.
+    fn route<'a>(&'a self, uri: &'a Uri) -> Route<'a> {
+        match &self.settings.path {
+            Some(path) => Route::Links(path),
+            None => Route::Stream(uri.path()),
+        }
+    }
+
+    fn digest(&self, route: Route<'_>, kind: Kind<'_>, channels: &[impl AsRef<str>]) -> Digest {
+        Digest::new(route, kind, &self.channel_prefix, channels)
+    }
+
+    fn link(&self, uri: &Uri, digest: &Digest, rest: &str) -> Result<String, Error> {
+        let token = self.token(digest)?;
+        let (digest, parameter) = (digest.as_str(), query::TOKEN);
+        Ok(match &self.settings.path {
+            Some(path) => {
+                let path = path.trim_end_matches('/');
+                format!("{path}/{digest}?{parameter}={token}{rest}")
+            }
+            None => {
+                let prefix = &self.settings.prefix;
+                // Two slashes would begin the name of another host.
+                let path = plain(uri.path().trim_start_matches('/'));
+                format!("{prefix}/{path}?{parameter}={token}{rest}#{digest}")
+            }
+        })
+    }
+}
+
+impl Links {
+    fn token(&self, digest: &Digest) -> Result<String, Error> {
+        let claims = Claims {
+            digest: digest.as_str().to_owned(),
+            exp: self.settings.expiry(SystemTime::now()),
+        };
+        let claims = serde_json::to_string(&claims).ok();
+        let token = claims.and_then(|claims| self.signing.token(&claims));
+        token.ok_or_else(|| Error::config("the key for next links does not sign"))
+    }
+}
+
+impl Purpose {
+    fn kind(&self) -> Kind<'_> {
+        match self {
+            Self::Resume => Kind::Resume,
+            Self::Page(page) => Kind::Page(page),
+            Self::Gone => Kind::Gone,
+        }
+    }
+}
+
+/// Escapes the characters that have a meaning in `Grip-Link`.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b',' | b';' | b'"' | b'<' | b'>' | b'\\' => plain += &format!("%{byte:02X}"),
+            _ if byte.is_ascii_graphic() => plain.push(byte.into()),
+            _ => plain += &format!("%{byte:02X}"),
+        }
+    }
+    plain
+}
+
+impl fmt::Debug for Links {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Links").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

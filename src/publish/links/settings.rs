@@ -1,0 +1,141 @@
+//! The settings of recovery links, and their checks.
+
+use super::plain;
+use crate::{
+    Error,
+    excerpt::excerpt,
+    grip::{Key, SigningKey},
+};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+#[derive(Clone, Debug)]
+pub(crate) struct LinkSettings {
+    /// What comes before the path of a request, for proxies that rewrite paths.
+    pub(crate) prefix: String,
+    /// The path of all links, instead of the request's path.
+    pub(crate) path: Option<String>,
+    pub(crate) key: Option<Key>,
+    pub(crate) valid_for: Duration,
+    /// After how long without an event the proxy asks.
+    pub(crate) poll: Duration,
+}
+
+impl Default for LinkSettings {
+    fn default() -> Self {
+        Self {
+            prefix: String::new(),
+            path: None,
+            key: None,
+            valid_for: Duration::from_secs(86_400),
+            poll: Duration::from_secs(120),
+        }
+    }
+}
+
+impl LinkSettings {
+    /// The key of links: the one that is set, otherwise one that follows from `secret`, otherwise a random one.
+    pub(super) fn take_key(&mut self, secret: Option<&Key>) -> Result<Key, Error> {
+        let key = self.key.take().or_else(|| derived(secret));
+        key.map_or_else(random, Ok)
+    }
+
+    /// When a link that is made `now` expires, as a Unix time. It is rounded up to a quarter of the
+    /// validity, so that links are equal for that long.
+    pub(super) fn expiry(&self, now: SystemTime) -> u64 {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let valid_for = self.valid_for.as_secs();
+        let grid = (valid_for / 4).max(1);
+        // Without the fraction of the current second the link would be valid for less.
+        let earliest = now.as_secs() + 1 + valid_for;
+        earliest.next_multiple_of(grid)
+    }
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        for (name, path) in [
+            (
+                "grip_link_prefix",
+                Some(&self.prefix).filter(|prefix| !prefix.is_empty()),
+            ),
+            ("grip_link_path", self.path.as_ref()),
+        ] {
+            let plain = |path: &&String| {
+                path.starts_with('/') && plain(path) == **path && !path.contains(['?', '#'])
+            };
+            if path.is_some_and(|path| !plain(&path)) {
+                let path = excerpt(path.map_or("", String::as_str));
+                return Err(Error::config(format!(
+                    "`{name}` is {path}; it must be a path: a slash, then what needs no escaping in a URL"
+                )));
+            }
+        }
+        for (name, time) in [
+            ("grip_link_valid_for", self.valid_for),
+            ("grip_poll", self.poll),
+        ] {
+            if time < Duration::from_secs(1) || time > Duration::from_secs(366 * 86_400) {
+                return Err(Error::config(format!(
+                    "`{name}` is {time:?}; it must be between a second and a year"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A key that every instance with the same secret derives, and that does not reveal the secret.
+fn derived(secret: Option<&Key>) -> Option<Key> {
+    let secret = SigningKey::new(&Key::from(secret?.as_text()?)).ok()?;
+    let token = secret.token(r#"{"sub":"axum-eventstream next link"}"#)?;
+    Some(Key::from(token))
+}
+
+fn random() -> Result<Key, Error> {
+    let mut bytes = [0; 32];
+    let failed = |error| Error::config(format!("no random key for next links: {error}"));
+    getrandom::fill(&mut bytes).map_err(failed)?;
+    Ok(Key::from(&bytes[..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_link_is_valid_for_the_time_set_and_a_quarter_more_at_most(
+            now in 0_u64..1 << 40,
+            valid_for in 1_u64..=366 * 86_400,
+        ) {
+            let settings = LinkSettings {
+                valid_for: Duration::from_secs(valid_for),
+                ..LinkSettings::default()
+            };
+            let exp = settings.expiry(UNIX_EPOCH + Duration::from_secs(now));
+            prop_assert!(exp > now + valid_for);
+            prop_assert!(exp <= now + valid_for + 1 + (valid_for / 4).max(1));
+        }
+    }
+
+    #[test]
+    fn links_of_the_same_quarter_expire_together() {
+        let settings = LinkSettings::default();
+        let expiry = |second| settings.expiry(UNIX_EPOCH + Duration::from_secs(second));
+        let quarter = 86_400 / 4;
+        assert_eq!(expiry(0), 5 * quarter);
+        assert_eq!(expiry(quarter - 1), 5 * quarter);
+        assert_eq!(expiry(quarter), 6 * quarter);
+    }
+
+    #[test]
+    fn a_path_with_a_query_or_a_fragment_is_refused() {
+        for path in ["", "missed", "/a?b", "/a#b", "/é", "/a,b", "/a b"] {
+            let settings = LinkSettings {
+                path: Some(path.to_owned()),
+                ..LinkSettings::default()
+            };
+            let error = settings.check().unwrap_err().to_string();
+            assert!(error.starts_with("`grip_link_path` is "), "{error}");
+        }
+    }
+}
