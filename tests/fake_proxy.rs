@@ -2,13 +2,19 @@
 
 #![cfg(all(feature = "testing", feature = "grip"))]
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::Query,
+    http::{StatusCode, request::Parts},
+    routing::get,
+};
 use axum_eventstream::{
     Event, EventStream, EventStreamBuilder, History,
-    grip::Publisher,
-    testing::{FakeGripProxy, TestClient},
+    grip::{Hold, Instruct, Publisher},
+    testing::{FakeGripProxy, TestClient, TestStream},
 };
-use std::time::Duration;
+use futures_util::future::join_all;
+use std::{collections::HashMap, time::Duration};
 
 const MOMENT: Duration = Duration::from_millis(50);
 
@@ -30,9 +36,17 @@ async fn setup_with(builder: EventStreamBuilder) -> Setup {
     let es = builder.build().unwrap();
     let app = Router::new()
         .route("/rooms/{room}", get(es.handler("{room}")))
-        .route("/all", get(es.handler(["red", "blue"])));
+        .route("/all", get(es.handler(["red", "blue"])))
+        .route("/mine", get(es.handler(of_user)))
+        .route("/missed/{link}", get(es.link_handler()));
     let client = TestClient::new(app).through(&proxy);
     Setup { proxy, es, client }
+}
+
+/// The same path for all clients, and a channel for each.
+fn of_user(parts: &Parts) -> Option<String> {
+    let user = parts.headers.get("x-user")?;
+    Some(user.to_str().ok()?.to_owned())
 }
 
 impl Setup {
@@ -202,4 +216,116 @@ async fn a_long_history_is_read_page_by_page() {
     }
     red.expect_text("message", "last").await;
     red.expect_silence(MOMENT).await;
+}
+
+/// Links that differ in their query only, as an application must not make them.
+async fn page_and_hold(
+    Query(query): Query<HashMap<String, String>>,
+) -> impl axum::response::IntoResponse {
+    let instruct = match (query.get("channel"), query.get("of")) {
+        (Some(channel), _) => Instruct::new().next_link(format!("/next?of={channel}"), None),
+        (None, Some(of)) => Instruct::new()
+            .hold(Hold::Stream)
+            .channel_after(of, "1")
+            .next_link("/next", None),
+        (None, None) => Instruct::new(),
+    };
+    let open = || "event: stream-open\ndata: \n\n".to_owned();
+    let body = query.get("of");
+    let body = body.map_or_else(open, |of| format!("data: page of {of}\n\n"));
+    let head = [("content-type", "text/event-stream")];
+    (head, instruct.to_headers().unwrap(), body)
+}
+
+#[tokio::test]
+async fn concurrent_requests_to_links_that_differ_in_the_query_only_are_one_request() {
+    let proxy = FakeGripProxy::start().await;
+    let app = Router::new()
+        .route("/first", get(page_and_hold))
+        .route("/next", get(page_and_hold));
+    let client = TestClient::new(app).through(&proxy);
+    let paths = ["a", "b", "c"].map(|channel| format!("/first?channel={channel}"));
+    let mut streams = join_all(paths.iter().map(|path| client.get(path))).await;
+    let mut pages = Vec::new();
+    for stream in &mut streams {
+        pages.push(stream.next().await.data().into_owned());
+    }
+    assert!(pages.iter().all(|page| *page == pages[0]), "{pages:?}");
+}
+
+/// What each of several clients has missed: more than two pages.
+const MISSED: usize = 70;
+
+/// Clients with a channel each that connect at once, after `MISSED` events on each channel.
+async fn reconnect_all(setup: &Setup, channels: &[String]) -> Vec<TestStream> {
+    let before = setup.es.current_id().unwrap().to_string();
+    for n in 0..MISSED {
+        for channel in channels {
+            setup.publish(channel, &missed(channel, n)).await.unwrap();
+        }
+    }
+    let clients: Vec<_> = channels
+        .iter()
+        .map(|channel| {
+            let client = setup.client.clone().header("x-user", channel);
+            client.header("last-event-id", &before)
+        })
+        .collect();
+    join_all(clients.iter().map(|client| client.get("/mine"))).await
+}
+
+fn missed(channel: &str, n: usize) -> String {
+    format!("{channel} {n} {}", "x".repeat(2000))
+}
+
+#[tokio::test]
+async fn clients_that_reconnect_at_once_get_their_own_events_and_stay_on_their_channels() {
+    for path in [None, Some("/missed")] {
+        let builder = EventStream::builder().history(History::memory());
+        let setup = setup_with(match path {
+            Some(path) => builder.grip_link_path(path),
+            None => builder,
+        })
+        .await;
+        let channels: Vec<_> = (0..10).map(|n| format!("room-{n}")).collect();
+        let mut streams = reconnect_all(&setup, &channels).await;
+        for (stream, channel) in streams.iter_mut().zip(&channels) {
+            for n in 0..MISSED {
+                stream.expect_text("message", &missed(channel, n)).await;
+            }
+        }
+        // Each of them recovers once more, from a hold.
+        setup.proxy.lose(channels.len());
+        for text in ["lost", "live"] {
+            for channel in &channels {
+                setup
+                    .publish(channel, &format!("{text} on {channel}"))
+                    .await
+                    .unwrap();
+            }
+        }
+        for (stream, channel) in streams.iter_mut().zip(&channels) {
+            stream
+                .expect_text("message", &format!("lost on {channel}"))
+                .await;
+            stream
+                .expect_text("message", &format!("live on {channel}"))
+                .await;
+            stream.expect_silence(MOMENT).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn clients_of_one_channel_share_an_answer_and_each_has_everything_once() {
+    let setup = setup(History::memory()).await;
+    let mut streams = reconnect_all(&setup, &vec!["red".to_owned(); 3]).await;
+    for stream in &mut streams {
+        for n in 0..MISSED {
+            for _ in 0..3 {
+                stream.expect_text("message", &missed("red", n)).await;
+            }
+        }
+        stream.expect_silence(MOMENT).await;
+    }
 }

@@ -1,17 +1,14 @@
 //! A client that a proxy holds.
 
 use super::{
-    instructions::Instructions,
+    instructions::{Held, Instructions},
     item::{Action, Item},
-    proxy::{Shared, call},
+    merge::{LinkAnswer, LinkRequest},
+    proxy::Shared,
 };
-use crate::grip::GRIP_LAST;
-use axum::{
-    Router,
-    body::{Body, to_bytes},
-};
+use axum::Router;
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::Uri;
 use http_body::Frame;
 use std::{
     fmt,
@@ -126,39 +123,27 @@ impl Hold {
     async fn ask(&mut self) -> Result<(), Ended> {
         loop {
             let (link, _) = self.instructions.next.take().ok_or(Ended)?;
-            let request = self.request(&link);
-            let (mut head, body) = call(&self.app, request).await.into_parts();
-            if head.status != StatusCode::OK {
-                return Err(Ended);
-            }
-            self.instructions = Instructions::take(&mut head.headers);
-            let bytes = to_bytes(body, usize::MAX).await.map_err(|_| Ended)?;
-            self.write(bytes);
-            if self.instructions.is_stream() {
+            let request = LinkRequest::new(&self.uri, &link, self.grip_last());
+            let answer = self.shared.merged(&self.app, request).await;
+            let LinkAnswer { instructions, body } = answer.ok_or(Ended)?;
+            self.write(body);
+            if instructions.is_stream() {
+                self.instructions = instructions;
                 return Ok(());
             }
+            // Until the next hold, the channels stay the same.
+            self.instructions.next = instructions.next;
         }
     }
 
-    /// The proxy's own request, without the client's headers.
-    fn request(&self, link: &str) -> Request<Body> {
-        let uri = match link.strip_prefix('?') {
-            Some(query) => format!("{}?{query}", self.uri.path()),
-            None => link.to_owned(),
+    /// The lines of `Grip-Last`: the last message that the client has of each channel.
+    fn grip_last(&self) -> Vec<String> {
+        let channels = self.instructions.channels.iter();
+        let line = |held: &Held| {
+            let id = held.prev_id.as_ref()?;
+            Some(format!("{}; last-id={id}", held.name))
         };
-        let mut request = Request::get(uri)
-            .body(Body::empty())
-            .expect("the link is a path");
-        let headers = request.headers_mut();
-        self.shared.sign(headers);
-        for held in &self.instructions.channels {
-            if let Some(id) = &held.prev_id {
-                let last = format!("{}; last-id={id}", held.name);
-                let last = HeaderValue::from_maybe_shared(Bytes::from(last));
-                headers.append(GRIP_LAST, last.expect("it was in a header"));
-            }
-        }
-        request
+        channels.filter_map(line).collect()
     }
 }
 

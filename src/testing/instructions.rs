@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header::CONTENT_LENGTH};
 use std::time::Duration;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Instructions {
     pub(super) hold: Option<String>,
     pub(super) channels: Vec<Held>,
@@ -15,7 +15,7 @@ pub(super) struct Instructions {
 }
 
 /// A channel of a hold, and the id of the message that must come before the next one.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) name: String,
     pub(super) prev_id: Option<String>,

@@ -47,6 +47,8 @@ mod instructions;
 #[cfg(feature = "grip")]
 mod item;
 #[cfg(feature = "grip")]
+mod merge;
+#[cfg(feature = "grip")]
 mod proxy;
 mod stream;
 

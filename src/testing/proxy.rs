@@ -4,6 +4,7 @@ use super::{
     hold::{Command, HeldBody, Hold, Written},
     instructions::{self, Instructions},
     item::{Item, Publish},
+    merge::InFlight,
 };
 use crate::grip::{GRIP_FEATURE, GRIP_SIG, GripConfig, SigningKey};
 use axum::{
@@ -39,6 +40,9 @@ const MAX_REQUEST: usize = 1_000_000;
 
 /// A GRIP proxy in the test's own process: it signs requests, obeys instructions, and delivers what is
 /// published, in the way of Pushpin. On demand it loses, repeats, delays and refuses, and it restarts.
+///
+/// Concurrent requests to next links become one request if their paths, fragments and `Grip-Last` headers
+/// are equal, even if their queries differ. All of their clients get its answer.
 ///
 /// A [`TestClient`](super::TestClient) goes [through](super::TestClient::through) it. Applications publish
 /// to it over a socket, so it needs time that is not paused. It holds streams, not single responses; a link
@@ -80,6 +84,7 @@ pub(super) struct Shared {
     key: String,
     signing: SigningKey,
     state: Mutex<Inside>,
+    pub(super) in_flight: Mutex<InFlight>,
 }
 
 #[derive(Default)]
@@ -106,7 +111,7 @@ struct Server {
     task: JoinHandle<()>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -124,6 +129,7 @@ impl FakeGripProxy {
             signing: SigningKey::new(&key.as_str().into()).expect("the text is a secret"),
             key,
             state: Mutex::default(),
+            in_flight: Mutex::default(),
         });
         let server = Server::start(listener, shared.clone());
         let server = Arc::new(Mutex::new(Some(server)));

@@ -1,0 +1,160 @@
+//! Requests to next links, merged as Pushpin merges them.
+
+use super::{
+    instructions::Instructions,
+    proxy::{Shared, call, lock},
+};
+use crate::grip::GRIP_LAST;
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+};
+use bytes::Bytes;
+use http::{HeaderValue, Request, StatusCode, Uri};
+use std::{collections::HashMap, sync::Arc};
+use tokio::{sync::watch, task::yield_now};
+
+/// How often other tasks run before a request leaves: Pushpin collects its requests for some
+/// milliseconds too.
+const TURNS: usize = 32;
+
+/// What Pushpin compares: the URI with its fragment and without its query, and the lines of `Grip-Last`.
+type Key = (String, Vec<String>);
+
+/// The requests in flight, with the answer that each will have.
+pub(super) type InFlight = HashMap<Key, watch::Receiver<Option<LinkAnswer>>>;
+
+/// The proxy's own request, without the client's headers.
+pub(super) struct LinkRequest {
+    uri: String,
+    grip_last: Vec<String>,
+}
+
+/// What all clients of a merged request get.
+#[derive(Clone, Debug)]
+pub(super) struct LinkAnswer {
+    pub(super) instructions: Instructions,
+    pub(super) body: Bytes,
+}
+
+/// Removes a request that is done, also after a panic of the application.
+struct Done<'a> {
+    shared: &'a Shared,
+    key: Key,
+}
+
+impl LinkRequest {
+    /// A request to `link`, which may be relative to `base`.
+    pub(super) fn new(base: &Uri, link: &str, grip_last: Vec<String>) -> Self {
+        let uri = match link.strip_prefix('?') {
+            Some(query) => format!("{}?{query}", base.path()),
+            None => link.to_owned(),
+        };
+        Self { uri, grip_last }
+    }
+
+    fn key(&self) -> Key {
+        let (uri, fragment) = self.uri.split_once('#').unwrap_or((&self.uri, ""));
+        let (path, _) = uri.split_once('?').unwrap_or((uri, ""));
+        let mut last = self.grip_last.clone();
+        last.sort_unstable();
+        (format!("{path}#{fragment}"), last)
+    }
+
+    fn into_request(self, shared: &Shared) -> Request<Body> {
+        let mut request = Request::get(self.uri)
+            .body(Body::empty())
+            .expect("the link is a path");
+        shared.sign(request.headers_mut());
+        for line in self.grip_last {
+            let line = HeaderValue::from_maybe_shared(Bytes::from(line));
+            let line = line.expect("it was in a header");
+            request.headers_mut().append(GRIP_LAST, line);
+        }
+        request
+    }
+}
+
+impl Shared {
+    /// Sends a request, or waits for the answer to an equal one in flight. Returns `None` if there is no
+    /// answer with 200.
+    pub(super) async fn merged(
+        self: &Arc<Self>,
+        app: &Router,
+        request: LinkRequest,
+    ) -> Option<LinkAnswer> {
+        let key = request.key();
+        let (answer, answered) = watch::channel(None);
+        let in_flight = self.join(&key, answered);
+        if let Some(mut in_flight) = in_flight {
+            let answer = in_flight.wait_for(Option::is_some).await.ok()?;
+            return answer.clone();
+        }
+        let _done = Done { shared: self, key };
+        for _ in 0..TURNS {
+            yield_now().await;
+        }
+        let got = fetch(app, request.into_request(self)).await?;
+        answer.send_replace(Some(got.clone()));
+        Some(got)
+    }
+
+    /// The answer of the request in flight with this key; otherwise `answered` becomes that.
+    fn join(
+        &self,
+        key: &Key,
+        answered: watch::Receiver<Option<LinkAnswer>>,
+    ) -> Option<watch::Receiver<Option<LinkAnswer>>> {
+        let mut in_flight = lock(&self.in_flight);
+        let found = in_flight.get(key).cloned();
+        if found.is_none() {
+            in_flight.insert(key.clone(), answered);
+        }
+        found
+    }
+}
+
+async fn fetch(app: &Router, request: Request<Body>) -> Option<LinkAnswer> {
+    let (mut head, body) = call(app, request).await.into_parts();
+    let instructions = Instructions::take(&mut head.headers);
+    let body = to_bytes(body, usize::MAX).await.ok()?;
+    (head.status == StatusCode::OK).then_some(LinkAnswer { instructions, body })
+}
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        lock(&self.shared.in_flight).remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_and_the_order_of_channels_do_not_distinguish_requests() {
+        let base = "/a?x=1".parse().unwrap();
+        let key = |link: &str, last: &[&str]| {
+            let last = last.iter().map(|line| (*line).to_owned()).collect();
+            LinkRequest::new(&base, link, last).key()
+        };
+        let first = key("/a?grip-next=1", &["x; last-id=1", "y; last-id=1"]);
+        assert_eq!(
+            key("?grip-next=2", &["y; last-id=1", "x; last-id=1"]),
+            first
+        );
+        assert_ne!(
+            key("/a?grip-next=1#b", &["x; last-id=1", "y; last-id=1"]),
+            first
+        );
+        assert_ne!(
+            key("/a/b?grip-next=1", &["x; last-id=1", "y; last-id=1"]),
+            first
+        );
+        assert_ne!(
+            key("/a?grip-next=1", &["x; last-id=1", "y; last-id=2"]),
+            first
+        );
+        assert_eq!(key("?a#b", &[]), key("/a?c#b", &[]));
+    }
+}
