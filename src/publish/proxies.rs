@@ -404,8 +404,12 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Sets after how long without an event a proxy asks whether it has missed one: 120 seconds by
-    /// default. Each idle stream is a request in this time.
+    /// Sets the shortest time without an event after which a proxy asks whether it has missed one: 120
+    /// seconds by default.
+    ///
+    /// Pushpin asks at most ten links a second, and events of the clients whose turn it is not wait.
+    /// So the time is longer the more links there are, at most five of them a second. Clients on the
+    /// same channels have the same link.
     pub fn grip_poll(mut self, interval: Duration) -> Self {
         self.proxies.links.poll = interval;
         self

@@ -13,6 +13,7 @@ const BYTES: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Digest {
     text: String,
+    bits: u64,
 }
 
 /// The route that a link leads to.
@@ -55,12 +56,21 @@ impl Digest {
     pub(super) fn as_str(&self) -> &str {
         &self.text
     }
+
+    /// Evenly distributed bits that are equal for equal digests.
+    pub(super) fn bits(&self) -> u64 {
+        self.bits
+    }
 }
 
 impl From<&[u8]> for Digest {
     fn from(bytes: &[u8]) -> Self {
         Self {
             text: BASE64_URL_SAFE_NO_PAD.encode(bytes),
+            bits: bytes
+                .iter()
+                .take(8)
+                .fold(0, |bits, byte| bits << 8 | u64::from(*byte)),
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod digest;
 mod names;
+mod poll;
 mod query;
 mod settings;
 
@@ -24,10 +25,11 @@ use crate::{
 };
 use digest::{Digest, Kind, Route};
 use http::Uri;
+use poll::Polls;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// The most channels of one stream behind a proxy with history: Pushpin 1.41 takes 64 header lines, and a
@@ -44,6 +46,7 @@ pub(crate) struct Links {
     channel_prefix: String,
     signing: SigningKey,
     verifier: Verifier,
+    polls: Polls,
 }
 
 /// What a token signs.
@@ -104,6 +107,7 @@ impl Links {
         let signing = SigningKey::new(&key).map_err(|error| wrong(error.to_string()))?;
         let verifier = Verifier::new(&key).map_err(|error| wrong(error.to_string()))?;
         Ok(Self {
+            polls: Polls::new(settings.poll),
             channel_prefix: channel_prefix.to_owned(),
             settings,
             signing,
@@ -121,7 +125,7 @@ impl Links {
         let digest = self.digest(self.route(uri), Kind::Resume, channels);
         let more = channels.get(PUSHPIN_CHANNELS..).unwrap_or_default();
         let link = self.link(uri, &digest, &query::resume(more))?;
-        Ok((link, self.settings.poll))
+        Ok((link, self.polls.interval(&digest, Instant::now())))
     }
 
     /// The link to the next page of a replay.

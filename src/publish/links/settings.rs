@@ -16,7 +16,7 @@ pub(crate) struct LinkSettings {
     pub(crate) path: Option<String>,
     pub(crate) key: Option<Key>,
     pub(crate) valid_for: Duration,
-    /// After how long without an event the proxy asks.
+    /// The shortest time without an event after which the proxy asks.
     pub(crate) poll: Duration,
 }
 

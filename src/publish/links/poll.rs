@@ -1,0 +1,186 @@
+//! How long proxies wait before they ask without a gap.
+//!
+//! Pushpin carries out at most ten updates a second, each for all clients with one link. Beyond that,
+//! clients wait for their turn, and their events wait with them. So the interval is longer while more
+//! links are alive. How many are is estimated: each is handed out at least once per interval, as long as
+//! its channels are silent.
+
+use super::digest::Digest;
+use std::{
+    mem,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// Half of what Pushpin does, since recoveries after a gap count too.
+const LINKS_PER_SECOND: f64 = 5.0;
+
+/// The estimate is good to about 1 % up to 100,000 links, and grows no further at 700,000.
+const BITS: usize = 1 << 16;
+
+pub(super) struct Polls {
+    shortest: Duration,
+    seen: Mutex<Seen>,
+}
+
+/// The links of the current and of the previous interval: each sets the bit that its digest selects.
+struct Seen {
+    current: Bits,
+    previous: Bits,
+    /// The bits that are set in either.
+    count: usize,
+    since: Option<Instant>,
+}
+
+#[derive(Clone)]
+struct Bits(Box<[u64]>);
+
+impl Polls {
+    pub(super) fn new(shortest: Duration) -> Self {
+        let seen = Seen {
+            current: Bits::new(),
+            previous: Bits::new(),
+            count: 0,
+            since: None,
+        };
+        Self {
+            shortest,
+            seen: Mutex::new(seen),
+        }
+    }
+
+    /// Counts a link that is handed out `now`, and returns its interval in whole seconds.
+    pub(super) fn interval(&self, digest: &Digest, now: Instant) -> Duration {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let interval = seen.interval(self.shortest);
+        seen.advance(now, interval);
+        seen.insert(digest.bits() as usize % BITS);
+        seen.interval(self.shortest)
+    }
+}
+
+impl Seen {
+    fn insert(&mut self, bit: usize) {
+        let is_new = !self.current.contains(bit) && !self.previous.contains(bit);
+        self.count += usize::from(is_new);
+        self.current.insert(bit);
+    }
+
+    /// Begins the next interval if the current one is over.
+    fn advance(&mut self, now: Instant, interval: Duration) {
+        let elapsed = now.saturating_duration_since(*self.since.get_or_insert(now));
+        if elapsed < interval {
+            return;
+        }
+        self.previous = mem::replace(&mut self.current, Bits::new());
+        if elapsed >= 2 * interval {
+            self.previous = Bits::new();
+        }
+        self.count = self.previous.count();
+        self.since = Some(now);
+    }
+
+    fn interval(&self, shortest: Duration) -> Duration {
+        let seconds = (self.links() / LINKS_PER_SECOND).ceil();
+        shortest.max(Duration::from_secs(seconds as u64))
+    }
+
+    /// The number of links that set so many bits, on average.
+    fn links(&self) -> f64 {
+        let free = (BITS - self.count).max(1) as f64;
+        -(BITS as f64) * (free / BITS as f64).ln()
+    }
+}
+
+impl Bits {
+    fn new() -> Self {
+        Self(vec![0; BITS / 64].into())
+    }
+
+    fn contains(&self, bit: usize) -> bool {
+        self.0[bit / 64] & 1 << (bit % 64) != 0
+    }
+
+    fn insert(&mut self, bit: usize) {
+        self.0[bit / 64] |= 1 << (bit % 64);
+    }
+
+    fn count(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::digest::{Kind, Route},
+        *,
+    };
+
+    const SHORTEST: Duration = Duration::from_secs(20);
+
+    fn digest(channel: usize) -> Digest {
+        Digest::new(Route::Stream("/"), Kind::Resume, "", &[channel.to_string()])
+    }
+
+    /// The interval after so many links.
+    fn interval(polls: &Polls, links: usize, now: Instant) -> u64 {
+        let intervals = (0..links).map(|link| polls.interval(&digest(link), now));
+        intervals.last().unwrap().as_secs()
+    }
+
+    #[test]
+    fn many_links_make_the_interval_longer() {
+        let now = Instant::now();
+        for (links, shortest, longest) in [
+            (1, 20, 20),
+            (90, 20, 20),
+            (300, 60, 61),
+            (20_000, 3900, 4100),
+        ] {
+            let polls = Polls::new(SHORTEST);
+            let seconds = interval(&polls, links, now);
+            assert!(
+                (shortest..=longest).contains(&seconds),
+                "{links} links: {seconds} s"
+            );
+            assert_eq!(
+                interval(&polls, links, now),
+                seconds,
+                "no link is counted twice"
+            );
+        }
+    }
+
+    #[test]
+    fn links_that_are_no_longer_asked_are_forgotten() {
+        let (polls, start) = (Polls::new(SHORTEST), Instant::now());
+        let long = interval(&polls, 300, start);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(
+            interval(&polls, 1, at(long)),
+            long,
+            "they are of the previous interval"
+        );
+        assert_eq!(interval(&polls, 1, at(2 * long)), 20);
+        let long = interval(&polls, 300, at(2 * long + 1));
+        assert_eq!(
+            interval(&polls, 1, at(1000 * long)),
+            20,
+            "after a long pause"
+        );
+    }
+
+    #[test]
+    fn any_number_of_links_has_an_interval() {
+        let mut seen = Seen {
+            current: Bits::new(),
+            previous: Bits::new(),
+            count: 0,
+            since: None,
+        };
+        (0..BITS).for_each(|bit| seen.insert(bit));
+        assert_eq!(seen.count, BITS);
+        assert!((700_000.0..800_000.0).contains(&seen.links()));
+    }
+}
