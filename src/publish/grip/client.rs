@@ -25,7 +25,7 @@ const USER_AGENT: &str = concat!("axum-eventstream/", env!("CARGO_PKG_VERSION"))
 
 /// Follows no redirects, and uses no HTTP proxy of the environment.
 pub(super) enum Client {
-    Plain(legacy::Client<HttpConnector, Body>),
+    Plain(Box<legacy::Client<HttpConnector, Body>>),
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
     Tls(reqwest::Client),
 }
@@ -46,7 +46,7 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(POOL_IDLE)
             .build(connector);
-        Self::Plain(client)
+        Self::Plain(Box::new(client))
     }
 
     #[cfg(any(feature = "rustls", feature = "native-tls"))]
