@@ -72,11 +72,11 @@ impl Asked {
             )));
         }
         let answer = self.first(inner, links, channels, last_event_id).answer()?;
-        let reports_gone = self.reports_gone && !inner.hooks.is_empty();
-        let gone = links
-            .gone(&self.uri, &links::canonical(channels))
-            .filter(|_| reports_gone);
-        if let Some(reported) = gone.and_then(|gone| with_gone_link(&answer, gone)) {
+        if self.reports_gone
+            && !inner.hooks.is_empty()
+            && let Some(gone) = links.gone(&self.uri, &links::canonical(channels))
+            && let Some(reported) = with_gone_link(&answer, gone)
+        {
             return Ok((reported, true));
         }
         Ok((answer.into_response()?, false))
