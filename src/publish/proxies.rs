@@ -407,9 +407,10 @@ impl EventStreamBuilder {
     /// Sets the shortest time without an event after which a proxy asks whether it has missed one: 120
     /// seconds by default.
     ///
-    /// Pushpin asks at most ten links a second, and events of the clients whose turn it is not wait.
-    /// So the time is longer the more links there are, at most five of them a second. Clients on the
-    /// same channels have the same link.
+    /// Pushpin asks at most ten links a second. Clients wait for their turn, and their events wait with them.
+    /// So the time is longer if there are many links, about five of them a second, and it is up to twice as
+    /// long for some of them, so that clients that have connected together do not ask together. Clients on
+    /// the same channels have the same link.
     pub fn grip_poll(mut self, interval: Duration) -> Self {
         self.proxies.links.poll = interval;
         self

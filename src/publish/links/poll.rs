@@ -2,7 +2,7 @@
 //!
 //! Pushpin carries out at most ten updates a second, each for all clients with one link. Beyond that,
 //! clients wait for their turn, and their events wait with them. So the interval is longer while more
-//! links are alive. How many are is estimated: each is handed out at least once per interval, as long as
+//! links are alive, and differs between links. How many are is estimated: each is handed out at least once per interval, as long as
 //! its channels are silent.
 
 use super::digest::Digest;
@@ -52,10 +52,11 @@ impl Polls {
     /// Counts a link that is handed out `now`, and returns its interval in whole seconds.
     pub(super) fn interval(&self, digest: &Digest, now: Instant) -> Duration {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let interval = seen.interval(self.shortest);
-        seen.advance(now, interval);
+        let (shortest, spread) = seen.pace(self.shortest);
+        seen.advance(now, shortest + Duration::from_secs(spread));
         seen.insert(digest.bits() as usize % BITS);
-        seen.interval(self.shortest)
+        let (shortest, spread) = seen.pace(self.shortest);
+        shortest + Duration::from_secs((digest.bits() >> 32) % (spread + 1))
     }
 }
 
@@ -80,9 +81,12 @@ impl Seen {
         self.since = Some(now);
     }
 
-    fn interval(&self, shortest: Duration) -> Duration {
-        let seconds = (self.links() / LINKS_PER_SECOND).ceil();
-        shortest.max(Duration::from_secs(seconds as u64))
+    /// The shortest interval, and the seconds over which the intervals of all links are spread: clients that
+    /// have connected together must not ask together.
+    fn pace(&self, shortest: Duration) -> (Duration, u64) {
+        let seconds = self.links() / LINKS_PER_SECOND;
+        let shortest = shortest.max(Duration::from_secs(seconds.ceil() as u64));
+        (shortest, seconds as u64)
     }
 
     /// The number of links that set so many bits, on average.
@@ -123,52 +127,51 @@ mod tests {
         Digest::new(Route::Stream("/"), Kind::Resume, "", &[channel.to_string()])
     }
 
-    /// The interval after so many links.
-    fn interval(polls: &Polls, links: usize, now: Instant) -> u64 {
-        let intervals = (0..links).map(|link| polls.interval(&digest(link), now));
-        intervals.last().unwrap().as_secs()
+    /// The shortest and the longest interval of so many links, once all of them are counted.
+    fn intervals(polls: &Polls, links: usize, now: Instant) -> (u64, u64) {
+        let intervals = || (0..links).map(|link| polls.interval(&digest(link), now).as_secs());
+        let _ = intervals().count();
+        (intervals().min().unwrap(), intervals().max().unwrap())
     }
 
     #[test]
-    fn many_links_make_the_interval_longer() {
+    fn many_links_make_the_interval_longer_and_are_spread() {
         let now = Instant::now();
         for (links, shortest, longest) in [
             (1, 20, 20),
-            (90, 20, 20),
-            (300, 60, 61),
-            (20_000, 3900, 4100),
+            (4, 20, 20),
+            (90, 20, 38),
+            (300, 60, 120),
+            (20_000, 4000, 8000),
         ] {
-            let polls = Polls::new(SHORTEST);
-            let seconds = interval(&polls, links, now);
-            assert!(
-                (shortest..=longest).contains(&seconds),
-                "{links} links: {seconds} s"
-            );
-            assert_eq!(
-                interval(&polls, links, now),
-                seconds,
-                "no link is counted twice"
-            );
+            let (least, most) = intervals(&Polls::new(SHORTEST), links, now);
+            let is_near = |seconds: u64, expected: u64| seconds.abs_diff(expected) <= expected / 20;
+            assert!(is_near(least, shortest), "{links} links: {least} s");
+            assert!(is_near(most, longest), "{links} links: {most} s");
         }
+    }
+
+    #[test]
+    fn the_clients_of_a_link_ask_together() {
+        let (polls, now) = (Polls::new(SHORTEST), Instant::now());
+        intervals(&polls, 300, now);
+        let interval = polls.interval(&digest(7), now);
+        assert_eq!(polls.interval(&digest(7), now), interval);
     }
 
     #[test]
     fn links_that_are_no_longer_asked_are_forgotten() {
         let (polls, start) = (Polls::new(SHORTEST), Instant::now());
-        let long = interval(&polls, 300, start);
+        let long = intervals(&polls, 300, start);
         let at = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(
-            interval(&polls, 1, at(long)),
-            long,
-            "they are of the previous interval"
+        let one = |seconds| polls.interval(&digest(0), at(seconds)).as_secs();
+        assert!(
+            one(130) >= long.0,
+            "the others are of the previous interval"
         );
-        assert_eq!(interval(&polls, 1, at(2 * long)), 20);
-        let long = interval(&polls, 300, at(2 * long + 1));
-        assert_eq!(
-            interval(&polls, 1, at(1000 * long)),
-            20,
-            "after a long pause"
-        );
+        assert_eq!(one(260), 20);
+        assert_eq!(intervals(&polls, 300, at(261)), long);
+        assert_eq!(one(100_000), 20, "after a long pause");
     }
 
     #[test]
