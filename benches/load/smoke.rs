@@ -18,11 +18,12 @@ fn deliver(peer: Peer) {
     }
     server.lock_step(&mut clients, 5, 200);
     server.lock_step(&mut clients, 2, 64 << 10);
-    let last = server.publish(500, 200);
+    // Fewer than a channel keeps, so that none is lost however busy the machine is.
+    let last = server.publish(250, 200);
     clients.wait(last);
     let hand_written = matches!(peer, Peer::Sse | Peer::Bytes);
     assert!(hand_written || clients.lost == 0, "{}", peer.name());
-    assert_eq!(clients.received + clients.lost, 507 * CLIENTS as u64);
+    assert_eq!(clients.received + clients.lost, 257 * CLIENTS as u64);
     assert_eq!(clients.told, 0);
     if matches!(peer, Peer::Plain | Peer::Net) {
         server.close();

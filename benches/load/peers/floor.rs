@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncReadExt,
     net::{TcpListener, TcpStream},
 };
 
@@ -21,15 +21,19 @@ pub(super) fn start(listener: TcpListener) -> Sockets {
     let opened = sockets.clone();
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
-            let (channel, tcp) = open(tcp).await.expect("a request");
+            let (channel, mut tcp) = accept(tcp).await.expect("a request");
+            // A client that has its opening must not miss the next event.
             let mut sockets = sockets.lock().expect("the sockets");
+            let opening = chunk("event: stream-open\ndata: \n\n");
+            let head = format!("{HEAD}{opening}");
+            tcp.write_all(head.as_bytes()).expect("an empty buffer");
             sockets.entry(channel).or_default().push(tcp);
         }
     });
     opened
 }
 
-async fn open(mut tcp: TcpStream) -> io::Result<(String, net::TcpStream)> {
+async fn accept(mut tcp: TcpStream) -> io::Result<(String, net::TcpStream)> {
     let mut request = Vec::new();
     while !request.ends_with(b"\r\n\r\n") {
         tcp.read_buf(&mut request).await?;
@@ -38,8 +42,6 @@ async fn open(mut tcp: TcpStream) -> io::Result<(String, net::TcpStream)> {
     let target = request.split(' ').nth(1).unwrap_or_default();
     let channel = target.trim_start_matches("/events/").to_owned();
     tcp.set_nodelay(true)?;
-    let opening = chunk("event: stream-open\ndata: \n\n");
-    tcp.write_all(format!("{HEAD}{opening}").as_bytes()).await?;
     Ok((channel, tcp.into_std()?))
 }
 
