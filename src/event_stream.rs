@@ -15,6 +15,8 @@ use crate::{
     stream::Streams,
 };
 use axum::response::{IntoResponse, Response};
+#[cfg(feature = "grip")]
+use http::request::Parts;
 use std::{env::VarError, fmt, future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -165,7 +167,9 @@ impl EventStream {
     ///     })));
     /// ```
     pub fn handler<M>(&self, channels: impl IntoResolver<M>) -> StreamHandler {
-        StreamHandler::new(self.clone(), channels.into_resolver())
+        let resolver = channels.into_resolver();
+        resolver.log_mistakes();
+        StreamHandler::new(self.clone(), resolver)
     }
 
     /// A handler for the route of all links for missed events: see
@@ -175,8 +179,13 @@ impl EventStream {
     #[cfg(feature = "grip")]
     #[must_use]
     pub fn link_handler(&self) -> StreamHandler {
+        if let Some(links) = self.inner.proxies.links() {
+            links.set_routed();
+        }
         // The link names the channels.
-        self.handler(Vec::<String>::new()).for_links()
+        let no_link = |_: &Parts| Err::<&str, _>(Rejection::NoLink);
+        let resolver = no_link.into_resolver();
+        StreamHandler::new(self.clone(), resolver).for_links()
     }
 
     /// The response that subscribes the client of `request` to `channels`: what a

@@ -145,6 +145,7 @@ impl OpenStream {
             self.feed.end();
             return Next::frame(sse::retry(reconnect_after()));
         }
+        self.drain(&clock);
         let next = self.feed.next(FRAME, waker);
         match next {
             Next::Frame {
@@ -168,17 +169,17 @@ impl OpenStream {
             self.last = now;
             return Next::frame(self.streams.keep_alive.frame().clone());
         }
-        self.drain(now);
         Next::Empty
     }
 
-    /// While the hub is drained, each stream picks its own moment to end.
-    fn drain(&mut self, now: Moment) {
+    /// While the hub drains, each stream picks its own time to end, also if it always has events to send.
+    fn drain(&mut self, clock: impl Fn() -> Instant) {
         let Some(until) = self.feed.hub().drained_by() else {
             return;
         };
         let until = self.streams.moment(until);
         if self.ends > until {
+            let now = self.streams.moment(clock());
             let left = until.0.saturating_sub(now.0).max(0);
             self.ends = Moment(now.0 + fastrand::i64(0..=left));
         }

@@ -329,3 +329,44 @@ async fn clients_of_one_channel_share_an_answer_and_each_has_everything_once() {
         stream.expect_silence(MOMENT).await;
     }
 }
+
+/// One channel has lost more than a page has, and the others nothing.
+#[tokio::test]
+async fn a_recovery_in_pages_repeats_nothing_of_other_channels() {
+    let setup = setup(History::memory()).await;
+    let mut all = setup.client.get("/all").await;
+    let long = "x".repeat(30 << 10);
+    setup.proxy.lose(5);
+    setup.publish_all("red", &[&*long; 5]).await;
+    setup.publish_all("blue", &["1", "2", "3"]).await;
+    for text in ["1", "2", "3"] {
+        all.expect_text("message", text).await;
+    }
+    setup.publish_all("red", &["last"]).await;
+    for _ in 0..5 {
+        all.expect_text("message", &long).await;
+    }
+    all.expect_text("message", "last").await;
+    all.expect_silence(MOMENT).await;
+}
+
+/// The proxy may lose the item that closes a stream: the next answer to its link ends it.
+#[tokio::test]
+async fn a_lost_close_ends_the_stream_when_the_proxy_asks() {
+    let setup = setup(History::memory()).await;
+    let (mut red, mut blue) = (
+        setup.client.get("/rooms/red").await,
+        setup.client.get("/rooms/blue").await,
+    );
+    setup.proxy.lose(1);
+    setup.es.close_channel("red").await.unwrap();
+    red.expect_silence(MOMENT).await;
+    setup.proxy.ask();
+    red.expect_end().await;
+    blue.expect_silence(MOMENT).await;
+    let mut red = setup.client.get("/rooms/red").await;
+    setup.publish_all("red", &["after the close"]).await;
+    setup.proxy.ask();
+    red.expect_text("message", "after the close").await;
+    red.expect_silence(MOMENT).await;
+}

@@ -464,3 +464,34 @@ async fn a_stream_that_is_opened_and_not_returned_is_unsubscribed() {
     assert!(head.starts_with("HTTP/1.1 403"), "{head}");
     assert_eq!(es.stats().subscriptions, 0);
 }
+
+/// A stream that always has events to send must notice a drain, too.
+#[tokio::test]
+async fn a_drain_ends_streams_that_are_never_idle() {
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    let es = EventStream::new();
+    let request = axum::http::Request::get("/a").body(axum::body::Body::empty());
+    let response = app(&es).oneshot(request.unwrap()).await.unwrap();
+    let mut body = response.into_body();
+    let drained = tokio::spawn({
+        let es = es.clone();
+        async move { es.drain(Duration::from_millis(50)).await }
+    });
+    let mut text = String::new();
+    within("the end", async {
+        loop {
+            publish(&es, "a", "more").await;
+            let Some(frame) = body.frame().await else {
+                break;
+            };
+            let bytes = frame.unwrap().into_data().unwrap();
+            text = String::from_utf8(bytes.to_vec()).unwrap();
+        }
+    })
+    .await;
+    assert!(text.starts_with("retry: "), "{text}");
+    drop(body);
+    within("the drain", drained).await.unwrap();
+}

@@ -11,13 +11,13 @@ use std::borrow::Cow;
 /// 2. `{{` and `}}` are literal braces. Any other brace is a mistake, never literal text.
 /// 3. `<name>` is a parameter if the route has it. If not, it is a mistake where the name is an identifier
 ///    (ASCII letters, digits and `_`, no digit first), and literal text otherwise.
-/// 4. `:name` and `*name` between slashes are literal text, but a mistake where the route has a parameter
+/// 4. `:name`, and `*name` between slashes, are literal text, but a mistake where the route has a parameter
 ///    of that name: routes were written so before axum 0.8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChannelTemplate {
     text: Box<str>,
     segments: Result<Vec<Segment>, BraceError>,
-    /// The parts of the text between slashes that have the form `:name` or `*name`.
+    /// The parts of the text that have the form `:name`, or between slashes `*name`.
     old_forms: Vec<Box<str>>,
 }
 
@@ -150,8 +150,16 @@ fn angles_at(text: &str) -> (Segment, usize) {
 
 fn old_forms(text: &str) -> Vec<Box<str>> {
     let parts = text.split('/').filter(|part| part.len() > 1);
-    let old_forms = parts.filter(|part| part.starts_with([':', '*']));
-    old_forms.map(Box::from).collect()
+    let whole = parts.filter(|part| part.starts_with([':', '*']));
+    let colons = text.match_indices(':').map(|(at, _)| {
+        let name = &text[at + 1..];
+        let end = name.find(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+        &text[at..=at + end.unwrap_or(name.len())]
+    });
+    let old_forms = whole.chain(colons).filter(|form| form.len() > 1);
+    let mut old_forms: Vec<Box<str>> = old_forms.map(Box::from).collect();
+    old_forms.dedup();
+    old_forms
 }
 
 fn push_literal(segments: &mut Vec<Segment>, literal: &mut String) {
@@ -221,7 +229,8 @@ mod tests {
             ("{blank}{id}{blank}", " \t7 \t"),
             ("é<é{id}é", "é<é7é"),
             (":", ":"),
-            ("user:id", "user:id"),
+            ("user:other", "user:other"),
+            ("12:00", "12:00"),
             (":{id}", ":7"),
             (":other", ":other"),
             ("a/*other", "a/*other"),
@@ -269,7 +278,12 @@ mod tests {
 
     #[test]
     fn the_old_form_of_a_parameter_of_the_route_is_refused() {
-        for (template, form) in [(":id", ":id"), ("rooms/:id/x", ":id"), ("a/*rest", "*rest")] {
+        for (template, form) in [
+            (":id", ":id"),
+            ("rooms/:id/x", ":id"),
+            ("room-:id.x", ":id"),
+            ("a/*rest", "*rest"),
+        ] {
             let error = expand(template).unwrap_err();
             let message = format!("the channel template {template:?} has {form:?} as literal text");
             assert_eq!(error, message);
@@ -278,7 +292,7 @@ mod tests {
 
     #[test]
     fn only_templates_that_depend_on_the_route_have_parameters() {
-        for template in ["", "a", "{{a}}", "a<b", "a:b", "{", "}"] {
+        for template in ["", "a", "{{a}}", "a<b", "a: b", "{", "}"] {
             assert!(
                 !ChannelTemplate::new(template).has_parameters(),
                 "{template}"

@@ -21,7 +21,7 @@ impl EventStream {
         check(request, inner, delivery)?;
         #[cfg(feature = "grip")]
         if let Some(answer) = request.follow_link(inner, delivery) {
-            return Ok(StreamResponse::ready(answer?));
+            return answer;
         }
         let channels = channels(&inner.limits)?;
         if request.is_head() {
@@ -81,8 +81,9 @@ fn hold(
     inner: &Inner,
     channels: Channels,
 ) -> Result<StreamResponse, Rejection> {
+    let admitted = inner.hub.admits_held(&channels);
+    admitted.map_err(|refused| unavailable(inner, &refused))?;
     let reader = inner.hub.watch(&channels);
-    let reader = reader.map_err(|refused| unavailable(inner, &refused))?;
     let (response, tells_gone) = request.hold(inner, &channels)?;
     let came = (tells_gone && !inner.hooks.is_empty()).then(|| (channels, request.parts()));
     Ok(StreamResponse::held(Held {

@@ -5,8 +5,9 @@
 //! what the proxy has, as it says in `Grip-Last`, since it may ask twice.
 
 use super::{
-    Rejection, direct,
+    Rejection, StreamResponse, direct,
     recovery::{Answer, Recovery, held, id},
+    response::Held,
 };
 use crate::{
     Channel,
@@ -15,6 +16,7 @@ use crate::{
     grip::{GRIP_FEATURE, GRIP_SIG, Instruct, last_ids},
     publish::links::{self, Followed, InvalidLink, LinkRequest, Links, Purpose},
     sse::LastEventId,
+    stream::reconnect_after,
     trace,
 };
 use axum::{body::Body, extract::OriginalUri, response::Response};
@@ -94,12 +96,14 @@ impl Asked {
             None => Some(inner.hub.sequence()),
             Some(id) => sequence(inner, id),
         };
+        let closed = inner.hub.last_close(channels);
         let channels = links::canonical(channels).into_iter();
         Recovery {
             inner,
             links,
             uri: &self.uri,
             wanted: channels.map(|channel| (channel, after)).collect(),
+            closed,
             opening: Some(after.map(|after| id(inner, after))),
         }
     }
@@ -112,7 +116,7 @@ impl Asked {
         is_proxied: bool,
         is_link_path: bool,
         parts: Option<&Parts>,
-    ) -> Option<Result<Response, Rejection>> {
+    ) -> Option<Result<StreamResponse, Rejection>> {
         let links = inner.proxies.links().filter(|_| is_proxied)?;
         let names = self
             .last
@@ -126,7 +130,7 @@ impl Asked {
         })?;
         Some(match followed {
             Ok(followed) => self.followed(inner, links, &followed, parts),
-            Err(invalid) => Ok(ended(invalid)),
+            Err(invalid) => Ok(StreamResponse::ready(ended(invalid))),
         })
     }
 
@@ -136,13 +140,23 @@ impl Asked {
         links: &Links,
         followed: &Followed,
         parts: Option<&Parts>,
-    ) -> Result<Response, Rejection> {
+    ) -> Result<StreamResponse, Rejection> {
         let channels = inner.limits.channels(&followed.channels)?;
         if followed.purpose == Purpose::Gone {
             if let Some(parts) = parts {
                 inner.hooks.went(&channels, parts);
             }
-            return Ok(Response::default());
+            return Ok(StreamResponse::ready(Response::default()));
+        }
+        // The reader sees closes from now on, the number those before.
+        let reader = inner.hub.watch(&channels);
+        let closed = inner.hub.last_close(&channels);
+        if closed > followed.closed {
+            trace::event!(
+                debug,
+                "stream ended: a channel was closed since its link was made"
+            );
+            return Ok(StreamResponse::ready(direct::ended(reconnect_after())));
         }
         let after = |(index, channel): (usize, &Channel)| match &followed.purpose {
             Purpose::Page(page) => page.position(inner.hub.epoch(), index),
@@ -156,9 +170,14 @@ impl Asked {
             wanted: wanted
                 .map(|(index, channel)| (channel.clone(), after((index, channel))))
                 .collect(),
+            closed,
             opening: None,
         };
-        recovery.answer()?.into_response()
+        Ok(StreamResponse::held(Held {
+            response: recovery.answer()?.into_response()?,
+            reader,
+            came: None,
+        }))
     }
 
     fn last_id(&self, name: &str) -> Option<&str> {

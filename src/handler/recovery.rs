@@ -30,6 +30,8 @@ pub(super) struct Recovery<'a> {
     pub(super) links: &'a Links,
     pub(super) uri: &'a Uri,
     pub(super) wanted: Wanted,
+    /// The number of the last close of one of the channels.
+    pub(super) closed: u64,
     /// For a client that has just connected: its position, if it has one.
     pub(super) opening: Option<Option<LastEventId>>,
 }
@@ -74,7 +76,7 @@ impl Recovery<'_> {
     }
 
     fn hold(&self, recall: &Recall) -> Result<Answer, Rejection> {
-        let link = self.links.resume(self.uri, &self.channels());
+        let link = self.links.resume(self.uri, &self.channels(), self.closed);
         let (link, poll) = link.map_err(unsigned)?;
         let instruct = self.wanted.iter().zip(&recall.positions).fold(
             held(self.inner),
@@ -91,13 +93,16 @@ impl Recovery<'_> {
     }
 
     fn page(&self, recall: &Recall) -> Result<Answer, Rejection> {
-        // One position counts for all channels, unless a gap has put some of them at their heads.
-        let positions = match recall.gone.is_empty() {
-            true => vec![recall.position],
-            false => recall.positions.clone(),
+        // One position counts for all channels, unless some are beyond it already: after a gap they are at
+        // their heads, and a proxy may have lost events of one channel only.
+        let is_beyond = |at: &u64| *at > recall.position;
+        let positions = match recall.positions.iter().any(is_beyond) {
+            false => vec![recall.position],
+            true => recall.positions.clone(),
         };
         let page = Page::new(self.inner.hub.epoch(), positions);
-        let link = self.links.page(self.uri, &self.channels(), &page);
+        let channels = self.channels();
+        let link = self.links.page(self.uri, &channels, self.closed, &page);
         Ok(Answer {
             instruct: Instruct::new().next_link(link.map_err(unsigned)?, None),
             body: self.body(recall),

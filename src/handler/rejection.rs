@@ -34,6 +34,8 @@ pub enum Rejection {
     TooManyChannels(usize),
     /// A proxy does not take so many channels, or such long ones: the reason.
     ProxyLimit(String),
+    /// The handler of the link path answers requests to valid links only.
+    NoLink,
     /// The path cannot be decoded.
     InvalidPath(String),
     /// The stream is closing or closed, or a limit is reached.
@@ -67,6 +69,7 @@ impl Rejection {
             | Self::InvalidChannel(_)
             | Self::TooManyChannels(_)
             | Self::ProxyLimit(_)
+            | Self::NoLink
             | Self::InvalidPath(_) => StatusCode::BAD_REQUEST,
             Self::Unavailable(unavailable) => unavailable.status(),
             Self::InvalidTemplate(_) | Self::MissingEventStream => {
@@ -88,6 +91,7 @@ impl Rejection {
             Self::InvalidTemplate(_) => "invalid_template",
             Self::TooManyChannels(_) => "too_many_channels",
             Self::ProxyLimit(_) => "proxy_limit",
+            Self::NoLink => "no_link",
             Self::InvalidPath(_) => "invalid_path",
             Self::Unavailable(_) => "unavailable",
             Self::MissingEventStream => "missing_event_stream",
@@ -107,6 +111,9 @@ impl Rejection {
             Self::InvalidChannel(error) => format!("{error}\n").into(),
             Self::InvalidTemplate(error) => format!("{error}\n").into(),
             Self::TooManyChannels(limit) => format!("more than {limit} channels\n").into(),
+            Self::NoLink => {
+                "this route answers links that a GRIP proxy follows, and this request follows none\n".into()
+            }
             Self::ProxyLimit(reason) | Self::InvalidPath(reason) => format!("{reason}\n").into(),
             Self::Unavailable(unavailable) => unavailable.body_text().into(),
             Self::MissingEventStream => "no EventStream found: add `.with_state(event_stream)` or \

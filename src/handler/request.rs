@@ -1,6 +1,8 @@
 //! What a request says about the stream it asks for: an extractor that reads headers only.
 
 #[cfg(feature = "grip")]
+use super::StreamResponse;
+#[cfg(feature = "grip")]
 use super::proxied::Asked;
 use super::{Rejection, parameters::Parameters};
 use crate::{EventStream, net, sse};
@@ -152,7 +154,7 @@ impl StreamRequest {
         &self,
         inner: &Inner,
         delivery: Delivery,
-    ) -> Option<Result<Response, Rejection>> {
+    ) -> Option<Result<StreamResponse, Rejection>> {
         let is_proxied = delivery == Delivery::Proxied && !self.is_head;
         let parts = self.parts.as_deref();
         let proxy = self.proxy.as_ref()?;
@@ -165,6 +167,10 @@ impl StreamRequest {
         inner: &Inner,
         channels: &Channels,
     ) -> Result<(Response, bool), Rejection> {
+        if let Some(links) = inner.proxies.links() {
+            // The extractor reads the route's parameters, a `StreamHandler` keeps them for itself.
+            links.warn_of_routes(self.parameters.is_some());
+        }
         // It is there: nothing else makes a request proxied.
         let proxy = self.proxy.as_ref().ok_or(Rejection::NotProxied)?;
         proxy.hold(inner, channels, self.last_event_id())

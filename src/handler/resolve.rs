@@ -3,7 +3,8 @@
 use super::{IntoChannels, Rejection, parameters::Parameters};
 use crate::{
     Channel, InvalidTemplate, Limits,
-    channel::{ChannelTemplate, Channels, Names},
+    channel::{ChannelTemplate, Channels, ChannelsError, Names},
+    trace,
 };
 use http::request::Parts;
 use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
@@ -78,6 +79,29 @@ impl Resolver {
         let templates = names.map(|name| ChannelTemplate::new(name.as_ref()));
         let named = templates.filter(|template| !template.is_empty());
         Self(Kind::Templates(named.collect()))
+    }
+
+    /// What is wrong with the names whatever the request, for the log.
+    fn mistake(&self) -> Option<String> {
+        let Kind::Templates(templates) = &self.0 else {
+            return None;
+        };
+        if templates.is_empty() {
+            return Some(ChannelsError::None.to_string());
+        }
+        let literals = templates
+            .iter()
+            .filter(|template| !template.has_parameters());
+        let mut names = literals.filter_map(|template| template.expand(|_| None).ok());
+        names.find_map(|name| Channel::new(name).err().map(|error| error.to_string()))
+    }
+
+    /// Logs names that every request will be refused for.
+    pub(crate) fn log_mistakes(&self) {
+        if let Some(mistake) = self.mistake() {
+            trace::event!(error, "a handler refuses every request: {mistake}");
+            let _ = mistake;
+        }
     }
 
     pub(crate) fn needs_parameters(&self) -> bool {

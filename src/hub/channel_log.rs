@@ -106,8 +106,9 @@ impl ChannelLog {
         self.lock().subscribers
     }
 
-    pub(super) fn end_readers(&self) {
-        self.lock().waiters.end_all();
+    /// Ends the readers of now, after the entries up to this sequence.
+    pub(super) fn end_readers(&self, until: u64) {
+        self.lock().waiters.end_all(until);
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -313,7 +314,7 @@ mod tests {
         let read = |inner: &mut Inner| {
             inner
                 .log
-                .read(0, 100, &hub.frames, || Arc::downgrade(&log))
+                .read(0, 100, u64::MAX, &hub.frames, || Arc::downgrade(&log))
                 .unwrap()
                 .unwrap()
                 .bytes

@@ -2,6 +2,9 @@
 //!
 //! The stage changes first, then all waiting readers are woken, a few channels at a time. A reader that is
 //! admitted meanwhile sees the stage itself.
+//!
+//! An end is a position: a reader stops at the sequence of its end, however far behind it is and whatever is
+//! appended later.
 
 use super::{ChannelLog, Hub, evict::STEP};
 use crate::channel::Channel;
@@ -28,10 +31,21 @@ impl Hub {
         }
     }
 
-    /// Ends every reader after the entries that are ready, and refuses new readers.
+    /// Ends every reader after the entries that were appended until now, and refuses new readers.
     pub(crate) fn close(&self) {
+        let order = self.order();
+        // A reader that sees `closed` sees this too. The first close counts.
+        if !self.closed.load(SeqCst) {
+            self.closed_after.store(order.sequence(), SeqCst);
+        }
         self.closed.store(true, SeqCst);
+        drop(order);
         self.each_with_readers(|log| log.wake());
+    }
+
+    /// The last sequence that readers are to read, if the hub is closed.
+    pub(super) fn closed_after(&self) -> Option<u64> {
+        self.is_closed().then(|| self.closed_after.load(SeqCst))
     }
 
     /// Lets every reader know that it should end by then, and refuses new ones. The first call counts.
@@ -74,19 +88,30 @@ impl Hub {
         }
     }
 
-    /// Ends the readers of one channel after the entries that are ready.
+    /// Ends the readers of one channel after the entries that were appended until now, to any channel.
     ///
     /// `with` is given the sequence of the channel's last entry, and runs in the order of all publishes.
     pub(crate) fn close_channel<T>(&self, channel: &Channel, with: impl FnOnce(u64) -> T) -> T {
-        let order = self.order();
+        #[cfg(feature = "grip")]
+        let now = std::time::SystemTime::now();
+        #[cfg_attr(not(feature = "grip"), allow(unused_mut))]
+        let mut order = self.order();
+        #[cfg(feature = "grip")]
+        order.closes.insert(channel, now);
         let Some(log) = order.get(channel) else {
             return with(order.evicted(channel));
         };
         let done = with(log.last());
-        log.end_readers();
+        log.end_readers(order.sequence());
         drop(order);
         log.wake();
         done
+    }
+
+    /// The number of the last close of any of these channels, 0 without one. Later closes have higher numbers.
+    #[cfg(feature = "grip")]
+    pub(crate) fn last_close(&self, channels: &[Channel]) -> u64 {
+        self.order().closes.last(channels)
     }
 
     /// The channels that have readers, with how many each has, by name.

@@ -195,17 +195,19 @@ impl Log {
         self.first
     }
 
-    /// What is ready from the index `next` on, as one piece of about `limit` bytes at the most: at
-    /// least one entry, if there is one. A piece of several is kept as one of the frames in `index`,
+    /// What is ready from the index `next` to the sequence `until`, as one piece of about `limit` bytes at the
+    /// most: at least one entry, if there is one. A piece of several is kept as one of the frames in `index`,
     /// which finds this log by `log`.
     pub(crate) fn read(
         &mut self,
         next: u64,
         limit: usize,
+        until: u64,
         index: &Arc<FrameIndex>,
         log: impl FnOnce() -> Weak<ChannelLog>,
     ) -> Result<Option<Piece>, Missed> {
-        let mut entries = self.entries(next)?;
+        let is_wanted = |entry: &&Entry| entry.sequence <= until;
+        let mut entries = self.entries(next)?.take_while(is_wanted);
         let Some(oldest) = entries.next() else {
             return Ok(None);
         };
@@ -295,7 +297,7 @@ mod tests {
     }
 
     fn read(log: &mut Log, next: u64, limit: usize) -> Result<Option<Piece>, Missed> {
-        log.read(next, limit, &FrameIndex::new(1000), Weak::new)
+        log.read(next, limit, u64::MAX, &FrameIndex::new(1000), Weak::new)
     }
 
     /// Entries `a` 10, `b` 20, `c` 30 with the indices 0, 1, 2.
@@ -357,7 +359,7 @@ mod tests {
             log.push(entry(sequence, "x"), 99);
         }
         for next in 0..10 {
-            log.read(next, 100, &index, Weak::new).unwrap();
+            log.read(next, 100, u64::MAX, &index, Weak::new).unwrap();
         }
         let kept = |log: &Log| log.frames.as_ref().map_or(0, |frames| frames.len());
         assert_eq!(kept(&log), 4);

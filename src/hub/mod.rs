@@ -15,6 +15,8 @@
 //! Entries are opaque bytes here.
 
 mod channel_log;
+#[cfg(feature = "grip")]
+mod closes;
 mod counters;
 mod crowd;
 mod ending;
@@ -90,6 +92,7 @@ pub(crate) struct Hub {
     frames: Arc<FrameIndex>,
     head: AtomicU64,
     closed: AtomicBool,
+    closed_after: AtomicU64,
     drained_by: OnceLock<Instant>,
     /// The last reader has gone.
     emptied: Notify,
@@ -157,6 +160,7 @@ impl Hub {
             order: Sequencer::default(),
             head: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            closed_after: AtomicU64::new(0),
             drained_by: OnceLock::new(),
             emptied: Notify::new(),
             counters: Counters::default(),
@@ -256,19 +260,23 @@ impl Hub {
         Ok(Reader::new(self.clone(), logs, start, last, now))
     }
 
-    /// A reader that notices when one of `channels` is closed, for a client that a proxy will hold. It is
-    /// admitted also while the hub closes.
+    /// Whether there is room for a client that a proxy will hold. Closing does not concern it.
     #[cfg(feature = "grip")]
-    pub(crate) fn watch(self: &Arc<Self>, channels: &Channels) -> Result<Reader, Refused> {
-        let mut order = self.order();
-        self.has_room(&order, channels).inspect_err(|_| {
+    pub(crate) fn admits_held(&self, channels: &Channels) -> Result<(), Refused> {
+        self.has_room(&self.order(), channels).inspect_err(|_| {
             self.counters.refused.fetch_add(1, Relaxed);
-        })?;
+        })
+    }
+
+    /// A reader that notices when one of `channels` is closed, for a client that a proxy holds or will hold.
+    #[cfg(feature = "grip")]
+    pub(crate) fn watch(self: &Arc<Self>, channels: &Channels) -> Reader {
+        let mut order = self.order();
         order.subscriptions += 1;
         let last = order.sequence();
         let logs = channels.iter().map(|channel| order.enter(channel));
         let (reader, _) = Reader::new(self.clone(), logs, Start::Live, last, Instant::now());
-        Ok(reader)
+        reader
     }
 
     /// Whether a reader of `channels` would be admitted now.

@@ -36,6 +36,8 @@ pub(super) struct Order {
     retired: Retired,
     pub(super) subscriptions: usize,
     published: u64,
+    #[cfg(feature = "grip")]
+    pub(super) closes: super::closes::Closes,
     /// Large entries that have been evicted.
     pub(super) garbage: Vec<Bytes>,
 }

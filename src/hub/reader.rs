@@ -196,7 +196,6 @@ impl Reader {
             _ => self.merge(limit),
         };
         match read {
-            Read::Empty if self.stage == Stage::Closed => Read::End,
             Read::Gap(gap) => {
                 let missed = gap.missed.unwrap_or(0);
                 self.hub.counters.lagged.fetch_add(missed, Relaxed);
@@ -208,14 +207,12 @@ impl Reader {
 
     /// Entries of several channels, in the order of their sequence.
     fn merge(&mut self, limit: usize) -> Read {
-        match self.merge_up_to(self.hub.sequence(), limit) {
-            Read::Empty if self.cursors.iter().any(Cursor::is_closed) => {
-                // What was published until the close may be beyond the head of before.
-                match self.merge_up_to(self.hub.sequence(), limit) {
-                    Read::Empty => Read::End,
-                    read => read,
-                }
-            }
+        // Before the head is read, which is then not below the end.
+        let ends = self.cursors.iter().filter_map(Cursor::end);
+        let end = ends.chain(self.hub.closed_after()).min();
+        let head = self.hub.sequence();
+        match self.merge_up_to(end.map_or(head, |end| end.min(head)), limit) {
+            Read::Empty if end.is_some() => Read::End,
             read => read,
         }
     }
@@ -342,8 +339,14 @@ impl Cursor {
     ) -> Read {
         let mut inner = self.log.lock();
         let log = || Arc::downgrade(&self.log);
-        match inner.log.read(self.next, limit, &hub.frames, log) {
-            Ok(None) if inner.waiters.has_ended(&self.seat) => Read::End,
+        let end = inner.waiters.end_of(&self.seat);
+        let until = match stage {
+            Stage::Closed => end.into_iter().chain(hub.closed_after()).min(),
+            _ => end,
+        };
+        let to = until.unwrap_or(u64::MAX);
+        match inner.log.read(self.next, limit, to, &hub.frames, log) {
+            Ok(None) if until.is_some() => Read::End,
             Ok(None) => Read::Empty,
             Ok(Some(Piece {
                 bytes,
@@ -353,7 +356,7 @@ impl Cursor {
             })) => {
                 let delivered = next - self.next;
                 inner.delivered += delivered;
-                let is_last = next == inner.log.end() && !inner.waiters.has_ended(&self.seat);
+                let is_last = next == inner.log.end() && end.is_none();
                 let more = !is_last || stage != Stage::Open;
                 if let Some(waker) = waker.filter(|_| !more) {
                     inner.sit_down(&mut self.seat, waker);
@@ -384,7 +387,12 @@ impl Cursor {
     }
 
     fn is_closed(&self) -> bool {
-        self.log.lock().waiters.has_ended(&self.seat)
+        self.end().is_some()
+    }
+
+    /// The last sequence to read, if the channel was closed.
+    fn end(&self) -> Option<u64> {
+        self.log.lock().waiters.end_of(&self.seat)
     }
 
     /// The sequence of the next entry, if it is not beyond `head`.

@@ -719,3 +719,58 @@ fn a_closed_channel_among_many_ends_its_reader_while_others_publish() {
     publishing.join().unwrap();
     read.unwrap();
 }
+
+/// A reader that always has a backlog would otherwise never see the end.
+#[test]
+fn an_end_is_a_position_however_far_behind_a_reader_is() {
+    type End = fn(&Hub);
+    let ends: [End; 2] = [
+        |hub| hub.close_channel(&Channel::new("a").unwrap(), drop),
+        Hub::close,
+    ];
+    for names in [&["a"][..], &["a", "b"]] {
+        for end in ends {
+            let hub = hub(|_| {});
+            let mut reader = reader(&hub, names, Start::Live);
+            publish(&hub, names[names.len() - 1], "before");
+            end(&hub);
+            let mut read = Vec::new();
+            loop {
+                publish(&hub, "a", "after");
+                publish(&hub, "b", "after");
+                match reader.read(1, None) {
+                    Read::Batch(batch) => read.push(batch.bytes),
+                    other => break assert_eq!(other, Read::End),
+                }
+            }
+            assert_eq!(read, ["before"]);
+        }
+    }
+}
+
+#[test]
+fn each_close_of_a_channel_ends_the_readers_of_its_time() {
+    let hub = hub(|config| config.events = 100);
+    let a = Channel::new("a").unwrap();
+    let readers: Vec<_> = (0..20)
+        .map(|close: u64| {
+            let reader = reader(&hub, &["a"], Start::Live);
+            publish(&hub, "a", "x");
+            hub.close_channel(&a, drop);
+            publish(&hub, "a", "y");
+            (close, reader)
+        })
+        .collect();
+    for (close, mut reader) in readers {
+        let Read::Batch(batch) = reader.read(1, None) else {
+            panic!("close {close}: the event before it is not read");
+        };
+        assert_eq!(batch.bytes, "x");
+        // The ends of the last eight are known exactly, those of older readers not before.
+        if close >= 12 {
+            assert_eq!(reader.read(1, None), Read::End, "close {close}");
+        }
+        let rest = std::iter::from_fn(|| (reader.read(1, None) != Read::End).then_some(()));
+        assert!(rest.count() < 40, "close {close}");
+    }
+}

@@ -5,7 +5,7 @@
 
 use super::crowd::{CROWD, Crowd};
 use slab::Slab;
-use std::{mem, task::Waker};
+use std::{collections::VecDeque, mem, task::Waker};
 
 #[derive(Debug)]
 pub(crate) struct Waiters {
@@ -15,7 +15,19 @@ pub(crate) struct Waiters {
     round: u64,
     /// Goes up when the readers of the time are to end.
     generation: u32,
+    /// Few channels are ever closed.
+    ends: Option<Box<Ends>>,
 }
+
+/// Where the readers of earlier generations end, a sequence for each generation.
+#[derive(Debug, Default)]
+struct Ends {
+    first: u32,
+    until: VecDeque<u64>,
+}
+
+/// Generations whose end is known exactly. Readers that are older end with the oldest of these.
+const ENDS: usize = 8;
 
 /// A reader's seat, and where in `waiting` its waker is if it sat down in this round.
 #[derive(Debug)]
@@ -48,6 +60,7 @@ impl Waiters {
             waiting: Slab::new(),
             round: 1,
             generation: 0,
+            ends: None,
         }
     }
 
@@ -94,14 +107,31 @@ impl Waiters {
         seat.place = u32::try_from(place).expect("as many wakers do not fit into memory");
     }
 
-    /// Lets all who have a seat know, when they look, that they are to end.
-    pub(crate) fn end_all(&mut self) {
+    /// Ends the readers of all seats after the entries up to the sequence `until`.
+    pub(crate) fn end_all(&mut self, until: u64) {
+        let ends = self.ends.get_or_insert_default();
+        if ends.until.is_empty() {
+            ends.first = self.generation;
+        }
+        ends.until.push_back(until);
+        if ends.until.len() > ENDS {
+            ends.until.pop_front();
+            ends.first = ends.first.wrapping_add(1);
+        }
         self.generation = self.generation.wrapping_add(1);
     }
 
-    /// Whether who has this seat is to end.
+    /// Whether the reader of this seat is to end.
     pub(crate) fn has_ended(&self, seat: &Seat) -> bool {
         seat.generation != self.generation
+    }
+
+    /// The last sequence that the reader of this seat is to read, if it is to end.
+    pub(crate) fn end_of(&self, seat: &Seat) -> Option<u64> {
+        let ends = self.ends.as_ref().filter(|_| self.has_ended(seat))?;
+        let generation = seat.generation.wrapping_sub(ends.first) as usize;
+        let end = ends.until.get(generation).or(ends.until.front());
+        end.copied()
     }
 
     pub(crate) fn round(&self) -> u64 {

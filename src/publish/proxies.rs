@@ -15,7 +15,10 @@ use crate::{
 };
 use bytes::Bytes;
 use http::HeaderValue;
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::{Duration, SystemTime},
+};
 
 const DEFAULT_PREFIX: &str = "events-";
 
@@ -26,6 +29,8 @@ pub(crate) struct Proxies {
     required: bool,
     /// With history, for what a proxy has missed.
     links: Option<Links>,
+    /// A signature was refused: probably the keys differ.
+    has_refused: AtomicBool,
 }
 
 /// A publish that the proxies have not all answered.
@@ -56,6 +61,14 @@ impl Proxies {
             Ok(true) => Ok(Delivery::Proxied),
             Ok(false) => Ok(Delivery::Direct),
             Err(error) => {
+                // Anybody can send a signature, so the log has one line of it only.
+                if !self.has_refused.swap(true, Relaxed) {
+                    trace::event!(
+                        warn,
+                        %error,
+                        "a Grip-Sig was refused: if all requests of a proxy are, its key and `verify_key` differ; later refusals are logged at debug"
+                    );
+                }
                 trace::event!(debug, %error, "Grip-Sig refused");
                 let _ = error;
                 Err(Rejection::InvalidGripSignature)
@@ -258,6 +271,7 @@ impl ProxiesBuilder {
             prefix,
             required,
             links,
+            has_refused: AtomicBool::new(false),
         })
     }
 }
@@ -399,6 +413,9 @@ impl EventStreamBuilder {
     /// Sets for how long a link for missed events is valid: a day by default, and up to a quarter longer, so
     /// that clients on the same channels have the same link. A stream whose link has expired ends when the
     /// proxy uses it, and its client reconnects.
+    ///
+    /// Each answer to a link has a new link. So this limits how long a link can be used that a proxy has not
+    /// asked, and not how long a stream stays.
     pub fn grip_link_valid_for(mut self, time: Duration) -> Self {
         self.proxies.links.valid_for = time;
         self
@@ -410,9 +427,10 @@ impl EventStreamBuilder {
     /// Pushpin asks at most ten links a second. Clients wait for their turn, and their events wait with them.
     /// So the time is longer if there are many links, about five of them a second, and it is up to twice as
     /// long for some of them, so that clients that have connected together do not ask together. Clients on
-    /// the same channels have the same link.
+    /// the same channels have the same link. It is never longer than half of
+    /// [`grip_link_valid_for`](Self::grip_link_valid_for).
     pub fn grip_poll(mut self, interval: Duration) -> Self {
-        self.proxies.links.poll = interval;
+        self.proxies.links.poll = Some(interval);
         self
     }
 

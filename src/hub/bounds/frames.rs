@@ -12,7 +12,7 @@ fn read(reader: &mut Reader) {
 
 #[test]
 fn nothing_is_left_of_clients_that_have_gone() {
-    let hub = hub(|config| config.max_subscriptions = 1000);
+    let hub = hub(|config| (config.bytes, config.max_subscriptions) = (2 << 20, 1000));
     let names: Vec<_> = (0..900).map(|name| name.to_string()).collect();
     names.iter().for_each(|name| publish_some(&hub, name));
     let before = hub.counts().bytes;

@@ -34,14 +34,17 @@ pub(super) enum Kind<'a> {
 }
 
 impl Digest {
-    /// The digest for [`canonical`] `channels`, whose names have this prefix at the proxies.
+    /// The digest for [`canonical`] `channels`, whose names have this prefix at the proxies, after the close
+    /// of one of them with the number `closed`.
     pub(super) fn new(
         route: Route<'_>,
         kind: Kind<'_>,
         prefix: &str,
         channels: &[impl AsRef<str>],
+        closed: u64,
     ) -> Self {
         let mut fields = Fields(Sha256::new());
+        fields.field(&closed.to_be_bytes());
         fields.route(route);
         fields.kind(kind);
         fields.field(prefix.as_bytes());
@@ -140,6 +143,7 @@ mod tests {
         is_gone: bool,
         prefix: String,
         channels: Vec<String>,
+        closed: u64,
     }
 
     impl Input {
@@ -155,7 +159,7 @@ mod tests {
                 None if self.is_gone => Kind::Gone,
                 None => Kind::Resume,
             };
-            Digest::new(route, kind, &self.prefix, &self.channels)
+            Digest::new(route, kind, &self.prefix, &self.channels, self.closed)
         }
     }
 
@@ -169,15 +173,17 @@ mod tests {
             vec(0..3_u64, 1..3),
             "[ab]{0,2}",
             vec(name, 1..4),
+            0..2_u64,
         )
             .prop_map(
-                |(is_link_path, segments, kind, page, prefix, channels)| Input {
+                |(is_link_path, segments, kind, page, prefix, channels, closed)| Input {
                     is_link_path,
                     segments,
                     page: (kind < 2).then_some(page),
                     is_gone: kind == 2,
                     prefix,
                     channels,
+                    closed,
                 },
             )
     }
@@ -211,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_path_is_the_same_however_it_is_escaped() {
-        let digest = |path| Digest::new(Route::Stream(path), Kind::Resume, "", &["a"]);
+        let digest = |path| Digest::new(Route::Stream(path), Kind::Resume, "", &["a"], 0);
         assert_eq!(digest("/a%2Cb/%7e"), digest("/a,b/~"));
         assert_eq!(digest("//a"), digest("/a"));
         assert_ne!(digest("/a%2Fb"), digest("/a/b"));

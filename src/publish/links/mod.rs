@@ -8,6 +8,9 @@
 //! Nothing in a link belongs to one client: Pushpin updates up to a hundred clients at once if their
 //! whole links are equal. The token signs the digest and an expiry, and the digest authorizes the rest
 //! of the query and the names in `Grip-Last`.
+//!
+//! Each answer to a link has a new one, so an expiry does not bound how long a stream stays. What revokes a
+//! link is a later close of one of its channels.
 
 mod digest;
 mod names;
@@ -22,6 +25,7 @@ pub(crate) use settings::LinkSettings;
 use crate::{
     Channel, Error,
     grip::{Key, SigningKey, Verifier},
+    trace,
 };
 use digest::{Digest, Kind, Route};
 use http::Uri;
@@ -29,6 +33,7 @@ use poll::Polls;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -47,6 +52,10 @@ pub(crate) struct Links {
     signing: SigningKey,
     verifier: Verifier,
     polls: Polls,
+    /// Whether there is a handler for the link path.
+    is_routed: AtomicBool,
+    /// Whether a mistake in the routes was logged.
+    has_warned: AtomicBool,
 }
 
 /// What a token signs.
@@ -54,7 +63,14 @@ pub(crate) struct Links {
 struct Claims {
     #[serde(rename = "h")]
     digest: String,
+    /// The number of the last close of one of the channels when the link was made, if there was one.
+    #[serde(rename = "c", default, skip_serializing_if = "is_zero")]
+    closed: u64,
     exp: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A request to a link, as far as the link is concerned.
@@ -73,6 +89,8 @@ pub(crate) struct LinkRequest<'a> {
 pub(crate) struct Followed {
     pub(crate) channels: Vec<String>,
     pub(crate) purpose: Purpose,
+    /// A later close of one of the channels revokes the link.
+    pub(crate) closed: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -107,25 +125,55 @@ impl Links {
         let signing = SigningKey::new(&key).map_err(|error| wrong(error.to_string()))?;
         let verifier = Verifier::new(&key).map_err(|error| wrong(error.to_string()))?;
         Ok(Self {
-            polls: Polls::new(settings.poll),
+            polls: Polls::new(settings.shortest_poll(), settings.longest_poll()),
             channel_prefix: channel_prefix.to_owned(),
             settings,
             signing,
             verifier,
+            is_routed: AtomicBool::new(false),
+            has_warned: AtomicBool::new(false),
         })
     }
 
+    /// There is a handler for the link path.
+    pub(crate) fn set_routed(&self) {
+        self.is_routed.store(true, Relaxed);
+    }
+
+    /// Logs, once, that links will probably not reach a handler: the proxy then delivers nothing more to
+    /// its clients, and nothing else says why. `is_custom` says that a custom handler holds the client.
+    pub(crate) fn warn_of_routes(&self, is_custom: bool) {
+        let has_path = self.settings.path.is_some();
+        let misses_route = has_path && !self.is_routed.load(Relaxed);
+        let may_refuse = !has_path && is_custom;
+        if !(misses_route || may_refuse) || self.has_warned.swap(true, Relaxed) {
+            return;
+        }
+        if misses_route {
+            trace::event!(
+                error,
+                "`grip_link_path` is set, and `link_handler` was never called: without its route a proxy gets no missed events, and holds back all others"
+            );
+        } else {
+            trace::event!(
+                warn,
+                "a custom handler holds a client of a proxy with history, without `grip_link_path`: if it refuses requests without the client's cookies or query, the proxy gets no missed events, and holds back all others"
+            );
+        }
+    }
+
     /// The link of a hold, and the silence after which the proxy asks it. `channels` are
-    /// [`canonical`], as in every link.
+    /// [`canonical`], as in every link, and `closed` is the number of their last close.
     pub(crate) fn resume(
         &self,
         uri: &Uri,
         channels: &[Channel],
+        closed: u64,
     ) -> Result<(String, Duration), Error> {
-        let digest = self.digest(self.route(uri), Kind::Resume, channels);
+        let digest = self.digest(self.route(uri), Kind::Resume, channels, closed);
         let more = channels.get(PUSHPIN_CHANNELS..).unwrap_or_default();
-        let link = self.link(uri, &digest, &query::resume(more))?;
-        Ok((link, self.polls.interval(&digest, Instant::now())))
+        let link = self.link(uri, &digest, closed, &query::resume(more))?;
+        Ok((link, self.polls.interval(&digest)))
     }
 
     /// The link to the next page of a replay.
@@ -133,17 +181,18 @@ impl Links {
         &self,
         uri: &Uri,
         channels: &[Channel],
+        closed: u64,
         page: &Page,
     ) -> Result<String, Error> {
-        let digest = self.digest(self.route(uri), Kind::Page(page), channels);
-        self.link(uri, &digest, &query::page(channels, page))
+        let digest = self.digest(self.route(uri), Kind::Page(page), channels, closed);
+        self.link(uri, &digest, closed, &query::page(channels, page))
     }
 
     /// The link by which a proxy reports that the client has left, if there is a route for it.
     pub(crate) fn gone(&self, uri: &Uri, channels: &[Channel]) -> Option<String> {
         self.settings.path.as_ref()?;
-        let digest = self.digest(self.route(uri), Kind::Gone, channels);
-        self.link(uri, &digest, &query::gone(channels)).ok()
+        let digest = self.digest(self.route(uri), Kind::Gone, channels, 0);
+        self.link(uri, &digest, 0, &query::gone(channels)).ok()
     }
 
     /// What the link of a request is good for. Returns `None` if the request follows no link.
@@ -151,7 +200,7 @@ impl Links {
         let query = LinkQuery::of(request.uri)?;
         let claims = self.claims(query.token);
         Some(claims.and_then(|claims| {
-            let followed = self.check(request, &query, &claims.digest);
+            let followed = self.check(request, &query, &claims);
             followed.ok_or(InvalidLink::Digest)
         }))
     }
@@ -167,15 +216,27 @@ impl Links {
         &self,
         request: LinkRequest<'_>,
         query: &LinkQuery<'_>,
-        signed: &str,
+        claims: &Claims,
     ) -> Option<Followed> {
         let route = match request.is_link_path {
-            true => self.link_path(request.uri, signed)?,
+            true => self.link_path(request.uri, &claims.digest)?,
             false => Route::Stream(request.uri.path()),
         };
-        let followed = query.followed(request.last)?;
-        let digest = self.digest(route, followed.purpose.kind(), &followed.channels);
-        (digest.as_str() == signed).then_some(followed)
+        let (channels, purpose) = query.followed(request.last)?;
+        let followed = Followed {
+            channels,
+            purpose,
+            closed: claims.closed,
+        };
+        let kind = followed.purpose.kind();
+        let digest = self.digest(route, kind, &followed.channels, claims.closed);
+        if digest.as_str() != claims.digest {
+            return None;
+        }
+        if followed.purpose == Purpose::Resume {
+            self.polls.followed(&digest, Instant::now());
+        }
+        Some(followed)
     }
 
     /// The link path, if the last segment of a request below it is the digest that was signed.
@@ -193,12 +254,18 @@ impl Links {
         }
     }
 
-    fn digest(&self, route: Route<'_>, kind: Kind<'_>, channels: &[impl AsRef<str>]) -> Digest {
-        Digest::new(route, kind, &self.channel_prefix, channels)
+    fn digest(
+        &self,
+        route: Route<'_>,
+        kind: Kind<'_>,
+        channels: &[impl AsRef<str>],
+        closed: u64,
+    ) -> Digest {
+        Digest::new(route, kind, &self.channel_prefix, channels, closed)
     }
 
-    fn link(&self, uri: &Uri, digest: &Digest, rest: &str) -> Result<String, Error> {
-        let token = self.token(digest)?;
+    fn link(&self, uri: &Uri, digest: &Digest, closed: u64, rest: &str) -> Result<String, Error> {
+        let token = self.token(digest, closed)?;
         let (digest, parameter) = (digest.as_str(), query::TOKEN);
         Ok(match &self.settings.path {
             Some(path) => {
@@ -216,9 +283,10 @@ impl Links {
 }
 
 impl Links {
-    fn token(&self, digest: &Digest) -> Result<String, Error> {
+    fn token(&self, digest: &Digest, closed: u64) -> Result<String, Error> {
         let claims = Claims {
             digest: digest.as_str().to_owned(),
+            closed,
             exp: self.settings.expiry(SystemTime::now()),
         };
         let claims = serde_json::to_string(&claims).ok();

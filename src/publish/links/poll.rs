@@ -2,13 +2,16 @@
 //!
 //! Pushpin carries out at most ten updates a second, each for all clients with one link. Beyond that,
 //! clients wait for their turn, and their events wait with them. So the interval is longer while more
-//! links are alive, and differs between links. How many are is estimated: each is handed out at least once per interval, as long as
-//! its channels are silent.
+//! links are alive, and differs between links.
+//!
+//! How many are alive is estimated from the links that proxies follow: a link of silent channels is followed
+//! once per interval, and a link whose clients have left is not. So clients that connect and leave do not
+//! count.
 
 use super::digest::Digest;
 use std::{
     mem,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,10 +23,13 @@ const BITS: usize = 1 << 16;
 
 pub(super) struct Polls {
     shortest: Duration,
+    /// A poll that comes after its link has expired would end the stream.
+    longest: Duration,
     seen: Mutex<Seen>,
 }
 
-/// The links of the current and of the previous interval: each sets the bit that its digest selects.
+/// The links that were followed in the current and in the previous interval: each sets the bit that its
+/// digest selects.
 struct Seen {
     current: Bits,
     previous: Bits,
@@ -36,7 +42,7 @@ struct Seen {
 struct Bits(Box<[u64]>);
 
 impl Polls {
-    pub(super) fn new(shortest: Duration) -> Self {
+    pub(super) fn new(shortest: Duration, longest: Duration) -> Self {
         let seen = Seen {
             current: Bits::new(),
             previous: Bits::new(),
@@ -45,18 +51,29 @@ impl Polls {
         };
         Self {
             shortest,
+            longest,
             seen: Mutex::new(seen),
         }
     }
 
-    /// Counts a link that is handed out `now`, and returns its interval in whole seconds.
-    pub(super) fn interval(&self, digest: &Digest, now: Instant) -> Duration {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Counts a link that a proxy follows `now`.
+    pub(super) fn followed(&self, digest: &Digest, now: Instant) {
+        let mut seen = self.seen();
         let (shortest, spread) = seen.pace(self.shortest);
-        seen.advance(now, shortest + Duration::from_secs(spread));
+        let interval = shortest + Duration::from_secs(spread);
+        seen.advance(now, interval.min(self.longest));
         seen.insert(digest.bits() as usize % BITS);
-        let (shortest, spread) = seen.pace(self.shortest);
-        shortest + Duration::from_secs((digest.bits() >> 32) % (spread + 1))
+    }
+
+    /// The interval of a link, in whole seconds.
+    pub(super) fn interval(&self, digest: &Digest) -> Duration {
+        let (shortest, spread) = self.seen().pace(self.shortest);
+        let interval = shortest + Duration::from_secs((digest.bits() >> 32) % (spread + 1));
+        interval.min(self.longest)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,13 +141,23 @@ mod tests {
     const SHORTEST: Duration = Duration::from_secs(20);
 
     fn digest(channel: usize) -> Digest {
-        Digest::new(Route::Stream("/"), Kind::Resume, "", &[channel.to_string()])
+        Digest::new(
+            Route::Stream("/"),
+            Kind::Resume,
+            "",
+            &[channel.to_string()],
+            0,
+        )
     }
 
-    /// The shortest and the longest interval of so many links, once all of them are counted.
+    fn polls() -> Polls {
+        Polls::new(SHORTEST, Duration::from_secs(86_400))
+    }
+
+    /// The shortest and the longest interval of so many links, once all of them have been followed.
     fn intervals(polls: &Polls, links: usize, now: Instant) -> (u64, u64) {
-        let intervals = || (0..links).map(|link| polls.interval(&digest(link), now).as_secs());
-        let _ = intervals().count();
+        (0..links).for_each(|link| polls.followed(&digest(link), now));
+        let intervals = || (0..links).map(|link| polls.interval(&digest(link)).as_secs());
         (intervals().min().unwrap(), intervals().max().unwrap())
     }
 
@@ -144,7 +171,7 @@ mod tests {
             (300, 60, 120),
             (20_000, 4000, 8000),
         ] {
-            let (least, most) = intervals(&Polls::new(SHORTEST), links, now);
+            let (least, most) = intervals(&polls(), links, now);
             let is_near = |seconds: u64, expected: u64| seconds.abs_diff(expected) <= expected / 20;
             assert!(is_near(least, shortest), "{links} links: {least} s");
             assert!(is_near(most, longest), "{links} links: {most} s");
@@ -153,18 +180,35 @@ mod tests {
 
     #[test]
     fn the_clients_of_a_link_ask_together() {
-        let (polls, now) = (Polls::new(SHORTEST), Instant::now());
+        let (polls, now) = (polls(), Instant::now());
         intervals(&polls, 300, now);
-        let interval = polls.interval(&digest(7), now);
-        assert_eq!(polls.interval(&digest(7), now), interval);
+        let interval = polls.interval(&digest(7));
+        assert_eq!(polls.interval(&digest(7)), interval);
+    }
+
+    #[test]
+    fn clients_that_connect_and_leave_do_not_count() {
+        let polls = polls();
+        for client in 0..100_000 {
+            assert_eq!(polls.interval(&digest(client)), SHORTEST);
+        }
+    }
+
+    #[test]
+    fn no_poll_comes_after_half_of_the_validity() {
+        let polls = Polls::new(SHORTEST, Duration::from_secs(30));
+        assert_eq!(intervals(&polls, 20_000, Instant::now()), (30, 30));
     }
 
     #[test]
     fn links_that_are_no_longer_asked_are_forgotten() {
-        let (polls, start) = (Polls::new(SHORTEST), Instant::now());
+        let (polls, start) = (polls(), Instant::now());
         let long = intervals(&polls, 300, start);
         let at = |seconds| start + Duration::from_secs(seconds);
-        let one = |seconds| polls.interval(&digest(0), at(seconds)).as_secs();
+        let one = |seconds| {
+            polls.followed(&digest(0), at(seconds));
+            polls.interval(&digest(0)).as_secs()
+        };
         assert!(
             one(130) >= long.0,
             "the others are of the previous interval"

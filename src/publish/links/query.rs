@@ -1,6 +1,6 @@
 //! The query of a link: the token, and what `Grip-Last` does not repeat.
 
-use super::{Followed, Purpose, names};
+use super::{MAX_CHANNELS, Purpose, names};
 use crate::{Channel, LastEventId};
 use http::Uri;
 use std::{fmt, str::FromStr};
@@ -67,14 +67,16 @@ impl<'a> LinkQuery<'a> {
     }
 
     /// What the query asks for, with the channels in `Grip-Last`. The digest does not authorize it yet.
-    pub(super) fn followed(&self, last: &[&str]) -> Option<Followed> {
+    pub(super) fn followed(&self, last: &[&str]) -> Option<(Vec<String>, Purpose)> {
         let named = self.channels.map_or(Some(Vec::new()), names::read)?;
         let (channels, purpose) = match (self.page, self.is_gone) {
             (Some(page), _) => (named, Purpose::Page(page.parse().ok()?)),
             (None, true) => (named, Purpose::Gone),
+            // More names than a link can have are not even compared.
+            (None, false) if named.len() + last.len() > 2 * MAX_CHANNELS => return None,
             (None, false) => (held(named, last), Purpose::Resume),
         };
-        Some(Followed { channels, purpose })
+        Some((channels, purpose))
     }
 }
 

@@ -8,6 +8,8 @@ use crate::{
 };
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+const DEFAULT_POLL: Duration = Duration::from_secs(120);
+
 #[derive(Clone, Debug)]
 pub(crate) struct LinkSettings {
     /// What comes before the path of a request, for proxies that rewrite paths.
@@ -16,8 +18,8 @@ pub(crate) struct LinkSettings {
     pub(crate) path: Option<String>,
     pub(crate) key: Option<Key>,
     pub(crate) valid_for: Duration,
-    /// The shortest time without an event after which the proxy asks.
-    pub(crate) poll: Duration,
+    /// The shortest time without an event after which the proxy asks, if it is set.
+    pub(crate) poll: Option<Duration>,
 }
 
 impl Default for LinkSettings {
@@ -27,7 +29,7 @@ impl Default for LinkSettings {
             path: None,
             key: None,
             valid_for: Duration::from_secs(86_400),
-            poll: Duration::from_secs(120),
+            poll: None,
         }
     }
 }
@@ -50,6 +52,16 @@ impl LinkSettings {
         earliest.next_multiple_of(grid)
     }
 
+    pub(super) fn shortest_poll(&self) -> Duration {
+        self.poll.unwrap_or(DEFAULT_POLL).min(self.longest_poll())
+    }
+
+    /// A stream whose link has expired ends when the proxy asks it. GRIP counts whole seconds.
+    pub(super) fn longest_poll(&self) -> Duration {
+        let half = self.valid_for.as_secs() / 2;
+        Duration::from_secs(half.max(1))
+    }
+
     pub(super) fn check(&self) -> Result<(), Error> {
         for (name, path) in [
             (
@@ -58,6 +70,12 @@ impl LinkSettings {
             ),
             ("grip_link_path", self.path.as_ref()),
         ] {
+            if let Some(path) = path.filter(|path| path.contains(['{', '}'])) {
+                let path = excerpt(path);
+                return Err(Error::config(format!(
+                    "`{name}` is {path}; it must be the path before a parameter of the route, such as \"/missed\" for the route \"/missed/{{link}}\""
+                )));
+            }
             let plain = |path: &&String| {
                 path.starts_with('/') && plain(path) == **path && !path.contains(['?', '#'])
             };
@@ -70,7 +88,7 @@ impl LinkSettings {
         }
         for (name, time) in [
             ("grip_link_valid_for", self.valid_for),
-            ("grip_poll", self.poll),
+            ("grip_poll", self.poll.unwrap_or(DEFAULT_POLL)),
         ] {
             if time < Duration::from_secs(1) || time > Duration::from_secs(366 * 86_400) {
                 return Err(Error::config(format!(
@@ -78,7 +96,13 @@ impl LinkSettings {
                 )));
             }
         }
-        Ok(())
+        match self.poll.filter(|poll| *poll > self.longest_poll()) {
+            Some(poll) => Err(Error::config(format!(
+                "`grip_poll` is {poll:?}; it must be at most half of `grip_link_valid_for`, which is {:?}",
+                self.valid_for
+            ))),
+            None => Ok(()),
+        }
     }
 }
 
@@ -137,5 +161,47 @@ mod tests {
             let error = settings.check().unwrap_err().to_string();
             assert!(error.starts_with("`grip_link_path` is "), "{error}");
         }
+    }
+
+    #[test]
+    fn the_parameter_of_the_route_is_not_part_of_a_path() {
+        let template = || "/missed/{link}".to_owned();
+        let path = LinkSettings {
+            path: Some(template()),
+            ..LinkSettings::default()
+        };
+        let prefix = LinkSettings {
+            prefix: template(),
+            ..LinkSettings::default()
+        };
+        for (settings, name) in [(path, "grip_link_path"), (prefix, "grip_link_prefix")] {
+            let error = settings.check().unwrap_err().to_string();
+            let start = format!("`{name}` is \"/missed/{{link}}\"; it must be the path before");
+            assert!(error.starts_with(&start), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_poll_comes_before_its_link_expires() {
+        let settings = |poll: Option<u64>, valid_for| LinkSettings {
+            poll: poll.map(Duration::from_secs),
+            valid_for: Duration::from_secs(valid_for),
+            ..LinkSettings::default()
+        };
+        for (poll, valid_for, shortest) in [
+            (None, 86_400, 120),
+            (None, 60, 30),
+            (None, 1, 1),
+            (Some(30), 60, 30),
+        ] {
+            let settings = settings(poll, valid_for);
+            assert!(settings.check().is_ok());
+            assert_eq!(settings.shortest_poll(), Duration::from_secs(shortest));
+        }
+        let error = settings(Some(31), 60).check().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "`grip_poll` is 31s; it must be at most half of `grip_link_valid_for`, which is 60s"
+        );
     }
 }

@@ -53,7 +53,11 @@ fn follow(
 
 fn followed(channels: &[Channel], purpose: Purpose) -> Option<Result<Followed, InvalidLink>> {
     let channels = names(channels);
-    Some(Ok(Followed { channels, purpose }))
+    Some(Ok(Followed {
+        channels,
+        purpose,
+        closed: 0,
+    }))
 }
 
 const REFUSED: Option<Result<Followed, InvalidLink>> = Some(Err(InvalidLink::Digest));
@@ -62,7 +66,7 @@ const REFUSED: Option<Result<Followed, InvalidLink>> = Some(Err(InvalidLink::Dig
 fn a_link_has_its_digest_in_a_segment_or_in_a_fragment() {
     let channels = channels(&["a"]);
     let parts = |links: &Links, path| {
-        let (link, _) = links.resume(&uri(path), &channels).unwrap();
+        let (link, _) = links.resume(&uri(path), &channels, 0).unwrap();
         let (start, rest) = link.split_once("?grip-next=").unwrap();
         (start.to_owned(), rest.to_owned())
     };
@@ -92,7 +96,7 @@ fn clients_on_the_same_channels_have_the_same_link() {
         let links = links_with(|settings| settings.key = Some(key.into()));
         let link = |query: &str, names: [&str; 2]| {
             links
-                .resume(&uri(&format!("/events{query}")), &channels(&names))
+                .resume(&uri(&format!("/events{query}")), &channels(&names), 0)
                 .unwrap()
         };
         let first = link("?token=1&lastEventId=2", ["a", "b"]);
@@ -106,7 +110,7 @@ fn a_link_names_its_route() {
     let channels = channels(&["a"]);
     let page = Page::new(7, vec![1]);
     let stream = links(None);
-    let (link, _) = stream.resume(&uri("/events/a"), &channels).unwrap();
+    let (link, _) = stream.resume(&uri("/events/a"), &channels, 0).unwrap();
     let resume = || followed(&channels, Purpose::Resume);
     assert_eq!(follow(&stream, &link, false, &["a"]), resume());
     assert_eq!(
@@ -128,7 +132,7 @@ fn a_link_names_its_route() {
         REFUSED
     );
 
-    let (link, _) = both.resume(&uri("/events/a"), &channels).unwrap();
+    let (link, _) = both.resume(&uri("/events/a"), &channels, 0).unwrap();
     assert_eq!(follow(&both, &link, true, &["a"]), resume());
     assert_eq!(
         follow(&both, &link, false, &["a"]),
@@ -137,7 +141,7 @@ fn a_link_names_its_route() {
     );
     assert_eq!(follow(&links(Some("/other")), &link, true, &["a"]), REFUSED);
     assert_eq!(follow(&stream, &link, true, &["a"]), REFUSED);
-    let next = both.page(&uri("/events/a"), &channels, &page).unwrap();
+    let next = both.page(&uri("/events/a"), &channels, 0, &page).unwrap();
     let (_, query) = next.split_once('?').unwrap();
     let (path, _) = link.split_once('?').unwrap();
     assert_eq!(
@@ -151,7 +155,7 @@ fn a_link_names_its_route() {
 fn a_link_is_for_the_channels_that_it_was_made_for() {
     let links = links(None);
     let made = channels(&["a", "b"]);
-    let (link, _) = links.resume(&uri("/x"), &made).unwrap();
+    let (link, _) = links.resume(&uri("/x"), &made, 0).unwrap();
     assert_eq!(
         follow(&links, &link, false, &["b", "a", "b"]),
         followed(&made, Purpose::Resume)
@@ -167,7 +171,7 @@ fn a_link_is_for_the_channels_that_it_was_made_for() {
         assert_eq!(follow(&links, &link, false, last), REFUSED, "{last:?}");
     }
     let page = links
-        .page(&uri("/x"), &made, &Page::new(7, vec![1]))
+        .page(&uri("/x"), &made, 0, &Page::new(7, vec![1]))
         .unwrap();
     assert!(follow(&links, &page, false, &["anything"]).unwrap().is_ok());
     let forged = [
@@ -201,7 +205,7 @@ fn a_token_of_another_key_or_time_is_refused() {
         links_with(|settings| settings.key = Some("other".into())),
     );
     let made = channels(&["a"]);
-    let digest = ours.digest(Route::Stream("/x"), Kind::Resume, &made);
+    let digest = ours.digest(Route::Stream("/x"), Kind::Resume, &made, 0);
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap()
@@ -250,7 +254,7 @@ fn channels_beyond_the_twentieth_are_named_in_the_link() {
     let links = links(None);
     let all: Vec<_> = (0..60).map(|n| format!("c{n}")).collect();
     let made = channels(&all);
-    let (link, _) = links.resume(&uri("/x"), &made).unwrap();
+    let (link, _) = links.resume(&uri("/x"), &made, 0).unwrap();
     let made_names = names(&made);
     let last: Vec<_> = made_names.iter().map(String::as_str).collect();
     for repeated in [20, 21, 59, 60] {
@@ -281,8 +285,8 @@ proptest! {
         let page = Page::new(7, positions.to_vec());
         let made_names = names(&made);
         let last: Vec<_> = made_names.iter().map(String::as_str).rev().collect();
-        let (resume, _) = links.resume(&request, &made).unwrap();
-        let next = links.page(&request, &made, &page).unwrap();
+        let (resume, _) = links.resume(&request, &made, 0).unwrap();
+        let next = links.page(&request, &made, 0, &page).unwrap();
         prop_assert_eq!(follow(&links, &resume, is_link_path, &last), followed(&made, Purpose::Resume));
         prop_assert_eq!(follow(&links, &next, is_link_path, &[]), followed(&made, Purpose::Page(page)));
     }

@@ -1,0 +1,94 @@
+//! When channels were closed: recovery links from before are refused.
+
+use crate::channel::Channel;
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// The closed channels that are remembered. A link that is in use is replaced within minutes, so older closes
+/// hardly matter.
+const REMEMBERED: usize = 65_536;
+
+#[derive(Debug, Default)]
+pub(super) struct Closes {
+    hasher: RandomState,
+    /// The last close of a channel, by the hash of its name.
+    last: HashMap<u64, u64>,
+    /// The same, oldest first. A channel that was closed again is here more than once.
+    order: VecDeque<(u64, u64)>,
+    newest: u64,
+}
+
+impl Closes {
+    /// Remembers a close. Closes are numbered by microseconds since 1970, so that the numbers go up over
+    /// restarts too.
+    pub(super) fn insert(&mut self, channel: &Channel, now: SystemTime) {
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        self.newest = micros.max(self.newest + 1);
+        let key = self.hasher.hash_one(channel);
+        self.last.insert(key, self.newest);
+        self.order.push_back((key, self.newest));
+        if self.order.len() > REMEMBERED {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some((key, number)) = self.order.pop_front() else {
+            return;
+        };
+        if self.last.get(&key) == Some(&number) {
+            self.last.remove(&key);
+        }
+    }
+
+    /// The number of the last close of any of these channels: 0 if none is remembered.
+    pub(super) fn last(&self, channels: &[Channel]) -> u64 {
+        let numbers = channels.iter().map(|channel| {
+            let key = self.hasher.hash_one(channel);
+            self.last.get(&key).copied().unwrap_or(0)
+        });
+        numbers.max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn channel(name: usize) -> Channel {
+        Channel::new(name.to_string()).unwrap()
+    }
+
+    #[test]
+    fn each_close_has_a_higher_number_also_if_the_clock_goes_back() {
+        let mut closes = Closes::default();
+        let (a, b) = (channel(0), channel(1));
+        let now = UNIX_EPOCH + Duration::from_secs(1);
+        assert_eq!(closes.last(&[a.clone(), b.clone()]), 0);
+        closes.insert(&a, now);
+        assert_eq!(closes.last(&[a.clone(), b.clone()]), 1_000_000);
+        closes.insert(&b, UNIX_EPOCH);
+        closes.insert(&a, now);
+        assert_eq!(closes.last(&[b]), 1_000_001);
+        assert_eq!(closes.last(&[a]), 1_000_002);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_latest_closes_are_remembered() {
+        let mut closes = Closes::default();
+        for name in 0..REMEMBERED + 10 {
+            closes.insert(&channel(name), UNIX_EPOCH);
+            closes.insert(&channel(0), UNIX_EPOCH);
+        }
+        assert!(closes.order.len() <= REMEMBERED && closes.last.len() <= REMEMBERED);
+        for name in [0, REMEMBERED + 9, REMEMBERED / 2 + 100] {
+            assert_ne!(closes.last(&[channel(name)]), 0, "{name}");
+        }
+        assert_eq!(closes.last(&[channel(1)]), 0);
+    }
+}
