@@ -13,14 +13,16 @@ use super::{
     sync::{AtomicBool, Mutex},
 };
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::{Weak, atomic::Ordering::SeqCst},
-    thread,
+    task::Poll,
     time::Duration,
 };
 use tokio::{
     runtime::Handle,
     task::AbortHandle,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
 /// The pause between two steps. A step takes some tenths of it.
@@ -53,6 +55,7 @@ pub(super) enum Found {
 /// The task's hold on its hub. If the runtime drops the task, the next publish starts another.
 struct Sweeper {
     hub: Weak<Hub>,
+    /// No other sweep is needed.
     has_ended: bool,
 }
 
@@ -121,8 +124,8 @@ impl Sweeper {
             let found = hub.sweep_step();
             drop(hub);
             match found {
-                Found::More => sleep(PAUSE).await,
-                Found::NextAt(at) => sleep_until(at).await,
+                Found::More => self.sleep_until(Instant::now() + PAUSE).await,
+                Found::NextAt(at) => self.sleep_until(at).await,
                 Found::Nothing => {
                     self.has_ended = true;
                     return;
@@ -130,12 +133,22 @@ impl Sweeper {
             }
         }
     }
+
+    async fn sleep_until(&mut self, at: Instant) {
+        // A runtime without timers panics here, and would with every other sweep.
+        self.has_ended = true;
+        let mut timer = pin!(sleep_until(at));
+        let first = poll_fn(|cx| Poll::Ready(timer.as_mut().poll(cx))).await;
+        self.has_ended = false;
+        if first.is_pending() {
+            timer.await;
+        }
+    }
 }
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
-        // A runtime without timers makes it panic, and the next one would too.
-        if self.has_ended || thread::panicking() {
+        if self.has_ended {
             return;
         }
         if let Some(hub) = self.hub.upgrade() {

@@ -151,3 +151,22 @@ async fn an_expired_entry_is_not_replayed_before_it_is_evicted() {
     assert_eq!(batch.bytes, "104");
     assert!(kept(&hub) > 50, "they were not evicted");
 }
+
+#[test]
+fn a_panic_that_drops_the_runtime_does_not_stop_later_sweeps() {
+    let hub = hub(|_| {});
+    let panics = {
+        let hub = hub.clone();
+        move || {
+            let runtime = paused();
+            runtime.block_on(async { drop(publish(&hub, "a", "1")) });
+            panic!("a test of an application fails");
+        }
+    };
+    std::thread::spawn(panics).join().unwrap_err();
+    paused().block_on(async {
+        publish(&hub, "b", "2");
+        sleep(3 * AGE).await;
+    });
+    assert!(hub.order().get(&channel("b")).is_none());
+}
