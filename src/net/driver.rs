@@ -25,7 +25,7 @@ use std::{
     collections::HashMap,
     mem,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::Waker,
@@ -54,7 +54,7 @@ const LONGEST_CHECK: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(super) struct Pool {
     options: Options,
-    inboxes: OnceLock<Box<[Arc<Inbox>]>>,
+    inboxes: Mutex<Box<[Arc<Inbox>]>>,
     turn: AtomicUsize,
 }
 
@@ -62,7 +62,7 @@ impl Pool {
     pub(super) fn new(options: Options) -> Arc<Self> {
         Arc::new(Self {
             options,
-            inboxes: OnceLock::new(),
+            inboxes: Mutex::default(),
             turn: AtomicUsize::new(0),
         })
     }
@@ -76,9 +76,16 @@ impl Pool {
             stream,
             departed,
         };
-        let inboxes = self.inboxes.get_or_init(|| self.start());
-        let inbox = &inboxes[self.turn.fetch_add(1, Relaxed) % inboxes.len()];
-        inbox.post(|news| news.arrivals.push(arrival));
+        self.inbox().post(|news| news.arrivals.push(arrival));
+    }
+
+    /// The inbox of the driver whose turn it is. Drivers end with their runtime: the next one gets its own.
+    fn inbox(&self) -> Arc<Inbox> {
+        let mut inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        if inboxes.iter().all(|inbox| inbox.is_abandoned()) {
+            *inboxes = self.start();
+        }
+        inboxes[self.turn.fetch_add(1, Relaxed) % inboxes.len()].clone()
     }
 
     fn start(&self) -> Box<[Arc<Inbox>]> {
@@ -95,9 +102,9 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        for inbox in self.inboxes.get().into_iter().flatten() {
-            inbox.close();
-        }
+        let inboxes = self.inboxes.get_mut();
+        let inboxes = inboxes.unwrap_or_else(PoisonError::into_inner);
+        inboxes.iter().for_each(|inbox| inbox.close());
     }
 }
 
@@ -158,6 +165,12 @@ impl Drop for Followed {
 /// Without streams that want keep-alives more often.
 fn longest_tick(patience: Duration) -> Duration {
     TICK.min(patience / CHECKS).max(SHORTEST_TICK)
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.inbox.abandon();
+    }
 }
 
 impl Driver {

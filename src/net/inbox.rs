@@ -16,6 +16,7 @@ pub(super) struct Inbox {
     news: Mutex<News>,
     bell: Notify,
     closed: AtomicBool,
+    abandoned: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -60,8 +61,19 @@ impl Inbox {
         self.bell.notify_one();
     }
 
+    /// Whether nothing will arrive any more, and everything that has arrived is taken.
     pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(SeqCst)
+        self.closed.load(SeqCst) && self.lock().is_empty()
+    }
+
+    /// The driver is gone. Streams that it has not taken end.
+    pub(super) fn abandon(&self) {
+        self.abandoned.store(true, SeqCst);
+        drop(mem::take(&mut *self.lock()));
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(SeqCst)
     }
 
     /// Waits for news. May return without any.

@@ -182,7 +182,7 @@ impl Socket {
     /// Whether bytes are outstanding and the client has taken none for `patience`.
     pub(super) fn is_stalled(&mut self, patience: Duration, now: Instant) -> bool {
         let is_blocked = self.is_blocked();
-        let patience = match is_blocked && self.stream.feed().hub().is_closing() {
+        let patience = match is_blocked && self.stream.feed().hub().is_closed() {
             true => patience.min(LAST_PATIENCE),
             false => patience,
         };
