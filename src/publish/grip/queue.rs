@@ -14,6 +14,9 @@ use crate::{grip::Item, measure};
 /// Requests stay below this many bytes: Pushpin refuses larger ones.
 pub(super) const MAX_BODY: usize = 1_000_000;
 
+/// Items whose time is over that a publish takes out: it holds the order lock.
+const FEW: usize = 16;
+
 pub(super) type Outcome = Result<(), Failure>;
 
 /// How long and how much may wait.
@@ -159,16 +162,13 @@ impl Queue {
         })
     }
 
-    /// Takes out the items whose time is over, so that they take no room. Their publishers are woken when
-    /// the result is dropped.
+    /// Takes out some of the items whose time is over, so that they take no room. Their publishers are woken
+    /// when the result is dropped. The sending task fails the others.
     pub(super) fn take_expired(&self, now: Instant) -> Expired {
         let mut expired = Vec::new();
         let mut state = self.lock();
-        while state
-            .waiting
-            .front()
-            .is_some_and(|first| first.reply.deadline <= now)
-        {
+        let is_over = |first: &Waiting| first.reply.deadline <= now;
+        while expired.len() < FEW && state.waiting.front().is_some_and(is_over) {
             expired.extend(state.pop());
         }
         Expired(expired, self.limits)
