@@ -71,9 +71,11 @@ impl Limits {
         self
     }
 
-    /// Sets how many bytes an encoded event may have. A client that does not read can keep one event in
-    /// memory beside the history, until it reads or is dropped: a quarter of
+    /// Sets how many bytes an encoded event may have: a quarter of
     /// [`History::bytes`](crate::History::bytes) at most, if it should be replayed.
+    ///
+    /// Each client that does not read can keep one event in memory beside the history, until it reads or is
+    /// dropped.
     ///
     /// A larger event is delivered to the current subscribers. A later publish removes it from the
     /// history as soon as they have read it.

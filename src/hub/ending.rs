@@ -3,8 +3,8 @@
 //! The stage changes first, then all waiting readers are woken, a few channels at a time. A reader that is
 //! admitted meanwhile sees the stage itself.
 //!
-//! An end is a position: a reader stops at the sequence of its end, however far behind it is and whatever is
-//! appended later.
+//! An end is a position: a reader stops at the sequence of its end, however far behind it is, and never reads
+//! an entry that was appended later.
 
 use super::{ChannelLog, Hub, evict::STEP};
 use crate::channel::Channel;
