@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use axum_eventstream::{Event, EventStream, History, grip::GripConfig};
+use axum_eventstream::{Event, EventStream, History, StreamRequest, grip::GripConfig};
 use control_server::{Answer, ControlServer};
 use std::{
     io,
@@ -138,12 +138,21 @@ async fn refusals_are_logged_at_debug_with_their_reason() {
     assert!(lines.len() == 1 && lines[0].starts_with(start), "{lines:?}");
     request(&es, "/a", ("grip-sig", "hush.hush.hush")).await;
     let lines = log.take();
+    let start = "WARN a Grip-Sig was refused: if all requests of a proxy are, its key and `verify_key` differ";
+    assert!(lines[0].starts_with(start), "the first is seen: {lines:?}");
+    request(&es, "/a", ("grip-sig", "hush.hush.hush")).await;
+    let again = log.take();
     assert_eq!(
-        lines[0],
+        again[0],
         "DEBUG Grip-Sig refused error=the token is not a JWT"
     );
+    assert_eq!(
+        lines[1..],
+        again,
+        "anybody could fill the log with the rest"
+    );
     let start = "DEBUG stream refused status=403 reason=no key verifies `Grip-Sig`";
-    assert!(lines.len() == 2 && lines[1].starts_with(start), "{lines:?}");
+    assert!(again.len() == 2 && again[1].starts_with(start), "{again:?}");
     request(&es, "/a%0Ab", ("x", "x")).await;
     let reason = r#"reason=invalid channel name "a\nb": '\n' is not allowed"#;
     assert_eq!(
@@ -210,4 +219,78 @@ async fn a_failed_publish_is_logged_at_warn_and_makes_its_proxy_unhealthy() {
     bad.answer(Answer::Status(400, "Invalid format"));
     publish(&es, "hush").await.unwrap_err();
     assert!(es.health().is_healthy());
+}
+
+#[tokio::test]
+async fn routes_that_a_proxys_links_will_not_reach_are_logged_once() {
+    let held = async |app: Router| {
+        let (log, _guard) = Log::start();
+        for _ in 0..2 {
+            let request = Request::get("/a").header("grip-sig", "any");
+            let request = request.body(Body::empty()).unwrap();
+            let response = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.headers()["grip-hold"], "stream");
+        }
+        let lines = log.take().into_iter();
+        lines
+            .filter(|line| !line.starts_with("DEBUG"))
+            .collect::<Vec<_>>()
+    };
+    let build = |path: bool| {
+        let builder = EventStream::builder().grip("http://127.0.0.1:9");
+        let builder = builder.history(History::memory());
+        let builder = if path {
+            builder.grip_link_path("/missed")
+        } else {
+            builder
+        };
+        builder.build().unwrap()
+    };
+    let own = |es: &EventStream| {
+        let es = es.clone();
+        get(async move |request: StreamRequest| es.respond(&request, "a").await)
+    };
+
+    let es = build(true);
+    let lines = held(Router::new().route("/a", get(es.handler("a")))).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].starts_with("ERROR `grip_link_path` is set, and `link_handler` was never called")
+    );
+
+    let es = build(false);
+    let lines = held(Router::new().route("/a", own(&es))).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].starts_with("WARN a custom handler holds a client of a proxy with history"));
+
+    for path in [false, true] {
+        let es = build(path);
+        let app = Router::new().route("/a", get(es.handler("a")));
+        let app = app.route("/missed/{link}", get(es.link_handler()));
+        assert!(held(app).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn names_that_are_never_valid_are_an_error_in_the_log() {
+    let (log, _guard) = Log::start();
+    let es = EventStream::new();
+    for (names, mistake) in [
+        (
+            &["a,b"][..],
+            "invalid channel name \"a,b\": ',' is not allowed",
+        ),
+        (
+            &["a", "b;c"],
+            "invalid channel name \"b;c\": ';' is not allowed",
+        ),
+        (&[], "no channel is named: name one at least"),
+        (&[" "], "no channel is named: name one at least"),
+    ] {
+        let _ = es.handler(names);
+        let expected = format!("ERROR a handler refuses every request: {mistake}");
+        assert_eq!(log.take(), [expected]);
+    }
+    let _ = (es.handler("{id}"), es.handler(["a", "b-{c}"]));
+    assert!(log.take().is_empty());
 }

@@ -233,23 +233,6 @@ async fn a_lost_last_event_is_found_by_asking_now_and_then() {
     .await;
 }
 
-#[tokio::test]
-#[ignore = "needs pushpin"]
-async fn an_expired_link_ends_the_stream() {
-    test_with_proxy(async || {
-        let settings = |builder: EventStreamBuilder| {
-            builder
-                .grip_poll(Duration::from_secs(3))
-                .grip_link_valid_for(Duration::from_secs(1))
-        };
-        let stage = set(settings).await;
-        let mut client = listen_to_a(&stage).await;
-        assert_eq!(client.rest().await, "");
-        assert!(client.is_complete());
-    })
-    .await;
-}
-
 /// The application goes and comes back with an empty memory: every client is told.
 #[tokio::test]
 #[ignore = "needs pushpin"]
