@@ -1,124 +1,141 @@
 //! Server-sent events on named channels for axum.
 //!
-//! A handler subscribes its client to channels, and any code publishes to a channel. Who holds the
-//! stream is decided per request: this process (*direct*), or a [GRIP](grip) proxy such as Pushpin or
-//! Fastly Fanout that the request came through (*proxied*). Start direct, add a proxy later, change no route.
+//! A handler subscribes its client to channels, and any code publishes to a channel. Each event has an id by
+//! default, so a client that reconnects receives the events that it missed.
 //!
-//! ```
-//! use axum::{Router, body::Body, http::Request, routing::get};
-//! use axum_eventstream::{Event, EventStream, History};
-//! use http_body_util::BodyExt;
-//! use tower::ServiceExt;
+//! ```no_run
+//! use axum::{Extension, Router, extract::Path, routing::get};
+//! use axum_eventstream::{Error, Event, EventStream, net};
+//!
+//! async fn send(es: EventStream, Path(room): Path<String>, text: String) -> Result<(), Error> {
+//!     es.publish_event(format!("room-{room}"), Event::json("message", &text)?).await?;
+//!     Ok(())
+//! }
 //!
 //! # #[tokio::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let es = EventStream::builder().history(History::off()).build()?;
-//! let app: Router = Router::new().route("/events/{room}", get(es.handler("room-{room}")));
+//! # async fn main() -> std::io::Result<()> {
+//! let es = EventStream::new();
+//! let room = get(es.handler("room-{room}")).post(send);
+//! let app = Router::new().route("/rooms/{room}", room).layer(Extension(es.clone()));
 //!
-//! let request = Request::get("/events/1").body(Body::empty())?;
-//! let response = app.oneshot(request).await?;
-//! assert_eq!(response.headers()["content-type"], "text/event-stream");
-//!
-//! es.publish_event("room-1", Event::json("message", &["hello"])?).await?;
-//! es.publish_event("room-2", Event::json("message", &["elsewhere"])?).await?;
-//! es.close();
-//!
-//! let body = response.into_body().collect().await?.to_bytes();
-//! let events = "event: stream-open\ndata: \n\nevent: message\ndata: [\"hello\"]\n\n";
-//! assert_eq!(body, events);
-//! # Ok(())
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+//! let ctrl_c = async { tokio::signal::ctrl_c().await.expect("a signal handler") };
+//! axum::serve(net::Listener::new(listener), app)
+//!     .with_graceful_shutdown(es.close_on(ctrl_c))
+//!     .await
 //! # }
 //! ```
 //!
-//! # Rules
+//! A browser opens a stream and listens:
 //!
-//! 1. A [`Channel`] is a name and nothing else: it is not created, and it costs nothing when it has neither
-//!    subscribers nor history. One rule says which names are valid, for subscribing and
-//!    publishing, in both deliveries. No name is trimmed or changed on the way.
-//! 2. A stream begins with the event `stream-open`. When it is silent for 20 seconds it sends
-//!    `keep-alive` ([`KeepAlive`]). Both have empty data.
-//! 3. An [`Event`] is checked when it is built, and encoded once: direct clients, history and proxies get
-//!    the same bytes.
-//! 4. Publishing reaches subscribers in this process first, then all proxies at once. It does not wait for
-//!    readers; a proxy that fails or hangs delays none of them, and the error names it.
-//! 5. All publishes of an [`EventStream`] have one order, over all channels and in each proxy's queue.
-//! 6. With [`History`] events carry ids. A client that comes back with `Last-Event-ID`, or `lastEventId` in
-//!    the query, gets what it missed on the channels it asks for, and then what is new: nothing twice.
-//! 7. Nothing is lost silently: a client that resumes from what is no longer there, or that reads too
-//!    slowly, gets the event `stream-reset` with `{"channels":[..],"missed":n}`, where `n` is `null` if
-//!    the number is not known. A proxy asks for what it missed. Behind a proxy this needs history, which
-//!    is off there unless it is asked for; events with ids of the user's own are outside of it.
-//! 8. A subscription ends when the client is gone, and with the response's body at the latest.
-//!    [`EventStream::close`] ends all, [`EventStream::drain`] one after another.
-//! 9. Nothing that a request contains panics, adds a line, a header or a channel, or takes memory without
-//!    a bound ([`Limits`]).
+//! ```js
+//! const source = new EventSource("/rooms/red");
+//! source.addEventListener("message", (event) => show(JSON.parse(event.data)));
+//! source.addEventListener("stream-reset", () => loadState());
+//! ```
 //!
-//! # What a request gets
+//! It receives this after `curl localhost:3000/rooms/red -d hello`:
 //!
-//! In this order:
+//! ```text
+//! event: stream-open
+//! data:
+//! id: 5c1d6ae2f0b4-0
 //!
-//! | request | answer |
+//! event: message
+//! data: "hello"
+//! id: 5c1d6ae2f0b4-1
+//! ```
+//!
+//! When its connection breaks, it reconnects with the header `Last-Event-ID: 5c1d6ae2f0b4-1`, and the stream
+//! begins with the events after that one.
+//!
+//! - [`EventStream`] has all operations: serving, publishing, ending streams, observing.
+//! - [`Event`] is what you publish, and [`EventStreamBuilder`] has the settings.
+//! - [`net::Listener`] takes streams out of the HTTP server, which makes them cheaper.
+//! - [recipes] are guides: who may listen, deployment, frontends, moving from other crates.
+//!
+//! # Guarantees
+//!
+//! 1. **Channels.** A [`Channel`] is a name. It needs no creation, and costs nothing without subscribers and
+//!    history. Subscribing and publishing accept the same names, and change none of them.
+//! 2. **Streams.** A stream begins with the event `stream-open`. After 20 seconds without an event it sends
+//!    [`keep-alive`](KeepAlive). A subscription ends at the latest when the response's body is dropped.
+//! 3. **Encoding.** An [`Event`] is checked when it is built, and encoded once: direct clients, history and
+//!    proxies receive the same bytes.
+//! 4. **Publishing.** An event reaches subscribers in this process first, then all proxies at once. A publish waits
+//!    for no reader. A proxy that fails or hangs delays no other, and the error names it.
+//! 5. **Order.** All publishes of an [`EventStream`] have one order, across channels and in each proxy's queue.
+//! 6. **Replay.** With [`History`], a client resumes after its `Last-Event-ID`, or `lastEventId` in the query. It
+//!    receives the later events of the channels it requests, in order, each once.
+//! 7. **No silent loss.** A client whose position is no longer there, or that reads too slowly, receives the event
+//!    `stream-reset` with `{"channels":[..],"missed":n}`. `n` is `null` if the number is unknown.
+//! 8. **Limits.** A request cannot cause a panic, add a line, a header or a channel, or take memory without a
+//!    bound ([`Limits`]).
+//!
+//! # Responses
+//!
+//! The first row that applies, from top to bottom:
+//!
+//! | request | response |
 //! | --- | --- |
 //! | `Accept` does not admit `text/event-stream` | 406 |
-//! | `Grip-Sig` is there, every proxy has a verify key, and none of them verifies it | 403 |
+//! | it has a `Grip-Sig`, every proxy has a verify key, and none of these verifies it | 403 |
 //! | not through a proxy, with [`require_grip_proxy`](EventStreamBuilder) | 501 |
 //! | `Last-Event-ID: error` | 400 |
-//! | no channel, an invalid name, too many channels | 400 |
-//! | a function that names the channels refuses | its own response |
+//! | no channel, an invalid name, or too many channels | 400 |
+//! | the function that names the channels refuses | its own response |
 //! | a [template](EventStream::handler) names a parameter that the route does not have | 500, and an error in the log |
 //! | direct, and the stream is closing or closed | 200, a `retry` of 1 to 5 seconds, and the end |
 //! | too many subscriptions are open | 200, a `retry` of 5 to 15 seconds, and the end |
-//! | `HEAD` | the head alone |
-//! | otherwise | 200 and the stream, or instructions for the proxy |
+//! | `HEAD` | the head |
+//! | any other | 200 and the stream, or instructions for the proxy |
 //!
-//! # Behind a proxy
+//! # Direct and proxied delivery
 //!
-//! A proxy takes what is published and says nothing if a client does not get it: it drops what is too
-//! fast, and forgets all when it restarts. What makes up for that is history, which is off with proxies
-//! unless [asked for](EventStreamBuilder::history):
+//! An event reaches the clients of the process that publishes it (*direct* delivery). For several instances, or
+//! for serverless functions, put a [GRIP](grip) proxy in front, such as Pushpin or Fastly Fanout. A request that comes
+//! through the proxy is answered with instructions, and the proxy holds the client (*proxied* delivery). The
+//! request decides, and no route changes.
 //!
-//! - Without history a lost event is lost, as with the original.
-//! - With history in memory and **one** process that publishes, nothing is lost silently. Each event names
-//!   the one before, so that the proxy sees a gap and asks for what it missed, by a signed link; now and
-//!   then it asks without one. A restarted proxy's clients come back with their last id. A restarted
-//!   application has an empty memory and says so, by `stream-reset`, once it publishes or is asked: its links
-//!   are valid if both processes have the same key
-//!   (`EventStreamBuilder::grip_link_key`).
-//! - With **several** processes that publish, history must be off: each would have ids of its own, and
-//!   the proxy would ask one for what another has published. That needs a store that they share, which
-//!   this crate does not have yet. Let one process publish, or do without.
+//! A proxy accepts an event even if it cannot deliver it: it drops events above its rate limits, and forgets all
+//! positions when it restarts. [History](EventStreamBuilder::history) repairs that. It is off with a proxy by default:
 //!
-//! Where a custom handler or middleware needs the client's cookies, headers or query, the links need a
-//! route (`EventStreamBuilder::grip_link_path`): the proxy sends requests of its own.
+//! - **Without history**, an event that the proxy loses is lost.
+//! - **With history in memory and one publishing process**, no event is lost silently. Each event names the one
+//!   before it on its channel, so the proxy notices a gap and requests the missed events through a signed link.
+//!   When the application restarts, clients receive `stream-reset`, provided that both processes sign links with
+//!   the same key (`EventStreamBuilder::grip_link_key`).
+//! - **With several publishing processes**, history must be off: each process would give ids of its own.
 //!
-//! # Deployment
+//! A link is a request of the proxy, without the client's cookies, headers or query. So a custom handler or middleware
+//! that checks these needs `EventStreamBuilder::grip_link_path`. Otherwise Pushpin holds back the events of its clients.
 //!
-//! - Without a proxy an event reaches the clients of the process that publishes it. More than one process,
-//!   or none that lasts, needs a GRIP proxy.
-//! - `axum::serve` leaves Nagle's algorithm on, which can hold an event back for 40 ms: use
-//!   [`net::Listener`], or `tcp_listener.tap_io(|tcp| _ = tcp.set_nodelay(true))` of
-//!   `axum::serve::ListenerExt`.
-//! - `axum::serve(..).with_graceful_shutdown(signal)` alone waits for open streams, which do not end:
-//!   give it [`es.close_on(signal)`](EventStream::close_on).
-//! - An open stream is an open file: raise the limit (`ulimit -n`) above the number of clients.
-//! - Over HTTP/1.1 browsers open six connections to a host, all tabs together. Subscribe one stream to
-//!   several channels, or serve HTTP/2.
-//! - The time after which anything in between closes an idle connection must be longer than
-//!   the [keep-alive interval](KeepAlive::interval).
+//! # Testing
 //!
-//! How to do what most applications need is on the pages of the [recipes].
+//! The module [`testing`], with the feature of that name, has a client for the streams of a router, and a GRIP
+//! proxy that runs in the test's process.
 //!
-//! # Features
+//! # Logging
 //!
-//! | feature | default | what |
+//! With the feature `tracing`, refusals, resets and failed publishes are logged with the crate of that name.
+//! `tracing_subscriber::fmt::init()` prints them.
+//!
+//! # Cargo features
+//!
+//! | feature | default | adds |
 //! | --- | --- | --- |
 //! | `grip` | yes | GRIP proxies: publishing to them (hyper), checking their signatures (jsonwebtoken) |
+//! | `tracing` | yes | log messages with `tracing` |
+//! | `rustls` | no | `https` control URIs with rustls (reqwest): Fastly Fanout needs this or `native-tls` |
+//! | `native-tls` | no | `https` control URIs with the platform's TLS (reqwest) |
 //! | `metrics` | no | counters and histograms with the `metrics` facade |
-//! | `tracing` | yes | logs refusals, resets and the like with `tracing` |
-//! | `rustls` | no | `https` control URIs (reqwest) with rustls |
-//! | `native-tls` | no | `https` control URIs (reqwest) with the platform's TLS |
-//! | `testing` | no | for tests of one's own: a client for a router's streams, and a GRIP proxy in the test's process |
-//! | `axum-07` | no | the handler and the extractors for axum 0.7 too |
+//! | `testing` | no | the module [`testing`] |
+//! | `axum-07` | no | the handler and the extractors for axum 0.7, beside those for 0.8 |
+//!
+#![cfg_attr(
+    not(feature = "testing"),
+    doc = "[`testing`]: https://docs.rs/axum-eventstream/latest/axum_eventstream/testing/"
+)]
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -144,7 +161,7 @@ mod limits;
 mod measure;
 pub mod net;
 mod publish;
-#[cfg(any(doc, doctest))]
+#[cfg(all(any(doc, doctest), feature = "grip"))]
 pub mod recipes;
 pub mod registry;
 mod sse;
@@ -175,7 +192,7 @@ pub use sse::{Event, EventBuilder, InvalidEvent, InvalidLastEventId, LastEventId
 pub use stats::Stats;
 pub use subscription::Subscription;
 
-/// The README's program must compile.
+/// The README's programs must compile.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

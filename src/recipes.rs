@@ -1,30 +1,57 @@
-//! How to, by example: pages to read. There is nothing to call here.
+//! Guides for common tasks: pages to read, without items to call.
 
+/// Definitions of the links between pages. In the repository a page links to the file of another one, and
+/// defines that link at its end. Markdown takes the first definition, which leads to a module here.
+macro_rules! links {
+    () => {
+        "\
+[authorization]: crate::recipes::authorization
+[behind a proxy]: crate::recipes::authorization#behind-a-grip-proxy
+[cors]: crate::recipes::cors
+[fastly_fanout]: crate::recipes::fastly_fanout
+[many_channels]: crate::recipes::many_channels
+[pushpin]: crate::recipes::pushpin
+[react]: crate::recipes::frontends#react
+[reverse_proxies]: crate::recipes::reverse_proxies
+[shutdown]: crate::recipes::shutdown
+[size]: https://github.com/axum-eventstream/axum-eventstream/blob/main/docs/performance.md#how-to-size-a-machine
+"
+    };
+}
+
+#[doc = links!()]
 #[doc = include_str!("../docs/recipes/authorization.md")]
 pub mod authorization {}
 
+#[doc = links!()]
 #[doc = include_str!("../docs/recipes/cors.md")]
 pub mod cors {}
 
-#[cfg(feature = "grip")]
+#[doc = links!()]
+#[doc = include_str!("../docs/recipes/deployment.md")]
+pub mod deployment {}
+
 #[doc = include_str!("../docs/recipes/fastly_fanout.md")]
 pub mod fastly_fanout {}
 
 #[doc = include_str!("../docs/recipes/frontends.md")]
 pub mod frontends {}
 
+#[doc = links!()]
 #[doc = include_str!("../docs/recipes/many_channels.md")]
 pub mod many_channels {}
 
 #[doc = include_str!("../docs/recipes/moving.md")]
 pub mod moving {}
 
-#[cfg(feature = "grip")]
+#[doc = links!()]
 #[doc = include_str!("../docs/recipes/pushpin.md")]
 pub mod pushpin {}
 
+#[doc = links!()]
 #[doc = include_str!("../docs/recipes/reverse_proxies.md")]
 pub mod reverse_proxies {}
 
+#[doc = links!()]
 #[doc = include_str!("../docs/recipes/shutdown.md")]
 pub mod shutdown {}

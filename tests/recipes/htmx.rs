@@ -12,7 +12,7 @@ struct Message {
     text: String,
 }
 
-/// Whatever comes from users is escaped, here as in every page: templates do that.
+/// Escapes the text of users. Template engines do that.
 fn item(message: &Message) -> String {
     let text = message.text.replace('&', "&amp;").replace('<', "&lt;");
     format!("<li>{text}</li>")

@@ -12,10 +12,10 @@ use jsonwebtoken::{
 };
 use serde::{Deserialize, Serialize};
 
-/// For whom these tokens are: a token for anything else, with the same key, is none for a stream.
+/// The audience of these tokens: a token for another purpose, signed by the same key, opens no stream.
 const AUDIENCE: &str = "events";
 
-/// In seconds: as long as a page takes to open its stream.
+/// Validity in seconds: a page opens its stream within that time.
 const VALID_FOR: u64 = 30;
 
 #[derive(Clone)]
@@ -44,14 +44,14 @@ impl App {
     fn room(&self, token: &str) -> Result<String, StatusCode> {
         let mut validation = Validation::new(HS256);
         validation.set_audience(&[AUDIENCE]);
-        validation.leeway = 0; // else 60 seconds
+        validation.leeway = 0; // 60 seconds by default
         let key = DecodingKey::from_secret(&self.secret);
         let token = decode::<Claims>(token, &key, &validation);
         Ok(token.map_err(|_| StatusCode::UNAUTHORIZED)?.claims.room)
     }
 }
 
-/// A route for those who are logged in and may listen to the room: that check goes here.
+/// Checks that the user is logged in and may listen to the room: left out here.
 async fn token(State(app): State<App>, Path(room): Path<String>) -> String {
     app.token(room, get_current_timestamp() + VALID_FOR)
 }

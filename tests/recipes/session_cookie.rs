@@ -29,7 +29,7 @@ impl App {
     }
 
     async fn log_out(&self, session: &str) -> Result<(), Error> {
-        // The session goes first, so that a client which reconnects is refused.
+        // The session is removed first, so that the reconnect of a client is refused.
         let user = self.sessions.write().await.remove(session);
         match user {
             Some(user) => self.es.close_channel(own_channel(&user.name)).await,
@@ -38,7 +38,7 @@ impl App {
     }
 }
 
-/// The channel that all streams of a user have: closing it ends them.
+/// A channel of all streams of a user: closing it ends them.
 fn own_channel(name: &str) -> String {
     format!("user-{name}")
 }
