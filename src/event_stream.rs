@@ -25,8 +25,19 @@ const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// Server-sent events on named channels.
 ///
-/// Handlers subscribe clients to channels, any code publishes to a channel. A clone is a handle on the
-/// same stream and costs next to nothing.
+/// Handlers subscribe clients to channels, and any code publishes to a channel. A clone is a handle on the
+/// same stream, and cheap.
+///
+/// | to | use |
+/// | --- | --- |
+/// | create | [`new`](Self::new), [`from_env`](Self::from_env), [`builder`](Self::builder) |
+/// | serve | [`handler`](Self::handler); in a custom handler [`open`](Self::open) or [`respond`](Self::respond); [`subscribe`](Self::subscribe) outside of HTTP |
+/// | publish | [`publish_event`](Self::publish_event), [`channel_publisher`](Self::channel_publisher), [`channel_sink`](Self::channel_sink) |
+/// | end streams | [`close_on`](Self::close_on), [`drain`](Self::drain), [`close`](Self::close), [`close_channel`](Self::close_channel) |
+/// | observe | [`current_id`](Self::current_id), [`channels`](Self::channels), [`subscribers`](Self::subscribers), [`stats`](Self::stats), [`health`](Self::health), [`is_closed`](Self::is_closed) |
+///
+/// As an argument of a handler it is found in the router's state, in an `Extension`, or in the
+/// [`registry`](crate::registry) under the default name.
 ///
 /// # Examples
 ///
@@ -60,13 +71,13 @@ pub(crate) struct Inner {
     pub(crate) refuse_with_status: bool,
 }
 
-/// What became of a publish that has not failed.
+/// The result of a successful publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// The id that the event was given: none without history, or when it has one of its own.
+    /// The id of the event. `None` without history, or if the event was built with an id.
     pub id: Option<LastEventId>,
-    /// How many subscriptions in this process the event is for.
+    /// Number of subscriptions to the channel in this process.
     pub subscribers: usize,
 }
 
@@ -79,11 +90,11 @@ pub(crate) struct Publishing {
 }
 
 impl EventStream {
-    /// A stream with the default settings and direct delivery only.
+    /// Creates a stream with the default settings and direct delivery only.
     ///
     /// # Panics
     ///
-    /// If the operating system gives no random number. [`builder`](Self::builder) returns that as an
+    /// If the operating system provides no random number. [`builder`](Self::builder) returns that as an
     /// error.
     #[must_use]
     pub fn new() -> Self {
@@ -91,12 +102,12 @@ impl EventStream {
         built.expect("the defaults are valid")
     }
 
-    /// A stream with the settings of the environment, and direct delivery only if there are none.
+    /// Creates a stream with the settings of the environment. Without such settings it delivers directly.
     ///
     /// `GRIP_URL` is the control URI of a proxy as in
     /// [`GripConfig`](https://docs.rs/axum-eventstream/latest/axum_eventstream/grip/struct.GripConfig.html),
-    /// or several of them separated by white space. `GRIP_VERIFY_KEY` is the key that its signatures
-    /// are checked with, for those that do not have one in their URL.
+    /// or several of them separated by white space. `GRIP_VERIFY_KEY` is the key that verifies the signatures
+    /// of proxies without a key in their URL.
     ///
     /// # Errors
     ///
@@ -105,7 +116,7 @@ impl EventStream {
         Self::builder().env(variable)?.build()
     }
 
-    /// Settings other than the defaults.
+    /// Creates a builder for settings other than the defaults.
     pub fn builder() -> EventStreamBuilder {
         EventStreamBuilder::new()
     }
@@ -119,36 +130,36 @@ impl EventStream {
         &self.inner
     }
 
-    /// Whether both are handles on the same stream.
+    /// Returns whether both are handles on the same stream.
     #[must_use]
     pub fn same_stream(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    /// A handler for a route: it subscribes each client to the channels it names.
+    /// Returns a handler for a route, which subscribes each client to the given channels.
     ///
-    /// The channels are given as
+    /// `channels` is one of
     ///
     /// - a name, or several in an array, a slice or a `Vec`. `{id}` and `<id>` stand for the route's
-    ///   parameter of that name, as often as needed, with any text around them. White space around
-    ///   this text is trimmed;
+    ///   parameter of that name, any number of times, with any text around them. White space around
+    ///   the whole text is trimmed;
     /// - a function of the request's `&Parts` that returns [`IntoChannels`]: a name or several, an `Option`
     ///   of them, or a `Result` whose error is the response.
     ///
-    /// A parameter may have any name that a route can have; that of a wildcard route is `{path}` or
-    /// `{*path}`. `{{` and `}}` stand for literal braces. Its value is never trimmed: a value that makes the
-    /// name of the channel begin or end with white space is refused with 400.
+    /// A parameter has the name that the route gives it. For a wildcard route write `{path}` or `{*path}`.
+    /// `{{` and `}}` stand for literal braces. The value of a parameter is not trimmed: if the name of a channel
+    /// begins or ends with white space because of it, the response is 400.
     ///
-    /// Every request gets a 500, and the log an error with the fix, when a template
+    /// Each request is answered with 500, and an error with the fix is logged, if a template contains
     ///
-    /// - names a parameter in braces that the route does not have, as `{rom}`, `{ id }` or `{id:uuid}` may,
-    ///   or has any other single brace;
-    /// - names an identifier in angles that is no parameter of the route. Other text in angles is literal;
-    /// - has the form of a route before axum 0.8, `:id` or `*path`, as the whole text or between slashes,
-    ///   and the route has a parameter of that name. Otherwise this is literal text.
+    /// - a parameter in braces that the route does not have, such as `{rom}`, `{ id }` or `{id:uuid}`,
+    ///   or any other single brace;
+    /// - an identifier in angle brackets that is not a parameter of the route. Other text in angle brackets is
+    ///   literal;
+    /// - a parameter of the route in the form of axum 0.7, `:id` or `*path`, as the whole text or between
+    ///   slashes. With any other name this is literal text.
     ///
-    /// For anything asynchronous, or to decide with extractors who may listen, see
-    /// [`open`](Self::open) and [`respond`](Self::respond).
+    /// If the decision is asynchronous, or needs extractors, use [`open`](Self::open) in a custom handler.
     ///
     /// # Examples
     ///
@@ -172,10 +183,10 @@ impl EventStream {
         StreamHandler::new(self.clone(), resolver)
     }
 
-    /// A handler for the route of all links for missed events: see
+    /// Returns the handler for the route of all links for missed events: see
     /// [`grip_link_path`](EventStreamBuilder::grip_link_path).
     ///
-    /// No other route follows these links, and this one follows no others.
+    /// Only this route answers these links, and it answers nothing else.
     #[cfg(feature = "grip")]
     #[must_use]
     pub fn link_handler(&self) -> StreamHandler {
@@ -188,31 +199,33 @@ impl EventStream {
         StreamHandler::new(self.clone(), resolver).for_links()
     }
 
-    /// The response that subscribes the client of `request` to `channels`: what a
-    /// [`handler`](Self::handler) does, called from your own handler.
+    /// Subscribes the client of `request` to `channels`, and returns the response: [`open`](Self::open) and
+    /// answer in one call.
     ///
-    /// Names are taken as they are: nothing is trimmed, and nothing stands for a route parameter here.
+    /// Use it in a custom handler that awaits nothing between its check and the answer. If the check is awaited,
+    /// use [`open`](Self::open), and check afterwards.
+    ///
+    /// Names are literal: they are not trimmed, and are no templates.
+    ///
+    /// Behind a proxy with history, a handler that checks the client's cookies, headers or query needs
+    /// `EventStreamBuilder::grip_link_path`: see [`open`](Self::open).
     ///
     /// # Errors
     ///
-    /// The refusal, which is a response too.
+    /// Returns the refusal, which is a response too.
     ///
     /// # Examples
     ///
     /// ```
-    /// use axum::{extract::Path, http::HeaderMap, response::{IntoResponse, Response}};
+    /// use axum::{extract::Path, response::Response};
     /// use axum_eventstream::{EventStream, Rejection, StreamRequest};
     ///
     /// async fn events(
     ///     es: EventStream,
-    ///     Path(room): Path<String>,
-    ///     headers: HeaderMap,
+    ///     Path(room): Path<u32>,
     ///     request: StreamRequest,
     /// ) -> Result<Response, Rejection> {
-    ///     if !headers.contains_key("authorization") {
-    ///         return Ok(axum::http::StatusCode::UNAUTHORIZED.into_response());
-    ///     }
-    ///     es.respond(&request, [format!("room-{room}")]).await
+    ///     es.respond(&request, [format!("room-{room}"), "news".to_owned()]).await
     /// }
     /// ```
     pub async fn respond<M>(
@@ -223,15 +236,22 @@ impl EventStream {
         Ok(self.open(request, channels)?.into_response())
     }
 
-    /// Subscribes the client of `request` to `channels`, and returns the response to give later.
+    /// Subscribes the client of `request` to `channels`, and returns the response to answer with.
     ///
-    /// Use it where a check has to be awaited: open first, check then, respond last. The client is
-    /// subscribed when this returns, so a revocation that calls [`close_channel`](Self::close_channel) while
-    /// the check runs ends the stream. Dropping the [`StreamResponse`] unsubscribes.
+    /// Use it to decide who may listen, in this order: open, check, answer. The client is subscribed when this
+    /// returns. So a revocation that calls [`close_channel`](Self::close_channel) while the check runs ends the
+    /// stream. Dropping the [`StreamResponse`] unsubscribes the client.
+    ///
+    /// # Behind a proxy
+    ///
+    /// With history, the proxy requests missed events through a link, without the client's cookies, headers or
+    /// query. A handler that refuses such requests needs a separate route for links:
+    /// `EventStreamBuilder::grip_link_path` and `link_handler`. Otherwise Pushpin holds back the
+    /// events of the client, and ends its stream after about 20 seconds.
     ///
     /// # Errors
     ///
-    /// The refusal, which is a response too.
+    /// Returns the refusal, which is a response too.
     ///
     /// # Examples
     ///
@@ -289,21 +309,23 @@ impl EventStream {
         Ok(Subscription::new(feed))
     }
 
-    /// Publishes an event to all who listen to `channel`, in this process and behind every proxy.
+    /// Publishes an event to the subscribers of `channel`, in this process and behind every proxy.
     ///
-    /// Subscribers in this process have the event first. The proxies are then told all at once, each
-    /// in the order of the publishes, and their answers awaited.
+    /// Subscribers in this process receive the event first. Then it is sent to all proxies at once, to each
+    /// in the order of the publishes, and their answers are awaited.
     ///
     /// # Errors
     ///
-    /// Nothing is delivered when the channel's name is invalid or the event too large. When a proxy
-    /// fails, subscribers in this process and behind the other proxies have the event; the
-    /// error names the endpoint and what happened.
+    /// If the channel's name is invalid or the event too large, the event is not published.
+    ///
+    /// If a proxy fails, the kind is [`ErrorKind::Publish`], and the message names the endpoint and the reason. The
+    /// event is published nevertheless: subscribers in this process and behind the other proxies have it. With
+    /// history, the clients of that proxy receive it when they resume. Do not publish it again.
     ///
     /// # Cancel safety
     ///
-    /// Nothing happens before the first poll. After it the event is delivered here and will be sent to
-    /// the proxies, even if the future is dropped; only their answers are lost.
+    /// The first poll publishes the event. If the future is dropped later, the event is still sent to the
+    /// proxies, and only their answers are lost.
     ///
     /// # Examples
     ///
@@ -312,7 +334,7 @@ impl EventStream {
     ///
     /// async fn greet(es: &EventStream) -> Result<(), Error> {
     ///     let published = es.publish_event("room-1", Event::json("message", &"hello")?).await?;
-    ///     println!("{} are listening here", published.subscribers);
+    ///     println!("{} subscribers in this process", published.subscribers);
     ///     Ok(())
     /// }
     /// ```
@@ -360,41 +382,41 @@ impl EventStream {
         })
     }
 
-    /// A handle that publishes to one channel.
+    /// Returns a handle that publishes to one channel.
     ///
     /// # Errors
     ///
-    /// When the name is invalid.
+    /// If the name is invalid.
     pub fn channel_publisher(&self, channel: impl AsRef<str>) -> Result<ChannelPublisher, Error> {
         Ok(ChannelPublisher::new(self.clone(), Channel::new(channel)?))
     }
 
-    /// A sink that publishes to one channel, with backpressure: it takes an event when the one before
-    /// has been published, through every proxy if there are any.
+    /// Returns a sink that publishes to one channel, with backpressure: it accepts an event when the previous
+    /// one has been published, through every proxy if there are any.
     ///
     /// # Errors
     ///
-    /// When the name is invalid.
+    /// If the name is invalid.
     pub fn channel_sink(&self, channel: impl AsRef<str>) -> Result<ChannelSink, Error> {
         Ok(self.channel_publisher(channel)?.sink())
     }
 
-    /// Ends every open stream once it has sent the events that were published until now.
+    /// Ends every open stream after the events that were published until now.
     ///
-    /// Later requests get a stream that ends at once with a `retry` of 1 to 5 seconds, so that a browser's
-    /// `EventSource` reconnects, to the next process as a rule. Clients of a proxy are not affected: new ones
-    /// are held as before, and publishing still reaches them.
+    /// Later requests get a stream that ends at once with a `retry` of 1 to 5 seconds. A browser's
+    /// `EventSource` then reconnects, usually to the next process. Clients of a proxy are unaffected: it still
+    /// holds new ones, and publishing still reaches them.
     pub fn close(&self) {
         self.inner.hub.close();
     }
 
     /// Ends the open streams one after another within `budget`, then [closes](Self::close) the stream.
     ///
-    /// From the start, later requests are answered as after [`close`](Self::close). Each open stream sends a
-    /// `retry` of 1 to 5 seconds and ends at its own time within the budget, so that clients do not reconnect
-    /// all at once; until then it goes on as before. A proxy holds its clients all the while.
+    /// Requests after the call are answered as after [`close`](Self::close). Each open stream sends a
+    /// `retry` of 1 to 5 seconds and ends at a different time within the budget, so that clients do not reconnect
+    /// all at once. Until then it receives events. Clients of a proxy are unaffected.
     ///
-    /// A [`Subscription`] in this process goes on until the budget is over. Returns when all streams have
+    /// A [`Subscription`] in this process ends with the budget. The future completes when all streams have
     /// ended: within the budget, and up to 5 seconds later for clients of a
     /// [`net::Listener`](crate::net::Listener) that do not read.
     ///
@@ -427,15 +449,15 @@ impl EventStream {
         self.inner.streams.departed_have_ended(LAST_WORD).await;
     }
 
-    /// Ends every stream that listens to `channel`, in this process and behind every proxy, after
+    /// Ends every stream that is subscribed to `channel`, in this process and behind every proxy, after
     /// the events that were published until now. Later subscriptions are unaffected.
     ///
-    /// A browser reconnects: to keep it out, refuse its next request. A handler that
-    /// [opens](Self::open) the stream before it checks the client cannot miss the call in between.
+    /// A browser reconnects: to exclude it, refuse its next request. A handler that
+    /// [opens](Self::open) the stream before it checks the client cannot miss a call in between.
     ///
     /// # Errors
     ///
-    /// When the name is invalid, or a proxy fails.
+    /// If the name is invalid, or a proxy fails.
     pub async fn close_channel(&self, channel: impl AsRef<str>) -> Result<(), Error> {
         let channel = Channel::new(channel)?;
         let Inner { hub, proxies, .. } = &*self.inner;
@@ -445,7 +467,7 @@ impl EventStream {
         closing.wait().await
     }
 
-    /// The channels that have subscriptions in this process, by name, each with how many.
+    /// Returns the channels with subscriptions in this process, each with the number of these, sorted by name.
     ///
     /// # Examples
     ///
@@ -463,26 +485,27 @@ impl EventStream {
         self.inner.hub.channels().into_iter()
     }
 
-    /// How many subscriptions a channel has in this process: none, if the name is invalid.
+    /// Returns the number of subscriptions to a channel in this process: 0 if the name is invalid.
     #[must_use]
     pub fn subscribers(&self, channel: impl AsRef<str>) -> usize {
         let channel = Channel::new(channel);
         channel.map_or(0, |channel| self.inner.hub.subscribers(&channel))
     }
 
-    /// Whether [`close`](Self::close) was called.
+    /// Returns whether [`close`](Self::close) was called.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.inner.hub.is_closed()
     }
 
-    /// Waits for `signal`, then [closes](Self::close) the stream: what
-    /// `axum::serve(..).with_graceful_shutdown` needs, which else waits for clients that never go.
+    /// Waits for `signal`, then [closes](Self::close) the stream and waits for detached streams to end: the
+    /// future for `axum::serve(..).with_graceful_shutdown`.
     ///
-    /// Streams that have left the HTTP server through a [`net::Listener`](crate::net::Listener) are
-    /// waited for here, a blocked one for 5 seconds.
+    /// Otherwise graceful shutdown waits for streams that never end. The streams of a
+    /// [`net::Listener`](crate::net::Listener) would be cut off without their last chunk, since the server does not
+    /// wait for detached sockets. The future waits for these, and up to 5 seconds for a client that does not read.
     ///
-    /// To [drain](Self::drain) the streams first, do it as a part of `signal`.
+    /// To [drain](Self::drain) the streams first, drain as a part of `signal`.
     ///
     /// # Examples
     ///
@@ -512,8 +535,10 @@ impl EventStream {
         }
     }
 
-    /// The position after the last publish, if there is history: a page that is rendered with it and
-    /// names it as `lastEventId` in the query of its stream misses nothing in between.
+    /// Returns the position after the last publish, or `None` without history.
+    ///
+    /// Render a page with it, and open its stream with it as `lastEventId` in the query: the page then misses no
+    /// event in between.
     ///
     /// # Examples
     ///
@@ -531,8 +556,8 @@ impl EventStream {
         hub.keeps_history().then(id)
     }
 
-    /// Whether each proxy answered the last publish: for a readiness route. Without proxies, or before the
-    /// first publish, all is well.
+    /// Returns whether each proxy answered the last publish, for a readiness route. Without proxies, or before
+    /// the first publish, the result is healthy.
     ///
     /// # Examples
     ///
@@ -550,7 +575,7 @@ impl EventStream {
         self.inner.proxies.health()
     }
 
-    /// What the stream holds now and has counted since its start.
+    /// Returns the current numbers and the counters since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let counts = self.inner.hub.counts();

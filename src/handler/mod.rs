@@ -39,11 +39,11 @@ use parameters::Parameters;
 use resolve::Resolver;
 use std::{future::Future, pin::Pin};
 
-/// A handler that answers each request with an event stream: what [`EventStream::handler`] returns.
+/// A handler that answers each request with an event stream, returned by [`EventStream::handler`].
 ///
-/// It goes into any method router, with any router state. With the feature `axum-07` it is a handler for
+/// It works in any method router, with any router state. With the feature `axum-07` it is a handler for
 /// axum 0.7 as well, where `/events/:id` is the route and `"{id}"` or `"<id>"` the channel. The
-/// extractors work there too, and a handler that ends in [`EventStream::respond`] returns
+/// extractors work there too, and a custom handler that calls [`EventStream::respond`] returns
 /// `impl IntoResponse`.
 ///
 /// # Examples
@@ -86,7 +86,7 @@ impl StreamHandler {
     /// Sets whether streams may be detached from the HTTP server by a
     /// [`net::Listener`](crate::net::Listener): `true` by default.
     ///
-    /// Set it to `false` where anything has to see the whole body, not only the opening event: middleware that
+    /// Set it to `false` if other code needs the whole body, not only the opening event: middleware that
     /// counts, filters or redacts, or a body that is merged with another.
     #[must_use]
     pub fn detach(mut self, detach: bool) -> Self {
