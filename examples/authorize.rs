@@ -1,13 +1,17 @@
-//! Authorization: an own handler, an extractor that knows the user, and `EventStream::respond`.
+//! Authorization: a custom handler, an extractor for the user, and `EventStream::open`.
 //!
-//! Who is not let in gets 401 or 403, before anything is subscribed. Programs send a bearer token;
-//! an `EventSource` cannot set headers, so browsers send it as a cookie.
+//! The handler opens the stream, then checks the user, and answers last. So a ban that closes the user's channel
+//! during the check ends the stream. An unknown user gets 401, a user without the room 403.
+//!
+//! Programs send a bearer token. An `EventSource` cannot set headers, so browsers send the token as a cookie.
 //!
 //! Run with: `cargo run --example authorize`
 //!
 //! Try: `curl -N localhost:3000/rooms/red -H 'authorization: Bearer ann-secret'` (200)
 //! and: `curl -N localhost:3000/rooms/red --cookie token=bob-secret` (403: Bob is in blue only)
 //! and: `curl localhost:3000/rooms/red -H 'authorization: Bearer ann-secret' -d hello`
+//!
+//! Behind a proxy with history, links need a route without the check: `docs/recipes/authorization.md`.
 
 use axum::{
     Router,
@@ -15,13 +19,12 @@ use axum::{
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response, Result},
     routing::get,
-    serve::ListenerExt,
 };
-use axum_eventstream::{Error, Event, EventStream, StreamRequest};
+use axum_eventstream::{Error, Event, EventStream, StreamRequest, net};
 use std::{env, io};
 use tokio::{net::TcpListener, signal};
 
-/// A program that is meant seriously looks its users up, and compares in constant time.
+/// A real application looks its users up, and compares secrets in constant time.
 const USERS: [(&str, User); 2] = [
     ("ann-secret", User("Ann", &["red", "blue"])),
     ("bob-secret", User("Bob", &["blue"])),
@@ -31,7 +34,8 @@ const USERS: [(&str, User); 2] = [
 struct User(&'static str, &'static [&'static str]);
 
 impl User {
-    fn may_enter(self, room: &str) -> Result<(), StatusCode> {
+    /// In a real application this is an awaited query.
+    async fn may_enter(self, room: &str) -> Result<(), StatusCode> {
         let User(_, rooms) = self;
         match rooms.contains(&room) {
             true => Ok(()),
@@ -65,8 +69,10 @@ async fn events(
     Path(room): Path<String>,
     request: StreamRequest,
 ) -> Result<Response> {
-    user.may_enter(&room)?;
-    Ok(es.respond(&request, format!("room-{room}")).await?)
+    let own_channel = format!("user-{}", user.0);
+    let stream = es.open(&request, [format!("room-{room}"), own_channel])?;
+    user.may_enter(&room).await?;
+    Ok(stream.into_response())
 }
 
 async fn send(
@@ -75,7 +81,7 @@ async fn send(
     Path(room): Path<String>,
     text: String,
 ) -> Result<StatusCode> {
-    user.may_enter(&room)?;
+    user.may_enter(&room).await?;
     let event = Event::json("message", &(user.0, text)).map_err(Error::from)?;
     es.publish_event(format!("room-{room}"), event).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -90,10 +96,8 @@ async fn main() -> io::Result<()> {
     let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // Nagle's algorithm can hold an event back for 40 ms, until the one before is acknowledged.
-    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
     let stop = es.close_on(stop_signal());
-    axum::serve(listener, app)
+    axum::serve(net::Listener::new(listener), app)
         .with_graceful_shutdown(stop)
         .await
 }

@@ -1,7 +1,7 @@
-//! Chat rooms by route parameter, with names, who is here, and the last messages after a reload.
+//! Chat rooms by route parameter, with names, presence, and the last messages after a reload.
 //!
-//! Presence follows the streams: each holds a guard, and when the stream has ended, because a tab is
-//! closed or the connection breaks, the guard tells the room.
+//! Presence follows the streams: each holds a guard. When a tab is closed or a connection breaks, the stream drops
+//! its guard, and the guard publishes the new list of names to the room.
 //!
 //! Run with: `cargo run --example chat`, then open <http://127.0.0.1:3000> in two windows.
 //!
@@ -14,9 +14,8 @@ use axum::{
     http::StatusCode,
     response::{Html, IntoResponse, Redirect, Response, Result},
     routing::get,
-    serve::ListenerExt,
 };
-use axum_eventstream::{Channel, Event, EventStream, InvalidChannel, StreamRequest};
+use axum_eventstream::{Channel, Event, EventStream, InvalidChannel, StreamRequest, net};
 use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -33,7 +32,7 @@ struct Chat {
 
 #[derive(Default)]
 struct Room {
-    /// How many streams each name has.
+    /// Number of streams of each name.
     here: BTreeMap<String, usize>,
     messages: VecDeque<Message>,
 }
@@ -50,19 +49,18 @@ struct Who {
 }
 
 impl Chat {
-    /// Changes a room and tells it what happened: under one lock, so that the events come in the order
-    /// of the changes.
+    /// Changes a room and publishes the change, both under one lock: events have the order of the changes.
     fn change(&self, channel: &Channel, change: impl FnOnce(&mut Room) -> Event) {
         let mut rooms = self.rooms.lock().unwrap();
         if rooms.len() > 100 {
             rooms.retain(|_, room| !room.here.is_empty());
         }
         let event = change(rooms.entry(channel.clone()).or_default());
-        // The first poll publishes. What follows is waiting for proxies, and there are none.
+        // The first poll publishes. Further polls would wait for proxies, and this program has no proxies.
         let _ = self.es.publish_event(channel, event).now_or_never();
     }
 
-    /// Counts one stream more; nobody is told yet.
+    /// Counts one more stream, and publishes nothing yet.
     fn enter(&self, channel: Channel, name: String) -> Here {
         let mut rooms = self.rooms.lock().unwrap();
         let room = rooms.entry(channel.clone()).or_default();
@@ -83,7 +81,7 @@ impl Room {
     }
 }
 
-/// Someone who is here as long as this is.
+/// Counts a stream until it is dropped.
 struct Here {
     chat: Chat,
     channel: Channel,
@@ -177,10 +175,8 @@ async fn main() -> io::Result<()> {
     let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // Nagle's algorithm can hold an event back for 40 ms, until the one before is acknowledged.
-    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
     let stop = chat.es.close_on(stop_signal());
-    axum::serve(listener, app)
+    axum::serve(net::Listener::new(listener), app)
         .with_graceful_shutdown(stop)
         .await
 }

@@ -1,6 +1,6 @@
-//! The same routes direct, and behind a GRIP proxy: the request decides.
+//! The same routes, direct and behind a GRIP proxy: each request decides.
 //!
-//! Run with: `cargo run --example grip`: every client is held by this process.
+//! Run with: `cargo run --example grip`. This process then holds every client.
 //!
 //! Behind Pushpin:
 //!
@@ -11,20 +11,19 @@
 //! GRIP_URL='http://localhost:5561?verify-key=changeme' cargo run --example grip
 //! ```
 //!
-//! Pushpin takes requests on port 7999, forwards them to port 3000, and takes events on port 5561.
-//! `changeme` is the `sig_key` of `/etc/pushpin/pushpin.conf`: requests that are not signed by it get 403.
+//! Pushpin accepts requests on port 7999, forwards them to port 3000, and accepts events on port 5561.
+//! `changeme` is the `sig_key` of `/etc/pushpin/pushpin.conf`. A request with a `Grip-Sig` of another key gets 403.
 //!
 //! Try: `curl -N localhost:7999/rooms/red` (held by Pushpin), `curl -N localhost:3000/rooms/red` (direct)
-//! and: `curl localhost:3000/rooms/red -d hello`: both have the event.
+//! and: `curl localhost:3000/rooms/red -d hello`: both receive the event.
 
 use axum::{
     Router,
     extract::{Path, State},
     http::StatusCode,
     routing::get,
-    serve::ListenerExt,
 };
-use axum_eventstream::{Error, ErrorKind, Event, EventStream};
+use axum_eventstream::{Error, ErrorKind, Event, EventStream, net};
 use std::{env, error};
 use tokio::{net::TcpListener, signal};
 
@@ -52,10 +51,8 @@ async fn main() -> Result<(), Box<dyn error::Error>> {
     let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // Nagle's algorithm can hold an event back for 40 ms, until the one before is acknowledged.
-    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
     let stop = es.close_on(stop_signal());
-    axum::serve(listener, app)
+    axum::serve(net::Listener::new(listener), app)
         .with_graceful_shutdown(stop)
         .await?;
     Ok(())

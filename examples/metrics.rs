@@ -1,7 +1,7 @@
 //! Metrics for Prometheus, and a readiness route.
 //!
-//! The feature `metrics` reports to the `metrics` facade; which exporter it is, the program decides. What
-//! there is to see is in the documentation of `Stats`.
+//! The feature `metrics` reports to the `metrics` facade, and the program chooses the exporter. The documentation
+//! of `Stats` lists the metrics.
 //!
 //! Run with: `cargo run --example metrics --features metrics`
 //!
@@ -13,9 +13,8 @@ use axum::{
     Router,
     extract::{Path, State},
     routing::get,
-    serve::ListenerExt,
 };
-use axum_eventstream::{Error, Event, EventStream};
+use axum_eventstream::{Error, Event, EventStream, net};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use std::{env, error, time::Duration};
 use tokio::{net::TcpListener, signal, time};
@@ -33,7 +32,7 @@ async fn main() -> Result<(), Box<dyn error::Error>> {
     let upkeep = metrics.clone();
     tokio::spawn(async move {
         loop {
-            // Without it, histograms keep every value.
+            // Without upkeep, histograms keep every value.
             time::sleep(Duration::from_secs(5)).await;
             upkeep.run_upkeep();
         }
@@ -49,9 +48,8 @@ async fn main() -> Result<(), Box<dyn error::Error>> {
     let port = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
     let stop = es.close_on(stop_signal());
-    axum::serve(listener, app)
+    axum::serve(net::Listener::new(listener), app)
         .with_graceful_shutdown(stop)
         .await?;
     Ok(())

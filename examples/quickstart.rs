@@ -1,7 +1,7 @@
 //! One page: live events, a form that publishes, and a clock event every second.
 //!
-//! The page is rendered with its messages and the position that these belong to. Its stream resumes
-//! from there, so nothing is missing or shown twice, however long the browser takes.
+//! The page is rendered with the messages, and with the position of the stream at that time. Its stream resumes at
+//! that position, so no message is missing or shown twice, however long the browser takes.
 //!
 //! Run with: `cargo run --example quickstart`, then open <http://127.0.0.1:3000>.
 //!
@@ -14,9 +14,8 @@ use axum::{
     http::StatusCode,
     response::Html,
     routing::{get, post},
-    serve::ListenerExt,
 };
-use axum_eventstream::{Error, Event, EventStream};
+use axum_eventstream::{Error, Event, EventStream, net};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{collections::VecDeque, env, io, sync::Arc, time::Duration, time::SystemTime};
@@ -41,7 +40,7 @@ struct Post {
 
 async fn page(State(app): State<App>) -> Html<String> {
     let messages = app.messages.lock().await;
-    // Messages are stored and published under this lock: the position belongs to exactly these messages.
+    // Messages are stored and published under this lock, so the position matches these messages.
     let position = app.es.current_id().map(|id| id.to_string());
     let state = json!({ "lastEventId": position, "messages": *messages, "clock": tick(&app.es) });
     // In a script element, only a `<` could end the data.
@@ -54,8 +53,8 @@ async fn send(State(app): State<App>, Form(post): Form<Post>) -> Result<StatusCo
     let message = Message { at: now(), text };
     let event = Event::json("message", &message)?;
     let mut messages = app.messages.lock().await;
-    // Stored before it is published: clients of this process have an event even if a proxy then fails or this
-    // request is cancelled, and every page must show the same messages. The lock keeps both in one order.
+    // Stored before it is published: if a proxy fails or this request is cancelled, clients of this process
+    // have the event, and new pages must show it too. Both happen under the lock, so they have one order.
     messages.push_back(message);
     if messages.len() > 50 {
         messages.pop_front();
@@ -93,10 +92,8 @@ async fn main() -> io::Result<()> {
     let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // Nagle's algorithm can hold an event back for 40 ms, until the one before is acknowledged.
-    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
     let stop = es.close_on(stop_signal());
-    axum::serve(listener, app(es))
+    axum::serve(net::Listener::new(listener), app(es))
         .with_graceful_shutdown(stop)
         .await
 }

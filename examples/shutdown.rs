@@ -1,15 +1,17 @@
 //! Graceful shutdown with open streams.
 //!
-//! An open stream never ends by itself, so a server that waits for its connections would wait for ever.
-//! `EventStream::close_on` ends them: each client has what was published until then, here a last event
-//! that tells it when to come back. Clients that do not read are left behind after ten seconds.
+//! Streams do not end until `EventStream::close_on` ends them. Without it, graceful shutdown never completes with a
+//! `TcpListener`, and with a `net::Listener` it cuts streams off without their last chunk.
+//!
+//! Each client receives the events that were published until then, here a last one with a time to reconnect. The
+//! program waits at most ten seconds for clients that do not read.
 //!
 //! Run with: `cargo run --example shutdown`
 //!
 //! Try: `curl -N localhost:3000/events`, and then ctrl-c in the server's terminal.
 
-use axum::{Router, routing::get, serve::ListenerExt};
-use axum_eventstream::{Error, Event, EventStream};
+use axum::{Router, routing::get};
+use axum_eventstream::{Error, Event, EventStream, net};
 use std::{env, future::IntoFuture, io, time::Duration};
 use tokio::{net::TcpListener, signal, sync::oneshot, time::sleep};
 
@@ -29,8 +31,6 @@ async fn main() -> io::Result<()> {
     let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // Nagle's algorithm can hold an event back for 40 ms, until the one before is acknowledged.
-    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
 
     let (stopping, stopped) = oneshot::channel();
     let last = es.clone();
@@ -46,8 +46,9 @@ async fn main() -> io::Result<()> {
         let _ = stopped.await;
         sleep(Duration::from_secs(10)).await;
     };
+    let server = axum::serve(net::Listener::new(listener), app).with_graceful_shutdown(stop);
     tokio::select! {
-        served = axum::serve(listener, app).with_graceful_shutdown(stop).into_future() => served?,
+        served = server.into_future() => served?,
         () = late => println!("some clients did not read to the end"),
     }
     println!("stopped with {} open streams", es.stats().subscriptions);

@@ -1,18 +1,18 @@
-//! One stream for a whole program: modules that know nothing of each other find it by its name.
+//! One stream for a whole program: independent modules find it by its name.
 //!
-//! The `EventStream` extractor finds it too, without any state or layer.
+//! The `EventStream` extractor finds it too, without a state or a layer.
 //!
 //! Run with: `cargo run --example singleton`
 //!
 //! Try: `curl -N localhost:3000/events`
 //! and: `curl localhost:3000/say -d hello`
 
-use axum::{Router, serve::ListenerExt};
-use axum_eventstream::{EventStream, registry};
+use axum::Router;
+use axum_eventstream::{EventStream, net, registry};
 use std::{env, io};
 use tokio::{net::TcpListener, signal};
 
-/// Whoever comes first makes the stream, and its settings count.
+/// The first call creates the stream, with its settings.
 fn event_stream() -> EventStream {
     registry::get_or_init(registry::DEFAULT_NAME, EventStream::new)
 }
@@ -66,9 +66,7 @@ async fn main() -> io::Result<()> {
     let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // Nagle's algorithm can hold an event back for 40 ms, until the one before is acknowledged.
-    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
-    axum::serve(listener, app)
+    axum::serve(net::Listener::new(listener), app)
         .with_graceful_shutdown(stop)
         .await
 }

@@ -1,7 +1,7 @@
-//! A stream that is forwarded into a channel: the progress of a job.
+//! Forwards a `Stream` into a channel: the progress of a job.
 //!
-//! The sink takes an event when the one before has been published, through every proxy if there are
-//! any, so a job never runs ahead of what is told about it.
+//! The sink accepts an event when the previous one has been published, through every proxy if there are
+//! any. So the job waits for its own progress reports.
 //!
 //! Run with: `cargo run --example sink`
 //!
@@ -14,9 +14,8 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
     routing::get,
-    serve::ListenerExt,
 };
-use axum_eventstream::{Error, Event, EventStream};
+use axum_eventstream::{Error, Event, EventStream, net};
 use futures_util::{Stream, StreamExt};
 use std::{env, io, time::Duration};
 use tokio::{net::TcpListener, signal, time::sleep};
@@ -50,10 +49,8 @@ async fn main() -> io::Result<()> {
     let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    // Nagle's algorithm can hold an event back for 40 ms, until the one before is acknowledged.
-    let listener = listener.tap_io(|tcp| _ = tcp.set_nodelay(true));
     let stop = es.close_on(stop_signal());
-    axum::serve(listener, app)
+    axum::serve(net::Listener::new(listener), app)
         .with_graceful_shutdown(stop)
         .await
 }

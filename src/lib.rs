@@ -136,7 +136,6 @@
     not(feature = "testing"),
     doc = "[`testing`]: https://docs.rs/axum-eventstream/latest/axum_eventstream/testing/"
 )]
-
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "axum-07")]
