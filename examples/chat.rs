@@ -1,7 +1,7 @@
 //! Chat rooms by route parameter, with names, presence, and the last messages after a reload.
 //!
 //! Presence follows the streams: each holds a guard. When a tab is closed or a connection breaks, the stream drops
-//! its guard, and the guard publishes the new list of names to the room.
+//! its guard. The guard then publishes the new list of names to the room.
 //!
 //! Run with: `cargo run --example chat`, then open <http://127.0.0.1:3000> in two windows.
 //!

@@ -147,8 +147,8 @@ impl EventStream {
     ///   of them, or a `Result` whose error is the response.
     ///
     /// A parameter has the name that the route gives it. For a wildcard route write `{path}` or `{*path}`.
-    /// `{{` and `}}` stand for literal braces. The value of a parameter is not trimmed: if the name of a channel
-    /// begins or ends with white space because of it, the response is 400.
+    /// `{{` and `}}` stand for literal braces. The value of a parameter is not trimmed: a channel name that then
+    /// begins or ends with white space is refused with 400.
     ///
     /// Each request is answered with 500, and an error with the fix is logged, if a template contains
     ///
@@ -392,7 +392,7 @@ impl EventStream {
     }
 
     /// Returns a sink that publishes to one channel, with backpressure: it accepts an event when the previous
-    /// one has been published, through every proxy if there are any.
+    /// one has been published, also to every proxy.
     ///
     /// # Errors
     ///
@@ -413,11 +413,11 @@ impl EventStream {
     /// Ends the open streams one after another within `budget`, then [closes](Self::close) the stream.
     ///
     /// Requests after the call are answered as after [`close`](Self::close). Each open stream sends a
-    /// `retry` of 1 to 5 seconds and ends at a different time within the budget, so that clients do not reconnect
+    /// `retry` of 1 to 5 seconds. Streams end at different times within the budget, so clients do not reconnect
     /// all at once. Until then it receives events. Clients of a proxy are unaffected.
     ///
     /// A [`Subscription`] in this process ends with the budget. The future completes when all streams have
-    /// ended: within the budget, and up to 5 seconds later for clients of a
+    /// ended. That takes up to 5 seconds more than the budget for clients of a
     /// [`net::Listener`](crate::net::Listener) that do not read.
     ///
     /// # Examples

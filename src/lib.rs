@@ -112,8 +112,8 @@
 //!
 //! # Testing
 //!
-//! The module [`testing`], with the feature of that name, has a client for the streams of a router, and a GRIP
-//! proxy that runs in the test's process.
+//! The module [`testing`] has a client for the streams of a router, and a GRIP proxy that runs in the test's
+//! process. It needs the feature of that name.
 //!
 //! # Logging
 //!
