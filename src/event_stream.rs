@@ -156,8 +156,8 @@ impl EventStream {
     ///   or any other single brace;
     /// - an identifier in angle brackets that is not a parameter of the route. Other text in angle brackets is
     ///   literal;
-    /// - a parameter of the route in the form of axum 0.7, `:id` or `*path`, as the whole text or between
-    ///   slashes. With any other name this is literal text.
+    /// - a parameter of the route in the form of axum 0.7: `:id` anywhere, or `*path` as the whole text or
+    ///   between slashes. With any other name this is literal text.
     ///
     /// If the decision is asynchronous, or needs extractors, use [`open`](Self::open) in a custom handler.
     ///
