@@ -191,7 +191,6 @@ mod respond {
     }
 }
 
-#[cfg(feature = "grip")]
 mod signature {
     use super::{Bencher, black_box};
     use axum_eventstream::grip::{Key, Verifier};

@@ -1,6 +1,7 @@
 //! The parts of the program.
 
-#[path = "../../tests/common/client.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/it/support/client.rs"]
 mod client;
 mod clients;
 mod grip;
@@ -9,14 +10,16 @@ mod payload;
 mod peers;
 mod plot;
 mod process;
-#[path = "../../tests/common/pushpin.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/it/support/pushpin.rs"]
 mod pushpin;
 mod report;
 mod rows;
 mod run;
 mod scale;
 mod scenarios;
-#[path = "../../tests/common/server.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+#[path = "../../tests/it/support/server.rs"]
 mod server;
 mod smoke;
 mod stream;

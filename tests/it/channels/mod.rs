@@ -1,0 +1,4 @@
+//! Which channels a stream subscribes to.
+
+mod arguments;
+mod names;

@@ -1,0 +1,409 @@
+//! Each example, started as its own process and talked to over HTTP.
+//!
+//! `cargo test` builds the examples; with `cargo test --test examples` build them first:
+//! `cargo build --examples`.
+
+use crate::support::{example::Example, pushpin, quickstart, server, within};
+use eventsource_stream::{Event, Eventsource};
+use futures_util::{Stream, StreamExt};
+use reqwest::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+use std::{
+    future::ready,
+    pin::{Pin, pin},
+    time::Duration,
+};
+
+/// The events of a response, as a parser reads them that nobody here wrote.
+struct Events(Pin<Box<dyn Stream<Item = Event>>>);
+
+impl Example {
+    /// Opens a stream, and reads that it is open.
+    async fn stream(&self, path: &str) -> Events {
+        Events::open(self.get(path).await).await
+    }
+}
+
+impl Events {
+    async fn open(response: Response) -> Self {
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let events = response.bytes_stream().eventsource();
+        let events = events.map(|event| event.expect("the stream does not break"));
+        let mut events = Self(Box::pin(events));
+        assert_eq!(events.next().await.unwrap().event, "stream-open");
+        events
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        within("an event", self.0.next()).await
+    }
+
+    /// The data of the next event of this name; others are skipped.
+    async fn data(&mut self, name: &str) -> String {
+        let named = self.0.by_ref().filter(|event| ready(event.event == name));
+        let event = within(name, pin!(named).next()).await;
+        event.expect("the stream is open").data
+    }
+
+    async fn json(&mut self, name: &str) -> Value {
+        serde_json::from_str(&self.data(name).await).unwrap()
+    }
+
+    /// Reads until an event of this name has this data.
+    async fn wait_for(&mut self, name: &str, data: &Value) {
+        within(name, async { while self.json(name).await != *data {} }).await;
+    }
+}
+
+/// What a page was rendered with.
+fn rendered(page: &str) -> Value {
+    let (_, state) = page
+        .split_once(r#"<script type="application/json" id="rendered">"#)
+        .unwrap();
+    serde_json::from_str(state.split_once("</script>").unwrap().0).unwrap()
+}
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+#[tokio::test]
+async fn quickstart_publishes_what_its_form_sends_and_ticks() {
+    let example = Example::start("quickstart").await;
+    let mut events = example.stream("/events").await;
+    let sent = example
+        .post("/messages", FORM, "text=%3C%2Fscript%3E+a%0Ab")
+        .await;
+    assert_eq!(sent.status(), StatusCode::NO_CONTENT);
+    let message = events.json("message").await;
+    assert_eq!(message["text"], "</script> a\nb");
+    let (one, two) = (events.json("clock").await, events.json("clock").await);
+    assert_eq!(one["clients"], 1);
+    assert!(one["at"].as_u64() < two["at"].as_u64());
+    example.stop().await;
+    while events.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn quickstart_has_no_gap_between_page_and_stream() {
+    let example = Example::start("quickstart").await;
+    example.post("/messages", FORM, "text=before").await;
+    let state = rendered(&example.page("/").await);
+    assert_eq!(state["messages"][0]["text"], "before");
+    assert_eq!(state["messages"].as_array().unwrap().len(), 1);
+    // The browser takes its time.
+    example.post("/messages", FORM, "text=between").await;
+    let position = state["lastEventId"].as_str().unwrap();
+    let path = format!("/events?lastEventId={position}");
+    let mut events = example.stream(&path).await;
+    assert_eq!(events.json("message").await["text"], "between");
+    example.stop().await;
+}
+
+#[tokio::test]
+async fn quickstart_keeps_the_last_50_messages_and_none_becomes_markup() {
+    let example = Example::start("quickstart").await;
+    for n in 0..52 {
+        let form = format!("text=%3C/script%3E%3Cb%3E{n}");
+        example.post("/messages", FORM, &form).await;
+    }
+    let page = example.page("/").await;
+    assert!(!page.contains("<b>"));
+    let state = rendered(&page);
+    let messages = state["messages"].as_array().unwrap();
+    assert_eq!(messages.len(), 50);
+    assert_eq!(messages[0]["text"], "</script><b>2");
+    example.stop().await;
+}
+
+#[tokio::test]
+async fn quickstart_shows_a_message_to_new_pages_though_a_proxy_did_not_take_it() {
+    use axum_eventstream::{EventStream, grip};
+    // Nothing listens on the discard port of this machine.
+    let publisher = grip::Publisher::builder()
+        .endpoints([grip::GripConfig::new("http://127.0.0.1:9")])
+        .timeout(Duration::from_millis(300));
+    let es = EventStream::builder().grip(publisher.build().unwrap());
+    let (listener, address) = server::bind().await;
+    let serving = server::serve(listener, quickstart::app(es.build().unwrap()));
+    let (client, url) = (reqwest::Client::new(), format!("http://{address}"));
+    let events = client.get(format!("{url}/events")).send();
+    let mut events = Events::open(within("a stream", events).await.unwrap()).await;
+
+    let post = client.post(format!("{url}/messages"));
+    let sent = within("an answer", post.form(&[("text", "hello")]).send()).await;
+    assert_eq!(sent.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(events.json("message").await["text"], "hello");
+    let page = within("the page", client.get(&url).send()).await.unwrap();
+    let state = rendered(&page.text().await.unwrap());
+    assert_eq!(state["messages"][0]["text"], "hello");
+    serving.abort();
+}
+
+#[tokio::test]
+async fn chat_shows_who_is_here_as_streams_come_and_go() {
+    let example = Example::start("chat").await;
+    let mut ann = example.stream("/rooms/red/events?name=Ann").await;
+    assert_eq!(ann.json("who").await, json!(["Ann"]));
+    let mut bob = example.stream("/rooms/red/events?name=Bob").await;
+    assert_eq!(ann.json("who").await, json!(["Ann", "Bob"]));
+    assert_eq!(bob.json("who").await, json!(["Ann", "Bob"]));
+    // A second window of Bob's, and the first one closes: he is still here.
+    let mut again = example.stream("/rooms/red/events?name=Bob").await;
+    assert_eq!(again.json("who").await, json!(["Ann", "Bob"]));
+    drop(bob);
+    assert_eq!(again.json("who").await, json!(["Ann", "Bob"]));
+    drop(again);
+    ann.wait_for("who", &json!(["Ann"])).await;
+    // Another room is another company, and HEAD is nobody.
+    let mut cat = example.stream("/rooms/blue/events?name=Cat").await;
+    assert_eq!(cat.json("who").await, json!(["Cat"]));
+    let path = "/rooms/blue/events?name=Eve";
+    let head = example.request(Method::HEAD, path, ("accept", "*/*"), "");
+    assert_eq!(head.await.status(), StatusCode::OK);
+    let message = json!({"name": "Ann", "text": "hello"}).to_string();
+    let json = "application/json";
+    example.post("/rooms/blue", json, &message).await;
+    loop {
+        let event = cat.next().await.unwrap();
+        match &*event.event {
+            "who" => assert_eq!(event.data, r#"["Cat"]"#),
+            name => break assert_eq!(name, "message"),
+        }
+    }
+    example.stop().await;
+    assert_eq!(ann.next().await, None);
+}
+
+#[tokio::test]
+async fn chat_delivers_messages_to_the_room_and_shows_them_after_a_reload() {
+    const JSON: &str = "application/json";
+    let example = Example::start("chat").await;
+    let mut ann = example.stream("/rooms/red/events?name=Ann").await;
+    let mut eve = example.stream("/rooms/blue/events?name=Eve").await;
+    let said = json!({"name": "Bob", "text": "</script><img onerror=alert(1)>"});
+    let sent = example.post("/rooms/red", JSON, &said.to_string()).await;
+    assert_eq!(sent.status(), StatusCode::NO_CONTENT);
+    assert_eq!(ann.json("message").await, said);
+    drop(ann);
+    // The reload: what was said is in the page, and the stream goes on where the page ends.
+    let page = example.page("/rooms/red").await;
+    assert!(!page.contains("<img"));
+    let state = rendered(&page);
+    assert_eq!(
+        (&state["room"], &state["messages"]),
+        (&json!("red"), &json!([said]))
+    );
+    let between = json!({"name": "Bob", "text": "between"});
+    example.post("/rooms/red", JSON, &between.to_string()).await;
+    let position = state["lastEventId"].as_str().unwrap();
+    let path = format!("/rooms/red/events?name=Ann&lastEventId={position}");
+    let mut ann = example.stream(&path).await;
+    assert_eq!(ann.json("message").await, between);
+    // Eve's room heard none of it: the first message there is her own.
+    let own = json!({"name": "Eve", "text": "hello?"});
+    example.post("/rooms/blue", JSON, &own.to_string()).await;
+    assert_eq!(eve.json("message").await, own);
+    example.stop().await;
+}
+
+#[tokio::test]
+async fn chat_refuses_what_is_no_name_text_or_room() {
+    let example = Example::start("chat").await;
+    let lobby = example.page("/").await;
+    assert_eq!(rendered(&lobby)["room"], "lobby");
+    for path in [
+        "/rooms/red/events",
+        "/rooms/red/events?name=%20",
+        "/rooms/a%2Cb/events?name=Ann",
+        "/rooms/a%3Bb",
+    ] {
+        assert_eq!(
+            example.get(path).await.status(),
+            StatusCode::BAD_REQUEST,
+            "{path}"
+        );
+    }
+    let empty = json!({"name": "Ann", "text": " "}).to_string();
+    let sent = example.post("/rooms/red", "application/json", &empty).await;
+    assert_eq!(sent.status(), StatusCode::BAD_REQUEST);
+    example.stop().await;
+}
+
+#[tokio::test]
+async fn authorize_lets_in_who_may_and_nobody_else() {
+    let example = Example::start("authorize").await;
+    let (ann, bob) = (
+        ("authorization", "Bearer ann-secret"),
+        ("cookie", "a=b; token=bob-secret"),
+    );
+    let refused = [
+        ("/rooms/red", ("accept", "*/*"), 401),
+        ("/rooms/red", ("authorization", "Bearer ann-secret2"), 401),
+        ("/rooms/red", ("authorization", "Bearer "), 401),
+        ("/rooms/red", ("cookie", "token="), 401),
+        ("/rooms/red", bob, 403),
+        ("/rooms/green", ann, 403),
+    ];
+    for (path, header, status) in refused {
+        for method in [Method::GET, Method::POST] {
+            let response = example.request(method, path, header, "x").await;
+            assert_eq!(response.status().as_u16(), status, "{path} {header:?}");
+            assert_eq!(
+                response.headers().contains_key("www-authenticate"),
+                status == 401
+            );
+        }
+    }
+    let stream = example.request(Method::GET, "/rooms/red", ann, "").await;
+    let mut red = Events::open(stream).await;
+    let stream = example.request(Method::GET, "/rooms/blue", bob, "").await;
+    let mut blue = Events::open(stream).await;
+    example
+        .request(Method::POST, "/rooms/red", ann, "for red")
+        .await;
+    example
+        .request(Method::POST, "/rooms/blue", bob, "for blue")
+        .await;
+    assert_eq!(red.json("message").await, json!(["Ann", "for red"]));
+    assert_eq!(blue.json("message").await, json!(["Bob", "for blue"]));
+    example.stop().await;
+}
+
+#[tokio::test]
+async fn sink_forwards_the_progress_of_a_job() {
+    let example = Example::start("sink").await;
+    let mut events = example.stream("/jobs/7").await;
+    let mut other = example.stream("/jobs/8").await;
+    let started = example.post("/jobs/7", "text/plain", "").await;
+    assert_eq!(started.status(), StatusCode::ACCEPTED);
+    for percent in (0..=100).step_by(10) {
+        assert_eq!(events.json("progress").await, json!(percent));
+    }
+    assert_eq!(events.next().await.unwrap().event, "done");
+    example.stop().await;
+    assert_eq!(events.next().await, None);
+    assert_eq!(other.next().await, None);
+}
+
+#[tokio::test]
+async fn singleton_is_one_stream_for_both_modules() {
+    let example = Example::start("singleton").await;
+    let mut events = example.stream("/events").await;
+    let said = example.post("/say", "text/plain", "hello").await;
+    assert_eq!(said.text().await.unwrap(), "1 are listening\n");
+    assert_eq!(events.data("said").await, "hello");
+    let first = events.json("uptime").await.as_u64().unwrap();
+    assert_eq!(events.json("uptime").await, json!(first + 1));
+    example.stop().await;
+}
+
+#[tokio::test]
+async fn shutdown_says_goodbye_to_open_streams_and_ends() {
+    let mut example = Example::start("shutdown").await;
+    let mut events = [
+        example.stream("/events").await,
+        example.stream("/events").await,
+    ];
+    example.terminate();
+    for events in &mut events {
+        let goodbye = events.next().await.unwrap();
+        assert_eq!(
+            (&*goodbye.event, &*goodbye.data),
+            ("goodbye", "back in a moment")
+        );
+        assert_eq!(goodbye.retry, Some(Duration::from_secs(3)));
+        assert_eq!(events.next().await, None);
+    }
+    assert_eq!(example.line().await, "stopping with 2 open streams");
+    assert_eq!(example.line().await, "stopped with 0 open streams");
+    let status = within("the end", example.process.wait()).await.unwrap();
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn grip_is_direct_without_a_proxy() {
+    let example = Example::start("grip").await;
+    let mut events = example.stream("/rooms/red").await;
+    let sent = example.post("/rooms/red", "text/plain", "hello").await;
+    let text = sent.error_for_status().unwrap().text().await.unwrap();
+    assert_eq!(text, "published, 1 clients are held here\n");
+    assert_eq!(events.data("message").await, "hello");
+    let invalid = example.post("/rooms/a%2Cb", "text/plain", "hello").await;
+    assert_eq!(invalid.status(), StatusCode::BAD_REQUEST);
+    example.stop().await;
+}
+
+#[tokio::test]
+async fn grip_says_when_the_proxy_is_not_there_and_delivers_direct() {
+    // Nothing listens on the discard port of this machine.
+    let grip_url = ("GRIP_URL", "http://127.0.0.1:9?verify-key=changeme");
+    let example = Example::start_with("grip", &[grip_url]).await;
+    let mut events = example.stream("/rooms/red").await;
+    let sent = example.post("/rooms/red", "text/plain", "hello").await;
+    assert_eq!(events.data("message").await, "hello");
+    assert_eq!(sent.status(), StatusCode::BAD_GATEWAY);
+    let reason = within("the reason", sent.text()).await.unwrap();
+    assert!(reason.contains("127.0.0.1:9"), "{reason}");
+    assert!(!reason.contains("changeme"), "{reason}");
+    example.stop().await;
+}
+
+/// A port that stays free: below those that the system gives to connections.
+fn reserve_port() -> std::net::TcpListener {
+    let ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
+    let mut bound = ports.filter_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok());
+    bound.next().unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn grip_is_the_same_behind_pushpin_which_holds_clients_over_a_restart() {
+    // Pushpin must know where the example will be, and the example where Pushpin is.
+    let reserved = reserve_port();
+    let origin = reserved.local_addr().unwrap();
+    let pushpin = pushpin::Pushpin::builder().origin(origin).start().await;
+    drop(reserved);
+    let grip_url = format!("{}?verify-key=changeme", pushpin.control_uri());
+    let port = origin.port().to_string();
+    let variables = [("PORT", &*port), ("GRIP_URL", &grip_url)];
+    let example = Example::start_with("grip", &variables).await;
+
+    let url = format!("http://{}/rooms/red", pushpin.address());
+    let held = within("a hold", example.client.get(url).send()).await;
+    let mut held = Events::open(held.unwrap()).await;
+    pushpin.wait_for_subscribe("events-room-red", 1).await;
+    let mut direct = example.stream("/rooms/red").await;
+    let sent = example.post("/rooms/red", "text/plain", "hello").await;
+    let text = sent.error_for_status().unwrap().text().await.unwrap();
+    assert_eq!(text, "published, 1 clients are held here\n");
+    assert_eq!(direct.data("message").await, "hello");
+    assert_eq!(held.data("message").await, "hello");
+
+    let forged = ("grip-sig", "e30.e30.");
+    let forged = example.request(Method::GET, "/rooms/red", forged, "").await;
+    assert_eq!(forged.status(), StatusCode::FORBIDDEN);
+
+    example.stop().await;
+    assert_eq!(direct.next().await, None);
+    let example = Example::start_with("grip", &variables).await;
+    example.post("/rooms/red", "text/plain", "again").await;
+    assert_eq!(held.data("message").await, "again");
+    example.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_are_there_for_prometheus() {
+    let example = Example::start("metrics").await;
+    let _events = example.stream("/rooms/red").await;
+    example.post("/rooms/red", "text/plain", "hello").await;
+    let metrics = example.page("/metrics").await;
+    for line in [
+        "eventstream_subscriptions 1",
+        "eventstream_published_total 1",
+        "eventstream_delivered_total 1",
+    ] {
+        assert!(metrics.lines().any(|one| one == line), "{metrics}");
+    }
+    assert_eq!(example.page("/ready").await, "ok\n");
+    example.stop().await;
+}

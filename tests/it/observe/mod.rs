@@ -1,0 +1,4 @@
+//! Log events and metrics.
+
+mod log;
+mod metrics;

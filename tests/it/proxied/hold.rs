@@ -1,0 +1,546 @@
+//! The same routes through a proxy: what it is told, and what its clients get.
+//!
+//! All but the first tests run a real Pushpin: `cargo test --test proxied -- --ignored`.
+
+use crate::support::{
+    OPEN,
+    client::{self, Response},
+    message, messages, opened, publish,
+    pushpin::{self, Pushpin},
+    server,
+};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use axum_eventstream::{
+    ErrorKind, Event, EventStream, EventStreamBuilder, History, KeepAlive, Limits, Rejection,
+    StreamRequest, StreamResponse,
+};
+use futures_util::future::{join, join_all};
+
+/// A signature with the key `changeme`, made by a program of its own.
+const SIGNATURE: (&str, &str) = (
+    "grip-sig",
+    "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJpc3MiOiAicHVzaHBpbiJ9.M3W3JFEZqITQPoMcNqsAw69Gs5pUUh-Jg2zvefm_Bl0",
+);
+
+fn app(es: &EventStream) -> Router {
+    Router::new()
+        .route("/events/{id}", get(es.handler("{id}")))
+        .route(
+            "/rooms/{room}/{user}",
+            get(es.handler("room-{room}.<user>")),
+        )
+        .route("/several", get(es.handler(["a", "b", "a"])))
+}
+
+async fn serve(builder: EventStreamBuilder) -> (EventStream, SocketAddr) {
+    let es = builder.build().unwrap();
+    let origin = server::start(app(&es), false).await;
+    (es, origin)
+}
+
+fn verifying() -> EventStreamBuilder {
+    EventStream::builder().grip("http://127.0.0.1:1?verify-key=changeme")
+}
+
+#[tokio::test]
+async fn the_proxy_is_told_to_hold_and_on_which_channels() {
+    let builder = EventStream::builder().grip("http://127.0.0.1:1?verify-key=changeme");
+    let keep_alive = KeepAlive::new()
+        .interval(Duration::from_millis(1500))
+        .comment("x");
+    let (es, origin) = serve(builder.grip_prefix("p/").keep_alive(keep_alive)).await;
+    let held = client::get(origin, "/several", &[SIGNATURE]).await;
+    assert_eq!(
+        held.whole().await,
+        "HTTP/1.1 200 OK\n\
+        cache-control: no-store, no-transform\n\
+        content-length: 27\n\
+        content-type: text/event-stream\n\
+        grip-channel: p/a, p/b\n\
+        grip-hold: stream\n\
+        grip-keep-alive: :x\\n\\n; format=cstring; timeout=2\n\
+        x-accel-buffering: no\n\n\
+        event: stream-open\ndata: \n\n"
+    );
+    let unicode = client::get(origin, "/events/caf%C3%A9%20%22%3D", &[SIGNATURE]).await;
+    assert_eq!(unicode.header("grip-channel"), Some("p/café \"="));
+    let open = EventStream::builder().grip("http://127.0.0.1:1");
+    let (_, origin) = serve(open).await;
+    let held = client::get(origin, "/events/a", &[("grip-sig", "anything")]).await;
+    let keep_alive = "event: keep-alive\\ndata: \\n\\n; format=cstring; timeout=20";
+    assert_eq!(held.header("grip-keep-alive"), Some(keep_alive));
+    assert_eq!(held.header("grip-channel"), Some("events-a"));
+    assert_eq!(es.stats().subscriptions, 0);
+}
+
+#[tokio::test]
+async fn refusals_come_in_this_order_and_tell_the_proxy_nothing() {
+    const FORGED: (&str, &str) = ("grip-sig", "eyJhbGciOiJub25lIn0.e30.");
+    const ERROR: (&str, &str) = ("last-event-id", "error");
+    let builder = verifying().require_grip_proxy(true);
+    let limits = Limits::new().channels_per_subscription(1);
+    let (_es, origin) = serve(builder.limits(limits)).await;
+    let (invalid, several) = ("/events/a%2C%20b", "/several");
+    let bytes = |name: &str| format!("invalid channel name \"{name}\": ");
+    let cases: &[(_, &[_], _, _)] = &[
+        (
+            invalid,
+            &[FORGED, ERROR, ("accept", "text/plain")],
+            "406 Not Acceptable",
+            "Not Acceptable.\n",
+        ),
+        (
+            invalid,
+            &[FORGED, ERROR],
+            "403 Forbidden",
+            "GRIP Signature Invalid.\n",
+        ),
+        (
+            invalid,
+            &[ERROR],
+            "501 Not Implemented",
+            "Not Implemented.\n",
+        ),
+        (
+            invalid,
+            &[SIGNATURE, ERROR],
+            "400 Bad Request",
+            "last-event-id header may not be 'error'.\n",
+        ),
+        (
+            "/events/%20",
+            &[SIGNATURE],
+            "400 Bad Request",
+            "invalid channel name \" \": it begins or ends with white space\n",
+        ),
+        (
+            invalid,
+            &[SIGNATURE],
+            "400 Bad Request",
+            &(bytes("a, b") + "',' is not allowed\n"),
+        ),
+        (
+            several,
+            &[SIGNATURE],
+            "400 Bad Request",
+            "more than 1 channels\n",
+        ),
+    ];
+    let refusal = |status: &str, body: &str, extra: &str| {
+        let length = body.len();
+        format!(
+            "HTTP/1.1 {status}\ncontent-length: {length}\ncontent-type: text/plain; charset=utf-8{extra}\n\n{body}"
+        )
+    };
+    for (target, headers, status, body) in cases {
+        let response = client::get(origin, target, headers).await;
+        assert_eq!(
+            response.whole().await,
+            refusal(status, body, ""),
+            "{target} {headers:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn closing_changes_nothing_for_a_client_of_a_proxy_but_a_limit_does() {
+    let limits = Limits::new().subscriptions(1);
+    let (es, origin) = serve(verifying().limits(limits)).await;
+    es.close();
+    let held = client::get(origin, "/events/a", &[SIGNATURE]).await;
+    assert_eq!(held.header("grip-hold"), Some("stream"));
+    assert_eq!(es.stats().subscriptions, 0);
+
+    let limits = Limits::new().subscriptions(1);
+    let (es, origin) = serve(verifying().limits(limits)).await;
+    let _subscription = es.subscribe("a").unwrap();
+    let mut full = client::get(origin, "/events/a", &[SIGNATURE]).await;
+    assert_eq!(
+        (full.status(), full.header("grip-hold")),
+        ("HTTP/1.1 200 OK", None)
+    );
+    assert!(full.rest().await.starts_with("retry: "));
+}
+
+/// The proxy cannot close what it does not hold yet, so the response must not hold it.
+#[tokio::test]
+async fn a_channel_that_is_closed_between_open_and_respond_is_not_held() {
+    let es = verifying().build().unwrap();
+    let app = |closes: bool| {
+        let es = es.clone();
+        let own = async move |request: StreamRequest| -> Result<StreamResponse, Rejection> {
+            let stream = es.open(&request, ["user-7", "news"])?;
+            if closes {
+                // No proxy takes the item here: what counts is that the channel is closed.
+                let _ = es.close_channel("user-7").await;
+            }
+            Ok(stream)
+        };
+        Router::new().route("/", get(own))
+    };
+    for (closes, hold) in [(false, Some("stream")), (true, None)] {
+        let origin = server::start(app(closes), false).await;
+        let mut response = client::get(origin, "/", &[SIGNATURE]).await;
+        assert_eq!(response.header("grip-hold"), hold);
+        let body = response.rest().await;
+        assert_eq!(body.starts_with("retry: "), closes, "{body}");
+        assert_eq!(es.stats().subscriptions, 0);
+    }
+}
+
+/// An application, and a proxy in front of it.
+struct Proxied {
+    es: EventStream,
+    origin: SocketAddr,
+    pushpin: Pushpin,
+}
+
+impl Proxied {
+    async fn start() -> Self {
+        Self::with(|pushpin| pushpin, |es| es).await
+    }
+
+    async fn with(
+        pushpin: impl FnOnce(pushpin::Builder) -> pushpin::Builder,
+        es: impl FnOnce(EventStreamBuilder) -> EventStreamBuilder,
+    ) -> Self {
+        let (listener, origin) = server::bind().await;
+        let pushpin = pushpin(Pushpin::builder().origin(origin)).start().await;
+        let es = es(EventStream::builder().grip(pushpin.control_uri()));
+        let es = es.build().unwrap();
+        server::serve(listener, app(&es));
+        Self {
+            es,
+            origin,
+            pushpin,
+        }
+    }
+
+    /// A client that is held on these channels, as the proxy names them.
+    async fn hold(&self, target: &str, channels: &[&str]) -> Response {
+        hold(&self.pushpin, target, channels).await
+    }
+}
+
+async fn hold(pushpin: &Pushpin, target: &str, channels: &[&str]) -> Response {
+    let client = client::get(pushpin.address(), target, &[]).await;
+    assert_eq!(client.status(), "HTTP/1.1 200 OK");
+    for channel in channels {
+        pushpin.wait_for_subscribe(channel, 1).await;
+    }
+    client
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn direct_and_proxied_clients_get_the_very_same_bytes() {
+    let proxied = Proxied::start().await;
+    let Proxied { es, origin, .. } = &proxied;
+    let mut through = proxied.hold("/events/a", &["events-a"]).await;
+    let mut direct = client::get(*origin, "/events/a", &[]).await;
+    for client in [&through, &direct] {
+        assert_eq!(client.header("content-type"), Some("text/event-stream"));
+        assert_eq!(
+            client.header("cache-control"),
+            Some("no-store, no-transform")
+        );
+        assert!(
+            client
+                .headers()
+                .iter()
+                .all(|line| !line.to_lowercase().starts_with("grip-"))
+        );
+    }
+    let everything = Event::builder()
+        .comment("c")
+        .event("e")
+        .data("1\r\n\n\r3")
+        .id("é");
+    let everything = everything.retry(Duration::from_secs(2)).build().unwrap();
+    for event in [message("a\\n\"b\u{1F600}\u{0}"), message(""), everything] {
+        es.publish_event("a", event).await.unwrap();
+    }
+    publish(es, "b", "of another channel").await;
+    let long = "é".repeat(100_000);
+    publish(es, "a", &long).await;
+    let bytes = through.events(5).await;
+    assert_eq!(bytes, direct.events(5).await);
+    let expected = [
+        OPEN,
+        &messages(&["a\\n\"b\u{1F600}\u{0}", ""]),
+        ":c\nevent: e\ndata: 1\ndata: \ndata: \ndata: 3\nid: é\nretry: 2000\n\n",
+        &messages(&[&long]),
+    ];
+    assert_eq!(bytes, expected.concat());
+    assert_eq!(
+        es.stats().subscriptions,
+        1,
+        "the proxy's client is none of ours"
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn one_client_is_held_on_several_channels() {
+    let proxied = Proxied::start().await;
+    let mut client = proxied.hold("/several", &["events-a", "events-b"]).await;
+    for (channel, text) in [("a", "1"), ("b", "2"), ("c", "3"), ("a", "4")] {
+        publish(&proxied.es, channel, text).await;
+    }
+    assert_eq!(client.events(4).await, opened(&["1", "2", "4"]));
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn route_parameters_name_the_channel_in_any_script() {
+    let proxied = Proxied::with(|pushpin| pushpin, |es| es.grip_prefix("räume/")).await;
+    let Proxied { es, pushpin, .. } = &proxied;
+    let target = "/rooms/caf%C3%A9/%E6%97%A5%E6%9C%AC";
+    let mut room = proxied.hold(target, &["räume/room-café.日本"]).await;
+    let mut events = proxied
+        .hold("/events/%22x%22%20=y", &["räume/\"x\" =y"])
+        .await;
+    publish(es, "room-café.日本", "1").await;
+    publish(es, "\"x\" =y", "2").await;
+    assert_eq!(room.events(2).await, opened(&["1"]));
+    assert_eq!(events.events(2).await, opened(&["2"]));
+    assert!(!pushpin.log().contains("events-"));
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn names_that_would_be_two_channels_subscribe_to_none() {
+    let Proxied { pushpin, .. } = Proxied::start().await;
+    for name in [
+        "a%2C%20secret",
+        "a%3B%20filter=skip-self",
+        "a%0D%0AGrip-Channel:%20secret",
+    ] {
+        let response = client::get(pushpin.address(), &format!("/events/{name}"), &[]).await;
+        assert_eq!(response.status(), "HTTP/1.1 400 Bad Request");
+        assert!(response.whole().await.contains("invalid channel name"));
+    }
+    hold(&pushpin, "/events/last", &["events-last"]).await;
+    let log = pushpin.log();
+    let subscribed = log.lines().filter(|line| line.contains(" subscribe "));
+    let channels: Vec<_> = subscribed
+        .filter_map(|line| line.split("channel=").nth(1))
+        .collect();
+    assert_eq!(channels.last(), Some(&"events-last"));
+    assert!(
+        channels
+            .iter()
+            .all(|&channel| channel == ".ready" || channel == "events-last"),
+        "{log}"
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn the_proxy_keeps_an_idle_stream_alive() {
+    let keep_alive = KeepAlive::new().interval(Duration::from_secs(2));
+    let proxied = Proxied::with(|pushpin| pushpin, |es| es.keep_alive(keep_alive)).await;
+    let mut client = proxied.hold("/events/a", &["events-a"]).await;
+    let expected = OPEN.to_owned() + "event: keep-alive\ndata: \n\n";
+    assert_eq!(client.events(2).await, expected);
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn head_through_the_proxy_ends_at_once() {
+    let Proxied { es, pushpin, .. } = Proxied::start().await;
+    let head = client::send(pushpin.address(), "HEAD /events/a HTTP/1.1", &[]).await;
+    assert_eq!(head.status(), "HTTP/1.1 200 OK");
+    assert_eq!(head.header("content-type"), Some("text/event-stream"));
+    let mut client = head.again("GET /events/a HTTP/1.1", &[]).await;
+    pushpin.wait_for_subscribe("events-a", 1).await;
+    publish(&es, "a", "1").await;
+    assert_eq!(client.events(2).await, opened(&["1"]));
+}
+
+/// Two streams behind a proxy that signs with `key`: one verifies with a key that fits, one with another.
+async fn is_verified(key: &str, verify: &str, wrong: &str) {
+    let (listener, origin) = server::bind().await;
+    let pushpin = Pushpin::builder().origin(origin).sig_key(key).start().await;
+    let stream = |query: &str| {
+        let url = format!("{}?{query}", pushpin.control_uri());
+        let builder = EventStream::builder().grip(url).require_grip_proxy(true);
+        builder.build().unwrap()
+    };
+    let (es, wrong) = (stream(verify), stream(wrong));
+    let app = app(&es).route("/wrong", get(wrong.handler("a")));
+    server::serve(listener, app);
+    let mut client = hold(&pushpin, "/events/a", &["events-a"]).await;
+    publish(&es, "a", "1").await;
+    assert_eq!(client.events(2).await, opened(&["1"]));
+    let refused = client::get(pushpin.address(), "/wrong", &[]).await;
+    assert_eq!(refused.status(), "HTTP/1.1 403 Forbidden");
+    let mut refused = refused;
+    assert_eq!(refused.rest().await, "GRIP Signature Invalid.\n");
+    let direct = client::get(origin, "/events/a", &[]).await;
+    assert_eq!(direct.status(), "HTTP/1.1 501 Not Implemented");
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn signatures_with_a_shared_secret_are_verified() {
+    let right = "verify-key=base64:AP-_&verify-iss=pushpin";
+    is_verified("base64:AP+/", right, "verify-key=changeme").await;
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_signature_of_another_issuer_is_refused() {
+    let right = "verify-key=changeme&verify-iss=pushpin";
+    is_verified("changeme", right, "verify-key=changeme&verify-iss=other").await;
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn signatures_with_a_key_pair_are_verified() {
+    let key = concat!("file:", env!("CARGO_MANIFEST_DIR"), "/keys/ec-private.pem");
+    let query = |pem: &str| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("verify-key", pem).finish()
+    };
+    let right = query(include_str!("../../keys/ec-public.pem"));
+    is_verified(
+        key,
+        &right,
+        &query(include_str!("../../keys/rsa-public.pem")),
+    )
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn two_proxies_have_every_event_and_the_one_that_is_down_is_named() {
+    let (listener, origin) = server::bind().await;
+    let start = || Pushpin::builder().origin(origin).start();
+    let (one, mut two) = join(start(), start()).await;
+    let urls = [one.control_uri(), two.control_uri()];
+    let es = EventStream::builder().grip(urls.join(" ")).build().unwrap();
+    server::serve(listener, app(&es));
+    let mut clients = [
+        hold(&one, "/events/a", &["events-a"]).await,
+        client::get(origin, "/events/a", &[]).await,
+        hold(&two, "/events/a", &["events-a"]).await,
+    ];
+    publish(&es, "a", "1").await;
+    for client in &mut clients {
+        assert_eq!(client.events(2).await, opened(&["1"]));
+    }
+    two.kill();
+    let error = es.publish_event("a", message("2")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Publish);
+    assert!(error.to_string().contains(&urls[1]), "{error}");
+    assert!(!error.to_string().contains(&urls[0]), "{error}");
+    for client in &mut clients[..2] {
+        assert_eq!(client.events(1).await, messages(&["2"]));
+    }
+    assert_eq!(clients[2].next_event().await, None);
+    assert!(!clients[2].is_complete());
+    let stats = es.stats();
+    assert_eq!((stats.grip_published, stats.grip_failures), (3, 1));
+}
+
+/// What Pushpin 1.36 needs between publishes: when they come faster, it delivers at the next pause.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Publishes numbers until it is told to stop, and says how many.
+async fn publish_numbers(es: EventStream, stop: Arc<AtomicBool>) -> u64 {
+    let mut numbers = 0;
+    while !stop.load(Relaxed) {
+        // A short outage costs nothing but time: a refused connection is tried again.
+        if let Err(error) = es.publish_event("a", message(numbers)).await {
+            assert_eq!(error.kind(), ErrorKind::Publish);
+        }
+        numbers += 1;
+        tokio::time::sleep(PAUSE).await;
+    }
+    numbers
+}
+
+fn number(event: &str) -> u64 {
+    let text = event.strip_prefix("event: message\ndata: ").unwrap();
+    text.trim_end().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs pushpin"]
+async fn publishing_goes_on_while_the_proxy_restarts() {
+    let history = History::off().events(100_000);
+    let mut proxied = Proxied::with(|pushpin| pushpin, |es| es.history(history)).await;
+    let mut direct = client::get(proxied.origin, "/events/a", &[]).await;
+    let mut before = proxied.hold("/events/a", &["events-a"]).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let publishing = tokio::spawn(publish_numbers(proxied.es.clone(), stop.clone()));
+    assert_eq!(before.events(3).await, opened(&["0", "1"]));
+    proxied.pushpin.stop();
+    before.rest().await;
+    assert!(!before.is_complete(), "it has no last chunk");
+    proxied.pushpin.start_again().await;
+    let mut after = proxied.hold("/events/a", &["events-a"]).await;
+    assert_eq!(after.events(1).await, OPEN);
+    let first = number(&after.events(1).await);
+    for next in first + 1..first + 10 {
+        assert_eq!(number(&after.events(1).await), next);
+    }
+    stop.store(true, Relaxed);
+    let numbers = publishing.await.unwrap();
+    assert_eq!(direct.events(1).await, OPEN);
+    for expected in 0..numbers {
+        assert_eq!(number(&direct.events(1).await), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs pushpin"]
+async fn ten_thousand_publishes_at_once_keep_their_order_in_few_requests() {
+    const TASKS: usize = 10;
+    const EACH: usize = 1000;
+    /// Pushpin drops what a client has not taken beyond 100 messages.
+    const CHANNELS: usize = 200;
+    const OF_EACH: usize = TASKS * EACH / CHANNELS;
+    let proxied = Proxied::start().await;
+    let mut clients = Vec::new();
+    for channel in ["0", "50", "199"] {
+        let target = format!("/events/{channel}");
+        let through = proxied.hold(&target, &[&format!("events-{channel}")]).await;
+        clients.push([through, client::get(proxied.origin, &target, &[]).await]);
+    }
+    let tasks = (0..TASKS).map(|task| {
+        let es = proxied.es.clone();
+        tokio::spawn(async move {
+            let channel = |n: usize| (n % CHANNELS).to_string();
+            let publish = |n| es.publish_event(channel(n), message(format!("{task} {n}")));
+            join_all((0..EACH).map(publish)).await
+        })
+    });
+    for published in join_all(tasks.collect::<Vec<_>>()).await {
+        assert!(published.unwrap().iter().all(Result::is_ok));
+    }
+    for [through, direct] in &mut clients {
+        let bytes = direct.events(1 + OF_EACH).await;
+        assert_eq!(through.events(1 + OF_EACH).await, bytes);
+        for task in 0..TASKS {
+            let start = format!("data: {task} ");
+            let numbers = bytes.lines().filter_map(|line| line.strip_prefix(&start));
+            let numbers: Vec<usize> = numbers.map(|n| n.parse().unwrap()).collect();
+            assert!(
+                numbers.is_sorted() && numbers.len() == OF_EACH / TASKS,
+                "{numbers:?}"
+            );
+        }
+    }
+    let log = proxied.pushpin.log();
+    let requests = log.lines().filter(|line| line.contains("POST /publish/"));
+    let requests = requests.count();
+    assert!(requests < TASKS * EACH / 10, "{requests} requests");
+}

@@ -1,0 +1,5 @@
+//! Streams that a proxy holds.
+
+mod hold;
+mod links;
+mod recovery;

@@ -1,0 +1,612 @@
+//! Nothing is lost silently behind a proxy that misses, restarts or is killed.
+//!
+//! These tests run a real Pushpin: `cargo test --test recovery -- --ignored`.
+
+use crate::support::{
+    client::{self, Response},
+    publish,
+    pushpin::Pushpin,
+    server,
+    stage::{Gate, Stage, data_until},
+};
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use axum_eventstream::{Event, EventStream, EventStreamBuilder, History};
+use eventsource_stream::Eventsource;
+use futures_util::{FutureExt, StreamExt};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+fn app(es: &EventStream) -> Router {
+    Router::new()
+        .route("/events/{id}", get(es.handler("{id}")))
+        .route("/both", get(es.handler(["a", "b"])))
+        .route("/missed/{link}", get(es.link_handler()))
+}
+
+fn builder(control_uri: &str) -> EventStreamBuilder {
+    let builder = EventStream::builder().grip(control_uri);
+    builder
+        .history(History::memory())
+        .grip_link_key("a secret of all instances")
+}
+
+fn id(event: &str) -> Option<&str> {
+    event.lines().find_map(|line| line.strip_prefix("id: "))
+}
+
+async fn set(change: impl FnOnce(EventStreamBuilder) -> EventStreamBuilder) -> Stage {
+    Stage::set(
+        |pushpin| pushpin,
+        |control_uri| change(builder(control_uri)),
+        app,
+    )
+    .await
+}
+
+/// A client that has got its opening.
+async fn listen_to_a(stage: &Stage) -> Response {
+    let mut client = stage.hold("/events/a", &["a"], &[]).await;
+    client.next_event().await.unwrap();
+    client
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_proxy_that_missed_an_event_asks_for_it() {
+    let stage = set(|builder| builder).await;
+    let mut client = listen_to_a(&stage).await;
+    publish(&stage.es, "a", "1").await;
+    assert_eq!(data_until(&mut client, "1").await, ["1"]);
+    stage.gate.drops(true);
+    publish(&stage.es, "a", "2").await;
+    publish(&stage.es, "a", "3").await;
+    stage.gate.drops(false);
+    publish(&stage.es, "a", "4").await;
+    assert_eq!(data_until(&mut client, "4").await, ["2", "3", "4"]);
+    publish(&stage.es, "a", "5").await;
+    assert_eq!(data_until(&mut client, "5").await, ["5"]);
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn each_of_several_channels_recovers_what_it_missed() {
+    let stage = set(|builder| builder.grip_link_path("/missed")).await;
+    publish(&stage.es, "b", "before").await;
+    let mut client = stage.hold("/both?x=1", &["a", "b"], &[]).await;
+    client.next_event().await.unwrap();
+    stage.gate.drops(true);
+    for n in 1..=6 {
+        publish(
+            &stage.es,
+            if n % 2 == 0 { "a" } else { "b" },
+            &n.to_string(),
+        )
+        .await;
+    }
+    stage.gate.drops(false);
+    publish(&stage.es, "b", "7").await;
+    assert_eq!(
+        data_until(&mut client, "7").await,
+        ["1", "2", "3", "4", "5", "6", "7"]
+    );
+    publish(&stage.es, "a", "8").await;
+    publish(&stage.es, "b", "9").await;
+    assert_eq!(data_until(&mut client, "9").await, ["8", "9"]);
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_client_that_comes_back_gets_what_it_missed() {
+    let stage = set(|builder| builder).await;
+    let mut client = stage.hold("/events/a", &["a"], &[]).await;
+    let open = client.next_event().await.unwrap();
+    let opening = id(&open).expect("the position it starts from").to_owned();
+    publish(&stage.es, "a", "1").await;
+    publish(&stage.es, "b", "not for this client").await;
+    let first = client.next_event().await.unwrap();
+    drop(client);
+    publish(&stage.es, "a", "2").await;
+    for (id, expected) in [
+        (id(&first).unwrap(), vec!["", "2", "3"]),
+        (&opening, vec!["", "1", "2", "3", "4"]),
+    ] {
+        let held = stage.proxy.log().matches(" subscribe ").count();
+        let mut client =
+            client::get(stage.proxy.address(), "/events/a", &[("last-event-id", id)]).await;
+        while stage.proxy.log().matches(" subscribe ").count() == held {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        publish(&stage.es, "a", expected.last().unwrap()).await;
+        assert_eq!(
+            data_until(&mut client, expected.last().unwrap()).await,
+            expected
+        );
+    }
+    for unknown in ["0123456789ab-1", "garbage", "error2"] {
+        let mut client = client::get(
+            stage.proxy.address(),
+            "/events/a",
+            &[("last-event-id", unknown)],
+        )
+        .await;
+        assert!(
+            client
+                .next_event()
+                .await
+                .unwrap()
+                .starts_with("event: stream-open\n")
+        );
+        let reset = client.next_event().await.unwrap();
+        assert!(reset.starts_with(
+            "event: stream-reset\ndata: {\"channels\":[\"a\"],\"missed\":null}\nid: "
+        ));
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn much_that_was_missed_comes_in_pages() {
+    let stage = set(|builder| builder).await;
+    let mut client = listen_to_a(&stage).await;
+    let large = |n: usize| format!("{n} {}", "x".repeat(10_000));
+    stage.gate.drops(true);
+    for n in 1..=40 {
+        publish(&stage.es, "a", &large(n)).await;
+    }
+    stage.gate.drops(false);
+    publish(&stage.es, "a", "last").await;
+    let mut expected: Vec<_> = (1..=40).map(large).collect();
+    expected.push("last".to_owned());
+    let got = data_until(&mut client, "last").await;
+    let numbers = |all: &[String]| -> Vec<String> {
+        all.iter()
+            .map(|data| data.chars().take(4).collect())
+            .collect()
+    };
+    assert_eq!(numbers(&got), numbers(&expected));
+    assert!(got == expected);
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn what_is_no_longer_there_is_told() {
+    let stage = set(|builder| builder.history(History::memory().events(2))).await;
+    let mut client = listen_to_a(&stage).await;
+    stage.gate.drops(true);
+    for n in 1..=4 {
+        publish(&stage.es, "a", &n.to_string()).await;
+    }
+    stage.gate.drops(false);
+    publish(&stage.es, "a", "5").await;
+    let reset = client.next_event().await.unwrap();
+    assert!(
+        reset
+            .starts_with("event: stream-reset\ndata: {\"channels\":[\"a\"],\"missed\":null}\nid: "),
+        "{reset}"
+    );
+    publish(&stage.es, "a", "6").await;
+    assert_eq!(data_until(&mut client, "6").await, ["6"]);
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_lost_last_event_is_found_by_asking_now_and_then() {
+    let stage = set(|builder| builder.grip_poll(Duration::from_secs(1))).await;
+    let mut client = listen_to_a(&stage).await;
+    stage.gate.drops(true);
+    publish(&stage.es, "a", "lost, and nothing follows").await;
+    stage.gate.drops(false);
+    data_until(&mut client, "lost, and nothing follows").await;
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn an_expired_link_ends_the_stream() {
+    let settings = |builder: EventStreamBuilder| {
+        builder
+            .grip_poll(Duration::from_secs(3))
+            .grip_link_valid_for(Duration::from_secs(1))
+    };
+    let stage = set(settings).await;
+    let mut client = listen_to_a(&stage).await;
+    assert_eq!(client.rest().await, "");
+    assert!(client.is_complete());
+}
+
+/// The application goes and comes back with an empty memory: every client is told.
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_restarted_application_tells_what_it_cannot_know() {
+    let stage = set(|builder| builder).await;
+    let mut client = listen_to_a(&stage).await;
+    publish(&stage.es, "a", "1").await;
+    assert_eq!(data_until(&mut client, "1").await, ["1"]);
+    stage.serving.abort();
+    let _ = stage.serving.await;
+    drop(stage.es);
+    let es = builder(&stage.proxy.control_uri()).build().unwrap();
+    let listener = tokio::net::TcpListener::bind(stage.origin).await.unwrap();
+    let _serving = server::serve(listener, app(&es));
+    publish(&es, "a", "2").await;
+    let reset = client.next_event().await.unwrap();
+    assert!(reset.starts_with("event: stream-reset\n"), "{reset}");
+    publish(&es, "a", "3").await;
+    assert_eq!(data_until(&mut client, "3").await, ["3"]);
+}
+
+/// How long a client waits for an answer before it asks again: a proxy may be killed before it gives one.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// What a client has seen, and whether it has an answer to its last request.
+#[derive(Debug, Default)]
+struct Seen {
+    events: Mutex<Vec<String>>,
+    is_answered: AtomicBool,
+}
+
+/// A client as a browser is: it comes back with its last id.
+async fn browse(proxy: SocketAddr, last: &str, seen: Arc<Seen>) {
+    let mut last_id = String::new();
+    loop {
+        seen.is_answered.store(false, SeqCst);
+        let mut request = reqwest::Client::new().get(format!("http://{proxy}/events/a"));
+        if !last_id.is_empty() {
+            request = request.header("last-event-id", &last_id);
+        }
+        let answer = tokio::time::timeout(ANSWER, request.send()).await;
+        let Ok(Ok(Ok(response))) = answer.map(|sent| sent.map(reqwest::Response::error_for_status))
+        else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        seen.is_answered.store(true, SeqCst);
+        let mut events = response.bytes_stream().eventsource();
+        while let Some(Ok(event)) = events.next().await {
+            last_id = event.id;
+            if event.event != "message" {
+                assert_ne!(event.event, "stream-reset", "nothing was missing");
+                continue;
+            }
+            let is_last = event.data == last;
+            seen.events.lock().unwrap().push(event.data);
+            if is_last {
+                return;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_proxy_that_is_killed_while_events_are_published_loses_none() {
+    const EVENTS: usize = 300;
+    let (listener, origin) = server::bind().await;
+    let mut proxy = Pushpin::builder().origin(origin).start().await;
+    let es = builder(&proxy.control_uri())
+        .history(History::memory().events(2 * EVENTS))
+        .build()
+        .unwrap();
+    server::serve(listener, app(&es));
+    let seen: Vec<_> = (0..10).map(|_| Arc::<Seen>::default()).collect();
+    let last = (EVENTS - 1).to_string();
+    let mut first = client::get(proxy.address(), "/events/a", &[]).await;
+    first.next_event().await.unwrap();
+    let browsers: Vec<_> = seen
+        .iter()
+        .map(|seen| {
+            let (proxy, last, seen) = (proxy.address(), last.clone(), seen.clone());
+            tokio::spawn(async move { browse(proxy, &last, seen).await })
+        })
+        .collect();
+    proxy.wait_for_subscribe("events-a", 11).await;
+    let failed = Arc::<AtomicUsize>::default();
+    let publishing = {
+        let (es, failed) = (es.clone(), failed.clone());
+        tokio::spawn(async move {
+            for n in 0..EVENTS {
+                let event = Event::text("message", n.to_string()).unwrap();
+                // What the proxy does not take while it is down, its clients get when they come back.
+                if es.publish_event("a", event).await.is_err() {
+                    failed.fetch_add(1, SeqCst);
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+    };
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    proxy.kill();
+    proxy.start_again().await;
+    publishing.await.unwrap();
+    let all = async {
+        for browser in browsers {
+            browser.await.unwrap();
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(60), all)
+        .await
+        .is_err()
+    {
+        let ends: Vec<_> = seen
+            .iter()
+            .map(|seen| {
+                (
+                    seen.events.lock().unwrap().last().cloned(),
+                    &seen.is_answered,
+                )
+            })
+            .collect();
+        panic!("not all came to the end: {ends:?}");
+    }
+    let expected: Vec<_> = (0..EVENTS).map(|n| n.to_string()).collect();
+    for seen in seen {
+        let events = seen.events.lock().unwrap();
+        assert_eq!(*events, expected, "none twice, none missing");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_control_port_that_is_refused_for_two_seconds_loses_nothing() {
+    let (listener, origin) = server::bind().await;
+    let proxy = Pushpin::builder().origin(origin).start().await;
+    let (control, control_address) = server::bind().await;
+    drop(control);
+    let es = builder(&format!("http://{control_address}/"))
+        .build()
+        .unwrap();
+    server::serve(listener, app(&es));
+    let mut client = client::get(proxy.address(), "/events/a", &[]).await;
+    proxy.wait_for_subscribe("events-a", 1).await;
+    client.next_event().await.unwrap();
+    let publishing = {
+        let es = es.clone();
+        tokio::spawn(async move {
+            for text in ["1", "2", "3"] {
+                publish(&es, "a", text).await;
+            }
+        })
+    };
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let gate = Gate {
+        control_uri: format!("{}publish/", proxy.control_uri()),
+        drops: Arc::default(),
+    };
+    let passing = Router::new()
+        .route("/publish/", post(Gate::publish))
+        .with_state(gate);
+    let listener = tokio::net::TcpListener::bind(control_address)
+        .await
+        .unwrap();
+    server::serve(listener, passing);
+    assert_eq!(data_until(&mut client, "3").await, ["1", "2", "3"]);
+    publishing.await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs pushpin"]
+async fn a_closed_channel_ends_the_streams_of_a_proxy_too() {
+    for history in [History::memory(), History::off()] {
+        let stage = set(|builder| builder.history(history)).await;
+        let mut client = stage.hold("/events/a", &["a"], &[]).await;
+        let mut other = stage.hold("/events/b", &["b"], &[]).await;
+        client.next_event().await.unwrap();
+        publish(&stage.es, "a", "last").await;
+        assert_eq!(data_until(&mut client, "last").await, ["last"]);
+        stage.es.close_channel("a").await.unwrap();
+        assert_eq!(client.rest().await, "");
+        assert!(client.is_complete());
+        publish(&stage.es, "b", "goes on").await;
+        data_until(&mut other, "goes on").await;
+    }
+}
+
+/// What Pushpin 1.41 and later offer, told as they do; the installed one may be older.
+#[tokio::test]
+async fn a_proxy_that_offers_it_is_asked_to_tell_when_a_client_goes() {
+    let said = Arc::<Mutex<Vec<String>>>::default();
+    let say = |what: &'static str| {
+        let said = said.clone();
+        move |channels: &[axum_eventstream::Channel], _: &axum::http::request::Parts| {
+            said.lock().unwrap().push(format!("{what} {}", channels[0]));
+        }
+    };
+    let es = builder("http://127.0.0.1:1")
+        .grip_link_path("/missed")
+        .on_subscribe(say("in"))
+        .on_unsubscribe(say("out"))
+        .build()
+        .unwrap();
+    let (listener, origin) = server::bind().await;
+    let gone = Router::new().route("/gone", get(es.handler("a")));
+    let missed = Router::new().route("/missed/{link}", axum::routing::any(es.link_handler()));
+    server::serve(listener, gone.merge(missed));
+    let signed = ("grip-sig", "any, since there is no key");
+    let old = client::get(origin, "/gone", &[signed, ("grip-feature", "link:next")]).await;
+    assert!(!old.header("grip-link").unwrap().contains("gone"));
+    assert_eq!(
+        said.lock().unwrap().len(),
+        0,
+        "nobody would tell that the client has gone"
+    );
+    let features = "status, link:next, link:gone";
+    let held = client::get(origin, "/gone", &[signed, ("grip-feature", features)]).await;
+    let links = held.header("grip-link").unwrap().to_owned();
+    let gone = links
+        .split(", ")
+        .find(|link| link.ends_with("rel=gone"))
+        .unwrap();
+    let gone = gone.trim_start_matches('<').split('>').next().unwrap();
+    let forged = client::send(
+        origin,
+        &format!("POST {gone} HTTP/1.1"),
+        &[("content-length", "0")],
+    )
+    .await;
+    assert_eq!(
+        forged.status(),
+        "HTTP/1.1 400 Bad Request",
+        "not through the proxy"
+    );
+    let headers = [signed, ("content-length", "0")];
+    let told = client::send(origin, &format!("POST {gone} HTTP/1.1"), &headers).await;
+    assert_eq!(told.status(), "HTTP/1.1 200 OK");
+    assert_eq!(*said.lock().unwrap(), ["in a", "out a"]);
+}
+
+/// The URI of the next link in a response.
+fn next_link(response: &Response) -> String {
+    let link = response.header("grip-link").expect("a link");
+    let link = link.trim_start_matches('<').split('>').next().unwrap();
+    link.to_owned()
+}
+
+/// Follows a link as a proxy does: no fragment reaches an HTTP server.
+async fn follow(origin: SocketAddr, link: &str, last: &[&str]) -> Response {
+    let (target, _) = link.split_once('#').unwrap_or((link, ""));
+    let lines: Vec<_> = last
+        .iter()
+        .map(|channel| format!("events-{channel}; last-id=000000000000-0"))
+        .collect();
+    let mut headers = vec![SIGNED];
+    headers.extend(lines.iter().map(|line| ("grip-last", &**line)));
+    client::get(origin, target, &headers).await
+}
+
+const SIGNED: (&str, &str) = ("grip-sig", "any, since there is no key");
+
+async fn serve(es: &EventStream) -> SocketAddr {
+    server::start(app(es), false).await
+}
+
+/// A stream that ends at once, so that its client reconnects.
+async fn assert_ended(ended: Response) {
+    assert_eq!(ended.status(), "HTTP/1.1 200 OK");
+    for header in ["grip-hold", "grip-channel", "grip-link"] {
+        assert_eq!(ended.header(header), None);
+    }
+    let whole = ended.whole().await;
+    assert!(whole.ends_with("\n\n"), "{whole}");
+}
+
+#[tokio::test]
+async fn a_forged_link_subscribes_to_nothing() {
+    let es = builder("http://127.0.0.1:1").build().unwrap();
+    let other = builder("http://127.0.0.1:1")
+        .grip_link_key("another secret")
+        .build()
+        .unwrap();
+    let (origin, other) = (serve(&es).await, serve(&other).await);
+    let held = client::get(origin, "/events/a?q=%2C;,x", &[SIGNED]).await;
+    let link = next_link(&held);
+    let (start, token) = link.split_once("grip-next=").unwrap();
+    assert_eq!(
+        start, "/events/a?",
+        "nothing of the client's query is in it"
+    );
+    let (token, digest) = token.split_once('#').unwrap();
+    assert_eq!(digest.len(), 22);
+    let (kept, last) = token.split_at(token.len() - 1);
+    let other_last = if last == "A" { "E" } else { "A" };
+    let again = follow(origin, &link, &["a"]).await;
+    assert_eq!(again.header("grip-channel"), held.header("grip-channel"));
+    assert_ended(follow(other, &link, &["a"]).await).await;
+    for forged in [
+        format!("{start}grip-next={kept}{other_last}"),
+        format!("{start}grip-next={token}&grip-channels=b"),
+        format!("{start}grip-next={token}&grip-channels=b&grip-page=000000000000-0"),
+        "/events/a?grip-next=".to_owned(),
+        "/events/a?grip-next=x.y.z".to_owned(),
+    ] {
+        assert_ended(follow(origin, &forged, &["a"]).await).await;
+    }
+    let direct = client::get(origin, &link.replace('#', "&"), &[]).await;
+    assert_eq!(direct.header("grip-hold"), None, "a link is for proxies");
+}
+
+/// Without a verify key, anybody can send any `Grip-Last`.
+#[tokio::test]
+async fn a_link_with_other_channels_in_grip_last_subscribes_to_nothing() {
+    for path in [None, Some("/missed")] {
+        let mut builder = builder("http://127.0.0.1:1");
+        if let Some(path) = path {
+            builder = builder.grip_link_path(path);
+        }
+        let es = builder.build().unwrap();
+        let origin = serve(&es).await;
+        let link = next_link(&client::get(origin, "/both", &[SIGNED]).await);
+        let held = follow(origin, &link, &["b", "a"]).await;
+        assert!(
+            held.header("grip-channel")
+                .unwrap()
+                .starts_with("events-a; prev-id=")
+        );
+        for last in [
+            &[][..],
+            &["a"],
+            &["a", "c"],
+            &["a", "b", "secret"],
+            &["secret"],
+        ] {
+            assert_ended(follow(origin, &link, last).await).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_link_of_one_route_is_refused_on_another() {
+    let es = builder("http://127.0.0.1:1").build().unwrap();
+    let by_path = builder("http://127.0.0.1:1")
+        .grip_link_path("/missed")
+        .build()
+        .unwrap();
+    let (origin, origin_by_path) = (serve(&es).await, serve(&by_path).await);
+    let link = next_link(&client::get(origin, "/events/a", &[SIGNED]).await);
+    let (_, query) = link.split_once('?').unwrap();
+    let (query, digest) = query.split_once('#').unwrap();
+    let link_by_path = next_link(&client::get(origin_by_path, "/events/a", &[SIGNED]).await);
+    let (path, query_by_path) = link_by_path.split_once('?').unwrap();
+    let segment = path.strip_prefix("/missed/").unwrap();
+    for (origin, target) in [
+        (origin, format!("/events/b?{query}")),
+        (origin, format!("/both?{query}")),
+        (origin, format!("/missed/{digest}?{query}")),
+        (origin_by_path, format!("/missed/{digest}?{query}")),
+        (origin_by_path, format!("/events/{segment}?{query_by_path}")),
+        (origin_by_path, format!("/missed/{digest}?{query_by_path}")),
+        (origin, link_by_path.clone()),
+    ] {
+        assert_ended(follow(origin, &target, &["a"]).await).await;
+    }
+    for (origin, link) in [(origin, &link), (origin_by_path, &link_by_path)] {
+        let held = follow(origin, link, &["a"]).await;
+        assert_eq!(held.header("grip-hold"), Some("stream"));
+    }
+}
+
+/// A proxy holds its clients, so nothing ends for them when the application does.
+#[tokio::test]
+async fn a_link_is_answered_while_the_stream_closes() {
+    let es = builder("http://127.0.0.1:1").build().unwrap();
+    let origin = serve(&es).await;
+    let link = next_link(&client::get(origin, "/events/a", &[SIGNED]).await);
+    let event = Event::text("message", "missed").unwrap();
+    // No proxy is there, but the history has it after the first poll.
+    let _ = es.publish_event("a", event).now_or_never();
+    es.close();
+    let epoch = es.current_id().unwrap().to_string();
+    let (epoch, _) = epoch.split_once('-').unwrap();
+    let last = format!("events-a; last-id={epoch}-0");
+    let (target, _) = link.split_once('#').unwrap();
+    let held = client::get(origin, target, &[SIGNED, ("grip-last", &last)]).await;
+    assert_eq!(held.header("grip-hold"), Some("stream"));
+    assert!(held.whole().await.contains("data: missed\n"));
+}

@@ -1,0 +1,271 @@
+//! The programs of `docs/recipes`, and that they do what is said there.
+use axum_eventstream::{Event, testing::TestClient};
+use std::fs;
+
+/// What every page's program is: the text of a file beside this one.
+#[test]
+fn the_programs_of_the_pages_are_those_that_are_tested() {
+    let read = |folder: &str| {
+        let files = fs::read_dir(format!("{}/{folder}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let paths = files.map(|file| file.unwrap().path());
+        paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+    };
+    let pages: String = read("../docs/recipes").map(|(_, page)| page).collect();
+    for (path, program) in read("it/recipes").filter(|(path, _)| !path.ends_with("mod.rs")) {
+        let block = format!("```rust\n{program}```\n");
+        assert!(pages.contains(&block), "no page has {}", path.display());
+    }
+}
+
+mod session_cookie {
+    include!("session_cookie.rs");
+    use super::{TestClient, text};
+    use axum::{body::Body, http::Request};
+    use std::time::Duration;
+    use tower::ServiceExt;
+
+    fn with_ann() -> App {
+        let ann = User {
+            name: "ann".into(),
+            rooms: vec!["red".into()],
+        };
+        App {
+            es: EventStream::new(),
+            sessions: Arc::new(RwLock::new(HashMap::from([("s3cret".into(), ann)]))),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cookie_opens_the_rooms_of_its_user() {
+        let state = with_ann();
+        let client = TestClient::new(app(state.clone()));
+        assert_eq!(client.refused("/rooms/red").await.0, 401);
+        let other = client.clone().header("cookie", "__Host-session=guess");
+        assert_eq!(other.refused("/rooms/red").await.0, 401);
+        let ann = client.header("cookie", "theme=dark; __Host-session=s3cret");
+        assert_eq!(ann.refused("/rooms/blue").await.0, 403);
+        let mut room = ann.get("/rooms/red").await;
+        let published = state.es.publish_event("room-red", text("hello")).await;
+        published.unwrap();
+        room.expect_text("message", "hello").await;
+        state.log_out("s3cret").await.unwrap();
+        room.expect_end().await;
+        assert_eq!(ann.refused("/rooms/red").await.0, 401);
+    }
+
+    /// The logout comes before, between and after the steps of the handler.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_stream_survives_a_logout_at_any_moment() {
+        for _ in 0..500 {
+            let state = with_ann();
+            let service = app(state.clone());
+            let opens = tokio::spawn(async move {
+                let request = Request::get("/rooms/red").header("cookie", "__Host-session=s3cret");
+                let request = request.body(Body::empty()).unwrap();
+                let response = service.oneshot(request).await.unwrap();
+                axum::body::to_bytes(response.into_body(), 10_000).await
+            });
+            let logs_out = tokio::spawn(async move { state.log_out("s3cret").await });
+            logs_out.await.unwrap().unwrap();
+            let ended = tokio::time::timeout(Duration::from_secs(10), opens).await;
+            let ended = ended.expect("the stream survives the logout");
+            ended.unwrap().unwrap();
+        }
+    }
+}
+
+mod query_token {
+    include!("query_token.rs");
+    use super::{TestClient, text};
+
+    #[tokio::test]
+    async fn a_token_opens_its_room_until_it_expires() {
+        let (es, secret) = (EventStream::new(), [7; 32]);
+        let state = App { es, secret };
+        let client = TestClient::new(app(state.clone()));
+        let response = client.post("/rooms/red/token", "").await;
+        let token = axum::body::to_bytes(response.into_body(), 999)
+            .await
+            .unwrap();
+        let token = String::from_utf8(token.into()).unwrap();
+        let mut room = client.get(&format!("/events?token={token}")).await;
+        state
+            .es
+            .publish_event("room-red", text("hello"))
+            .await
+            .unwrap();
+        room.expect_text("message", "hello").await;
+
+        let other = App {
+            secret: [8; 32],
+            ..state.clone()
+        };
+        let (past, future) = (get_current_timestamp() - 1, get_current_timestamp() + 999);
+        for token in [
+            state.token("red".into(), past),
+            other.token("red".into(), future),
+            "nonsense".into(),
+        ] {
+            let (status, _) = client.refused(&format!("/events?token={token}")).await;
+            assert_eq!(status, 401);
+        }
+        assert_eq!(client.refused("/events").await.0, 400);
+        // A token for something else.
+        let claims = serde_json::json!({ "aud": "else", "room": "red", "exp": future });
+        let key = EncodingKey::from_secret(&secret);
+        let token = encode(&Header::new(HS256), &claims, &key).unwrap();
+        let (status, _) = client.refused(&format!("/events?token={token}")).await;
+        assert_eq!(status, 401);
+
+        // A page that comes back with a new token goes on where it was.
+        let id = room.last_event_id().unwrap().to_owned();
+        drop(room);
+        state
+            .es
+            .publish_event("room-red", text("missed"))
+            .await
+            .unwrap();
+        let token = state.token("red".into(), future);
+        let path = format!("/events?token={token}&lastEventId={id}");
+        client
+            .get(&path)
+            .await
+            .expect_text("message", "missed")
+            .await;
+    }
+}
+
+mod cors {
+    include!("cors.rs");
+    use super::TestClient;
+    use axum::{body::Body, http::Request};
+
+    #[tokio::test]
+    async fn the_allowed_origin_gets_streams_with_credentials() {
+        let client = TestClient::new(app(&EventStream::new()));
+        let stream = client.clone().header("origin", "https://app.example");
+        let stream = stream.get("/events").await;
+        let header = |name: &str| stream.headers()[name].to_str().unwrap();
+        assert_eq!(header("access-control-allow-origin"), "https://app.example");
+        assert_eq!(header("access-control-allow-credentials"), "true");
+
+        // The name of the allowed one, which a browser compares with its own.
+        let other = client.clone().header("origin", "https://evil.example");
+        let other = other.get("/events").await;
+        let allowed = &other.headers()["access-control-allow-origin"];
+        assert_eq!(allowed, "https://app.example");
+
+        let preflight = Request::options("/events")
+            .header("origin", "https://app.example")
+            .header("access-control-request-method", "GET")
+            .header("access-control-request-headers", "last-event-id");
+        let answer = client.send(preflight.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status(), 200);
+        assert_eq!(
+            answer.headers()["access-control-allow-headers"],
+            "last-event-id"
+        );
+    }
+}
+
+mod many_channels {
+    include!("many_channels.rs");
+    use super::{TestClient, text};
+
+    #[tokio::test]
+    async fn a_stream_has_the_rooms_of_its_query_and_their_number_can_change() {
+        let es = EventStream::new();
+        let client = TestClient::new(app(&es));
+        assert_eq!(client.refused("/events").await.0, 400);
+        assert_eq!(client.refused("/events?room=a%2Cb").await.0, 400);
+        let mut red = client.get("/events?room=red").await;
+        es.publish_event("room-red", text("1")).await.unwrap();
+        red.expect_text("message", "1").await;
+        let id = red.last_event_id().unwrap().to_owned();
+        drop(red);
+        es.publish_event("room-red", text("2")).await.unwrap();
+        es.publish_event("room-blue", text("3")).await.unwrap();
+        let path = format!("/events?room=red&room=blue&lastEventId={id}");
+        let mut both = client.get(&path).await;
+        both.expect_text("message", "2").await;
+        both.expect_text("message", "3").await;
+    }
+}
+
+mod htmx {
+    include!("htmx.rs");
+    use super::TestClient;
+    use axum::http::Request;
+
+    #[tokio::test]
+    async fn a_message_is_an_element() {
+        let client = TestClient::new(app(&EventStream::new()));
+        let mut stream = client.get("/events").await;
+        let form =
+            Request::post("/messages").header("content-type", "application/x-www-form-urlencoded");
+        let form = form.body("text=1+%3C+2+%26+3".into()).unwrap();
+        assert_eq!(client.send(form).await.status(), 204);
+        stream
+            .expect_text("message", "<li>1 &lt; 2 &amp; 3</li>")
+            .await;
+    }
+}
+
+mod datastar {
+    include!("datastar.rs");
+
+    #[test]
+    fn events_have_the_lines_that_datastar_reads() {
+        let bytes = |event: Event| String::from_utf8(event.encode().into()).unwrap();
+        let options = [("selector", "#list"), ("mode", "append")];
+        let event = patch_elements("<li>\n1</li>", &options).unwrap();
+        assert_eq!(
+            bytes(event),
+            "event: datastar-patch-elements\ndata: selector #list\ndata: mode append\ndata: elements <li>\ndata: elements 1</li>\n\n"
+        );
+        let event = patch_signals(&serde_json::json!({ "count": 1 })).unwrap();
+        assert_eq!(
+            bytes(event),
+            "event: datastar-patch-signals\ndata: signals {\"count\":1}\n\n"
+        );
+    }
+}
+
+mod broadcast {
+    mod before {
+        include!("broadcast_before.rs");
+        use super::super::TestClient;
+
+        #[tokio::test]
+        async fn a_client_hears_a_message() {
+            let app = app();
+            let request = |method: &str, path: &str| {
+                let request = axum::http::Request::builder().method(method).uri(path);
+                request.body(axum::body::Body::from("hello")).unwrap()
+            };
+            let client = TestClient::new(app);
+            let stream = client.send(request("GET", "/events")).await;
+            client.send(request("POST", "/messages")).await;
+            let mut body = stream.into_body().into_data_stream();
+            let first = tokio_stream::StreamExt::next(&mut body).await;
+            assert_eq!(first.unwrap().unwrap(), "event: message\ndata: hello\n\n");
+        }
+    }
+
+    mod after {
+        include!("broadcast_after.rs");
+        use super::super::TestClient;
+
+        #[tokio::test]
+        async fn a_client_hears_a_message() {
+            let client = TestClient::new(app());
+            let mut stream = client.get("/events").await;
+            client.post("/messages", "hello").await;
+            stream.expect_text("message", "hello").await;
+        }
+    }
+}
+
+fn text(text: &str) -> Event {
+    Event::text("message", text).unwrap()
+}

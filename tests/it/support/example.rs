@@ -1,0 +1,99 @@
+//! An example, started as its own process and talked to over HTTP.
+
+use super::within;
+use reqwest::{Client, Method, Response};
+use std::{env, path::PathBuf, process::Stdio};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+/// A running example. It is killed when a test fails.
+pub(crate) struct Example {
+    pub(crate) process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    pub(crate) url: String,
+    pub(crate) client: Client,
+}
+
+/// Examples are built beside the tests.
+fn binary(name: &str) -> PathBuf {
+    let test = env::current_exe().unwrap();
+    let profile = test.parent().and_then(|deps| deps.parent()).unwrap();
+    let binary = profile.join("examples").join(name);
+    let hint = "build it with `cargo build --examples`";
+    assert!(binary.exists(), "{} is missing: {hint}", binary.display());
+    binary
+}
+
+impl Example {
+    pub(crate) async fn start(name: &str) -> Self {
+        Self::start_with(name, &[]).await
+    }
+
+    pub(crate) async fn start_with(name: &str, variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(binary(name));
+        command.env("PORT", "0").env_remove("GRIP_URL");
+        command.env_remove("GRIP_VERIFY_KEY");
+        command.envs(variables.iter().copied());
+        command.stdout(Stdio::piped()).kill_on_drop(true);
+        let mut process = command.spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut example = Self {
+            process,
+            lines,
+            url: String::new(),
+            client: Client::new(),
+        };
+        let line = example.line().await;
+        example.url = line.strip_prefix("listening on ").unwrap().to_owned();
+        example
+    }
+
+    pub(crate) async fn line(&mut self) -> String {
+        let line = within("a line", self.lines.next_line()).await;
+        line.unwrap().expect("the example has ended")
+    }
+
+    pub(crate) async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        header: (&str, &str),
+        body: &str,
+    ) -> Response {
+        let request = self.client.request(method, format!("{}{path}", self.url));
+        let request = request.header(header.0, header.1).body(body.to_owned());
+        within(path, request.send()).await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        let accept = ("accept", "*/*");
+        self.request(Method::GET, path, accept, "").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, content_type: &str, body: &str) -> Response {
+        let content_type = ("content-type", content_type);
+        self.request(Method::POST, path, content_type, body).await
+    }
+
+    pub(crate) async fn page(&self, path: &str) -> String {
+        let page = self.get(path).await.error_for_status().unwrap();
+        within("the page", page.text()).await.unwrap()
+    }
+
+    pub(crate) fn terminate(&self) {
+        let pid = self.process.id().expect("the example runs").to_string();
+        let kill = std::process::Command::new("sh")
+            .args(["-c", "kill -TERM $0", &pid])
+            .status();
+        assert!(kill.unwrap().success());
+    }
+
+    /// Asks it to stop, and sees it end well.
+    pub(crate) async fn stop(mut self) {
+        self.terminate();
+        let status = within("the end", self.process.wait()).await.unwrap();
+        assert!(status.success(), "{status}");
+    }
+}

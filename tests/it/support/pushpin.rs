@@ -1,0 +1,416 @@
+//! A private Pushpin: its own ports and folder, and gone with all its processes when it is dropped.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use axum::Router;
+use futures_util::future::join_all;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::server;
+
+const STARTS: usize = 3;
+const START_LIMIT: Duration = Duration::from_secs(10);
+const REQUEST_LIMIT: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Clients that prove a proxy ready: as many as meet both of condure's workers.
+const PROBES: usize = 16;
+const PUBLISHES: usize = 5;
+const PROBE_LIMIT: Duration = Duration::from_millis(200);
+
+/// Runs Pushpin until a line with a signal's name comes, or the standard input ends: then the test is
+/// done with it, or is dead. Pushpin ends its services itself, unless it is killed.
+const GUARD: &str = r#"
+exec 3<&0
+"$@" </dev/null 3<&- &
+pushpin=$!
+{
+    read -r signal <&3
+    services=$(cat "/proc/$pushpin/task/$pushpin/children")
+    case $signal in KILL) kill -KILL $pushpin $services ;; *) kill $pushpin ;; esac
+    tries=0
+    while kill -0 $pushpin && [ $((tries += 1)) -lt 100 ]; do sleep 0.05; done
+    kill -0 $pushpin && kill -KILL $pushpin $services
+} 2>/dev/null &
+wait $pushpin
+echo "Pushpin has ended: $?"
+"#;
+
+type Settings = BTreeMap<(&'static str, &'static str), String>;
+
+/// What is not as in the file that Pushpin comes with.
+pub(crate) struct Builder {
+    routes: Vec<String>,
+    settings: Settings,
+}
+
+pub(crate) struct Pushpin {
+    running: Option<Guard>,
+    ports: Ports,
+    folder: TempDir,
+    builder: Builder,
+}
+
+#[derive(Clone, Copy)]
+struct Ports {
+    clients: u16,
+    control: u16,
+    /// ZeroMQ, for publishing and for commands.
+    others: [u16; 3],
+}
+
+/// The shell that ends Pushpin.
+struct Guard(Child);
+
+impl Builder {
+    /// Sends all requests that no other route is for to this address.
+    pub(crate) fn origin(self, address: SocketAddr) -> Self {
+        self.route(format!("* {address}"))
+    }
+
+    /// Adds a line to the file `routes`.
+    pub(crate) fn route(mut self, line: String) -> Self {
+        self.routes.push(line);
+        self
+    }
+
+    /// Sets the key that requests are signed with.
+    pub(crate) fn sig_key(self, key: impl Into<String>) -> Self {
+        self.set("proxy", "sig_key", key)
+    }
+
+    /// Changes the file `pushpin.conf`.
+    pub(crate) fn set(
+        mut self,
+        section: &'static str,
+        name: &'static str,
+        value: impl Into<String>,
+    ) -> Self {
+        self.settings.insert((section, name), value.into());
+        self
+    }
+
+    /// Starts it, and waits until it delivers to a client that it holds.
+    pub(crate) async fn start(self) -> Pushpin {
+        let folder = tempfile::Builder::new().prefix("pp-").tempdir();
+        let mut pushpin = Pushpin {
+            running: None,
+            ports: Ports::free(),
+            folder: folder.unwrap(),
+            builder: self,
+        };
+        for _ in 0..STARTS {
+            match pushpin.try_start().await {
+                Ok(()) => return pushpin,
+                Err(log) => println!("Pushpin is not ready, a new one is started: {log}"),
+            }
+            pushpin.ports = Ports::free();
+        }
+        panic!("Pushpin was not ready at any of {STARTS} starts");
+    }
+}
+
+impl Pushpin {
+    pub(crate) fn builder() -> Builder {
+        Builder {
+            routes: Vec::new(),
+            settings: Settings::new(),
+        }
+    }
+
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports.clients).into()
+    }
+
+    /// Where the application publishes.
+    pub(crate) fn control_uri(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.ports.control)
+    }
+
+    /// Ends it, and with it all streams that it holds.
+    pub(crate) fn stop(&mut self) {
+        self.running = None;
+    }
+
+    /// Kills it, with SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        let guard = self.running.take().expect("it runs");
+        guard
+            .0
+            .stdin
+            .as_ref()
+            .unwrap()
+            .write_all(b"KILL\n")
+            .unwrap();
+    }
+
+    /// Starts it again on the same ports.
+    pub(crate) async fn start_again(&mut self) {
+        for _ in 0..STARTS {
+            match self.try_start().await {
+                Ok(()) => return,
+                Err(log) => println!("Pushpin is not ready and started again: {log}"),
+            }
+        }
+        panic!("Pushpin did not start again");
+    }
+
+    /// Waits until it has held so many clients on this channel since its start.
+    pub(crate) async fn wait_for_subscribe(&self, channel: &str, count: usize) {
+        let end = format!(" channel={channel}");
+        let deadline = Instant::now() + START_LIMIT;
+        loop {
+            let log = self.log();
+            let lines = log.lines().filter(|line| line.contains(" subscribe "));
+            if lines.filter(|line| line.ends_with(&end)).count() >= count {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the connection is not subscribed to {channel}: {log}"
+            );
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// What it has logged since its start.
+    pub(crate) fn log(&self) -> String {
+        let log = fs::read(self.path("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    async fn try_start(&mut self) -> Result<(), String> {
+        self.stop();
+        let (listener, probe) = server::bind().await;
+        let hold = async || [("grip-hold", "stream"), ("grip-channel", ".ready")];
+        let serving = server::serve(listener, Router::new().fallback(hold));
+        self.write_files(probe);
+        self.running = Some(Guard::start(self.folder.path()));
+        let deadline = Instant::now() + START_LIMIT;
+        let mut outcome = Err(String::new());
+        while outcome.is_err() && Instant::now() < deadline {
+            outcome = self.probe().await.ok_or_else(|| self.log());
+            if self.log().contains("Pushpin has ended") {
+                break;
+            }
+            sleep(PAUSE).await;
+        }
+        serving.abort();
+        outcome
+    }
+
+    /// Whether clients that are held get what is published.
+    ///
+    /// Open ports prove nothing: for some time holds are answered by an error. Nor does one client: the handler reaches
+    /// each of condure's workers on a way of its own, and drops what it sends on one that is not connected yet.
+    async fn probe(&self) -> Option<()> {
+        let clients = (0..PROBES).map(|_| self.hold_probe());
+        let clients = join_all(clients).await.into_iter();
+        let mut clients: Vec<_> = clients.collect::<Option<_>>()?;
+        for _ in 0..PUBLISHES {
+            self.publish_probe().await?;
+            let mut waiting = Vec::new();
+            for mut client in clients {
+                match timeout(PROBE_LIMIT, client.chunk()).await {
+                    Ok(chunk) => _ = chunk.ok()??,
+                    Err(_) => waiting.push(client),
+                }
+            }
+            clients = waiting;
+            if clients.is_empty() {
+                return Some(());
+            }
+        }
+        None
+    }
+
+    async fn hold_probe(&self) -> Option<reqwest::Response> {
+        let url = format!("http://{}/.ready/", self.address());
+        let held = timeout(REQUEST_LIMIT, reqwest::get(url)).await;
+        held.ok()?.ok()?.error_for_status().ok()
+    }
+
+    async fn publish_probe(&self) -> Option<()> {
+        let item = json!({"channel": ".ready", "formats": {"http-stream": {"content": "ready"}}});
+        let publish = reqwest::Client::new().post(format!("{}publish/", self.control_uri()));
+        let publish = publish
+            .timeout(REQUEST_LIMIT)
+            .json(&json!({"items": [item]}));
+        let published = publish.send().await.ok()?;
+        published.error_for_status().ok().map(drop)
+    }
+
+    fn write_files(&self, probe: SocketAddr) {
+        let mut routes = format!("*,path_beg=/.ready/ {probe}\n");
+        for route in &self.builder.routes {
+            writeln!(routes, "{route}").unwrap();
+        }
+        fs::write(self.path("routes"), routes).unwrap();
+        let mut settings = settings(self.ports, self.folder.path());
+        settings.extend(self.builder.settings.clone());
+        let mut file = String::new();
+        let mut section = "";
+        for ((in_section, name), value) in settings {
+            if section != in_section {
+                section = in_section;
+                writeln!(file, "[{section}]").unwrap();
+            }
+            writeln!(file, "{name}={value}").unwrap();
+        }
+        fs::write(self.path("pushpin.conf"), file).unwrap();
+    }
+}
+
+impl Drop for Pushpin {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("Pushpin's log:\n{}", self.log());
+        }
+    }
+}
+
+impl Ports {
+    /// Ports that are free, below those that the system gives to connections.
+    fn free() -> Self {
+        let candidates = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
+        let bound =
+            candidates.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+        let bound: Vec<_> = bound.take(5).collect();
+        let port = |index: usize| bound[index].local_addr().unwrap().port();
+        Self {
+            clients: port(0),
+            control: port(1),
+            others: [port(2), port(3), port(4)],
+        }
+    }
+}
+
+impl Guard {
+    fn start(folder: &Path) -> Self {
+        version();
+        let log = File::create(folder.join("log")).unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", GUARD, "sh", "pushpin", "--merge-output"]);
+        shell.arg("--config").arg(folder.join("pushpin.conf"));
+        shell.current_dir(folder).stdin(Stdio::piped());
+        shell.stdout(log.try_clone().unwrap()).stderr(log);
+        Self(shell.process_group(0).spawn().expect("a shell"))
+    }
+}
+
+impl Drop for Guard {
+    /// Also after a panic.
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Major and minor.
+fn version() -> (u32, u32) {
+    let output = Command::new("pushpin").arg("--version").output();
+    let output = output.expect(
+        "Pushpin cannot be run: install it (`apt-get install pushpin`), or run `scripts/test`, which does",
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.split_whitespace().last().unwrap_or_default();
+    let mut numbers = version
+        .split(['.', '-'])
+        .map_while(|number| number.parse().ok());
+    numbers
+        .next()
+        .zip(numbers.next())
+        .expect("Pushpin's version")
+}
+
+/// The values of the file that Pushpin comes with, some of which differ from what it takes for those
+/// that are missing; but private ports, and all its files in `folder`.
+fn settings(ports: Ports, folder: &Path) -> Settings {
+    let folder = folder.display();
+    let [pull, sub, command] = ports.others.map(|port| format!("tcp://127.0.0.1:{port}"));
+    // Before 1.37 there were more services, and Debian's shares one of them with the whole system.
+    let classic = version() < (1, 37);
+    let services = match classic {
+        true => "condure,zurl,pushpin-proxy,pushpin-handler",
+        false => "connmgr,proxy,handler",
+    };
+    let mut settings: Settings = [
+        (
+            "global",
+            "include",
+            "/usr/lib/pushpin/internal.conf".to_owned(),
+        ),
+        ("global", "rundir", format!("{folder}/run")),
+        ("global", "ipc_prefix", "p-".to_owned()),
+        ("global", "port_offset", "0".to_owned()),
+        ("runner", "services", services.to_owned()),
+        (
+            "runner",
+            "http_port",
+            format!("127.0.0.1:{}", ports.clients),
+        ),
+        ("runner", "logdir", folder.to_string()),
+        ("runner", "log_level", "2".to_owned()),
+        ("runner", "client_buffer_size", "8192".to_owned()),
+        ("runner", "client_maxconn", "5000".to_owned()),
+        ("proxy", "routesfile", "routes".to_owned()),
+        ("proxy", "debug", "false".to_owned()),
+        ("proxy", "sig_iss", "pushpin".to_owned()),
+        ("proxy", "sig_key", "changeme".to_owned()),
+        ("proxy", "updates_check", "off".to_owned()),
+        ("handler", "push_in_spec", pull),
+        ("handler", "push_in_sub_specs", sub),
+        ("handler", "command_spec", command),
+        ("handler", "push_in_http_addr", "127.0.0.1".to_owned()),
+        ("handler", "push_in_http_port", ports.control.to_string()),
+        (
+            "handler",
+            "push_in_http_max_headers_size",
+            "10000".to_owned(),
+        ),
+        (
+            "handler",
+            "push_in_http_max_body_size",
+            "1000000".to_owned(),
+        ),
+        ("handler", "message_rate", "2500".to_owned()),
+        ("handler", "message_hwm", "25000".to_owned()),
+        ("handler", "message_wait", "5000".to_owned()),
+        ("handler", "id_cache_ttl", "60".to_owned()),
+        ("handler", "connection_subscription_max", "20".to_owned()),
+        ("handler", "subscription_linger", "60".to_owned()),
+        ("handler", "update_on_first_subscription", "true".to_owned()),
+        ("handler", "stats_connection_ttl", "120".to_owned()),
+        ("handler", "stats_subscription_ttl", "60".to_owned()),
+        ("handler", "stats_report_interval", "10".to_owned()),
+        ("handler", "stats_format", "tnetstring".to_owned()),
+    ]
+    .map(|(section, name, value)| ((section, name), value))
+    .into();
+    if classic {
+        for (name, end) in [
+            ("zurl_out_specs", "in"),
+            ("zurl_out_stream_specs", "in-stream"),
+            ("zurl_in_specs", "out"),
+        ] {
+            let spec = format!("ipc://{folder}/run/p-zurl-{end}");
+            settings.insert(("proxy", name), spec);
+        }
+    }
+    settings
+}

@@ -1,0 +1,4 @@
+//! The feature `testing`, used as applications use it.
+
+mod client;
+mod proxy;
