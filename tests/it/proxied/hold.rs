@@ -436,7 +436,7 @@ async fn two_proxies_have_every_event_and_the_one_that_is_down_is_named() {
     for client in &mut clients {
         assert_eq!(client.events(2).await, opened(&["1"]));
     }
-    two.kill();
+    two.kill().await;
     let error = es.publish_event("a", message("2")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Publish);
     assert!(error.to_string().contains(&urls[1]), "{error}");

@@ -8,6 +8,7 @@ use crate::support::{
     pushpin::Pushpin,
     server,
     stage::{Gate, Stage, data_until},
+    wire::Wire,
 };
 use axum::{
     Router,
@@ -222,20 +223,30 @@ async fn an_expired_link_ends_the_stream() {
     assert!(client.is_complete());
 }
 
-/// The application goes and comes back with an empty memory: every client is told.
+/// The next application on its address has an empty history.
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn a_restarted_application_tells_what_it_cannot_know() {
-    let stage = set(|builder| builder).await;
-    let mut client = listen_to_a(&stage).await;
-    publish(&stage.es, "a", "1").await;
+    let start = async |proxy: &Pushpin| {
+        let es = builder(&proxy.control_uri()).build().unwrap();
+        let address = server::start(app(&es), false).await;
+        (es, address)
+    };
+    // A connection that the proxy keeps leads to the application that has accepted it, unless it is cut.
+    let (_, nowhere) = server::bind().await;
+    let origin = Wire::to(nowhere).await;
+    let proxy = Pushpin::builder().origin(origin.address()).start().await;
+    let (es, address) = start(&proxy).await;
+    origin.lead_to(address);
+    let mut client = client::get(proxy.address(), "/events/a", &[]).await;
+    proxy.wait_for_subscribe("events-a", 1).await;
+    client.next_event().await.unwrap();
+    publish(&es, "a", "1").await;
     assert_eq!(data_until(&mut client, "1").await, ["1"]);
-    stage.serving.abort();
-    let _ = stage.serving.await;
-    drop(stage.es);
-    let es = builder(&stage.proxy.control_uri()).build().unwrap();
-    let listener = tokio::net::TcpListener::bind(stage.origin).await.unwrap();
-    let _serving = server::serve(listener, app(&es));
+    origin.cut();
+    drop(es);
+    let (es, address) = start(&proxy).await;
+    origin.lead_to(address);
     publish(&es, "a", "2").await;
     let reset = client.next_event().await.unwrap();
     assert!(reset.starts_with("event: stream-reset\n"), "{reset}");
@@ -323,7 +334,7 @@ async fn a_proxy_that_is_killed_while_events_are_published_loses_none() {
         })
     };
     tokio::time::sleep(Duration::from_millis(300)).await;
-    proxy.kill();
+    proxy.kill().await;
     proxy.start_again().await;
     publishing.await.unwrap();
     let all = async {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -143,16 +143,19 @@ impl Pushpin {
         self.running = None;
     }
 
-    /// Kills it, with SIGKILL.
-    pub(crate) fn kill(&mut self) {
-        let guard = self.running.take().expect("it runs");
-        guard
-            .0
-            .stdin
-            .as_ref()
-            .unwrap()
-            .write_all(b"KILL\n")
-            .unwrap();
+    /// Kills it, with SIGKILL, and returns when its ports are closed.
+    pub(crate) async fn kill(&mut self) {
+        let mut guard = self.running.take().expect("it runs");
+        let signal = guard.0.stdin.as_mut().unwrap();
+        signal.write_all(b"KILL\n").unwrap();
+        drop(guard);
+        let ports = [self.ports.clients, self.ports.control];
+        while ports
+            .iter()
+            .any(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok())
+        {
+            sleep(PAUSE).await;
+        }
     }
 
     /// Starts it again on the same ports.

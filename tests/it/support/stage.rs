@@ -7,14 +7,10 @@ use super::{
 };
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
 use axum_eventstream::{EventStream, EventStreamBuilder};
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::SeqCst},
 };
-use tokio::task::JoinHandle;
 
 /// Stands between application and control port: passes on, or takes an item without doing so.
 #[derive(Clone)]
@@ -56,8 +52,6 @@ pub(crate) struct Stage {
     pub(crate) es: EventStream,
     pub(crate) gate: Gate,
     pub(crate) proxy: Pushpin,
-    pub(crate) serving: JoinHandle<()>,
-    pub(crate) origin: SocketAddr,
 }
 
 impl Stage {
@@ -71,14 +65,8 @@ impl Stage {
         let proxy = pushpin(Pushpin::builder().origin(origin)).start().await;
         let (gate, control_uri) = Gate::start(&proxy).await;
         let es = build(&control_uri).build().unwrap();
-        let serving = server::serve(listener, app(&es));
-        Self {
-            es,
-            gate,
-            proxy,
-            serving,
-            origin,
-        }
+        server::serve(listener, app(&es));
+        Self { es, gate, proxy }
     }
 
     pub(crate) async fn hold(

@@ -3,7 +3,7 @@
 //! The feature `metrics` reports to the `metrics` facade, and the program chooses the exporter. The documentation
 //! of `Stats` lists the metrics.
 //!
-//! Run with: `cargo run --example metrics --features metrics`
+//! Run with: `cargo run -p axum-eventstream-example-metrics --example metrics`
 //!
 //! Try: `curl -N localhost:3000/rooms/red`
 //! and: `curl localhost:3000/rooms/red -d hello`
