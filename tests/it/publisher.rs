@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 
-use crate::support::control_server::{Answer, ControlServer};
+use crate::support::{
+    control_server::{Answer, ControlServer},
+    until,
+};
 use axum::http::StatusCode;
 use axum_eventstream::grip::{FailureKind, GripConfig, Item, PublishError, Publisher, Verifier};
 use axum_eventstream::{Error, ErrorKind};
@@ -430,9 +433,11 @@ async fn only_the_refused_item_of_a_batch_fails() {
 async fn a_refused_connection_is_tried_again() {
     let addr = ControlServer::start().await.addr();
     let publisher = Publisher::new([GripConfig::new(format!("http://{addr}"))]).unwrap();
-    let waiting = tokio::spawn(async move { publisher.publish(item("x")).await });
-    // Time for a first attempt that fails; without one, the test proves less but holds.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let waiting = tokio::spawn({
+        let publisher = publisher.clone();
+        async move { publisher.publish(item("x")).await }
+    });
+    until("an attempt fails", || !publisher.stats()[0].healthy).await;
     let server = ControlServer::start_on(addr).await;
     waiting.await.unwrap().unwrap();
     assert_eq!(server.contents(), ["x"]);

@@ -63,11 +63,6 @@ async fn a_client_that_reads_steadily_is_not_cut_off_and_one_that_does_not_is() 
     let begun = Instant::now();
     while begun.elapsed() < CLIENT_TIMEOUT * 3 || es.stats().subscriptions > 1 {
         steady.read_exact(&mut buffer).await.expect("not cut off");
-        println!(
-            "{:?} subscriptions {}",
-            begun.elapsed(),
-            es.stats().subscriptions
-        );
         sleep(CLIENT_TIMEOUT / 12).await;
         assert!(begun.elapsed() < LIMIT, "the other is cut off");
     }
@@ -82,13 +77,22 @@ async fn a_download_may_pause_for_longer_than_the_client_timeout() {
         let chunks = (0..LENGTH >> 16).map(|_| Ok::<_, Infallible>(vec![b'x'; 1 << 16]));
         Body::from_stream(stream::iter(chunks))
     };
-    let server = serve(Router::new().route("/", get(download)), |it| it).await;
+    let es = event_stream();
+    let app = Router::new()
+        .route("/", get(download))
+        .route("/stream", get(es.handler("a")));
+    let server = serve(app, |it| it).await;
     let mut client = TcpStream::connect(server).await.unwrap();
     let request = b"GET / HTTP/1.0\r\n\r\n";
     client.write_all(request).await.unwrap();
     let mut buffer = vec![0; 1 << 20];
     client.read_exact(&mut buffer).await.unwrap();
-    sleep(CLIENT_TIMEOUT * 2).await;
+    // A stream that begins after the pause and is cut off shows that the timeout has passed.
+    let _stalled = get_slowly(server, "/stream").await;
+    subscribed(&es, 1).await;
+    let flood = flood(&es);
+    subscribed(&es, 0).await;
+    flood.abort();
     let rest = client.read_to_end(&mut buffer);
     within("the rest", rest).await.expect("not reset");
     assert!(buffer.len() > LENGTH);

@@ -8,6 +8,7 @@ use crate::support::{
     pushpin::Pushpin,
     server,
     stage::{Gate, Stage, data_until},
+    until,
     wire::Wire,
 };
 use axum::{
@@ -123,9 +124,8 @@ async fn a_client_that_comes_back_gets_what_it_missed() {
         let held = stage.proxy.log().matches(" subscribe ").count();
         let mut client =
             client::get(stage.proxy.address(), "/events/a", &[("last-event-id", id)]).await;
-        while stage.proxy.log().matches(" subscribe ").count() == held {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let holds = || stage.proxy.log().matches(" subscribe ").count();
+        until("the hold", || holds() > held).await;
         publish(&stage.es, "a", expected.last().unwrap()).await;
         assert_eq!(
             data_until(&mut client, expected.last().unwrap()).await,
@@ -333,7 +333,7 @@ async fn a_proxy_that_is_killed_while_events_are_published_loses_none() {
             }
         })
     };
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    until("the proxy takes events", || es.stats().grip_published > 20).await;
     proxy.kill().await;
     proxy.start_again().await;
     publishing.await.unwrap();
@@ -387,6 +387,7 @@ async fn a_control_port_that_is_refused_for_two_seconds_loses_nothing() {
         })
     };
     tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!es.health().is_healthy(), "connections are refused");
     let gate = Gate {
         control_uri: format!("{}publish/", proxy.control_uri()),
         drops: Arc::default(),
