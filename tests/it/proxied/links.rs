@@ -465,8 +465,7 @@ async fn a_reset_names_the_channel_of_the_client_that_the_proxy_left_out() {
 async fn a_stream_of_sixty_channels_recovers() {
     const CHANNELS: usize = 60;
     let build = |control_uri: &str| builder(control_uri, Some("/missed"));
-    let raised =
-        |pushpin: pushpin::Builder| pushpin.set("handler", "connection_subscription_max", "60");
+    let raised = |pushpin: pushpin::Builder| pushpin.set("connection_subscription_max", "60");
     let stage = Stage::set(raised, build, app).await;
     let names: Vec<_> = (0..CHANNELS).map(|n| name("u", n, 41, 'x')).collect();
     let query = format!("count={CHANNELS}&bytes=41");
@@ -492,8 +491,7 @@ async fn a_stream_of_sixty_channels_recovers() {
 #[ignore = "needs pushpin"]
 async fn a_proxy_that_holds_too_few_channels_ends_the_stream() {
     let build = |control_uri: &str| builder(control_uri, None);
-    let lowered =
-        |pushpin: pushpin::Builder| pushpin.set("handler", "connection_subscription_max", "3");
+    let lowered = |pushpin: pushpin::Builder| pushpin.set("connection_subscription_max", "3");
     let stage = Stage::set(lowered, build, app).await;
     let mut client = hold_many(&stage, "u", "count=4", "u-2").await;
     stage.gate.drops(true);

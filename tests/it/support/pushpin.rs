@@ -1,6 +1,5 @@
 //! A private Pushpin: its own ports and folder, and gone with all its processes when it is dropped.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -46,12 +45,10 @@ wait $pushpin
 echo "Pushpin has ended: $?"
 "#;
 
-type Settings = BTreeMap<(&'static str, &'static str), String>;
-
 /// What is not as in the file that Pushpin comes with.
 pub(crate) struct Builder {
     routes: Vec<String>,
-    settings: Settings,
+    settings: Vec<(&'static str, String)>,
 }
 
 pub(crate) struct Pushpin {
@@ -86,17 +83,12 @@ impl Builder {
 
     /// Sets the key that requests are signed with.
     pub(crate) fn sig_key(self, key: impl Into<String>) -> Self {
-        self.set("proxy", "sig_key", key)
+        self.set("sig_key", key)
     }
 
-    /// Changes the file `pushpin.conf`.
-    pub(crate) fn set(
-        mut self,
-        section: &'static str,
-        name: &'static str,
-        value: impl Into<String>,
-    ) -> Self {
-        self.settings.insert((section, name), value.into());
+    /// Changes a line of the file `pushpin.conf`.
+    pub(crate) fn set(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.settings.push((name, value.into()));
         self
     }
 
@@ -124,7 +116,7 @@ impl Pushpin {
     pub(crate) fn builder() -> Builder {
         Builder {
             routes: Vec::new(),
-            settings: Settings::new(),
+            settings: Vec::new(),
         }
     }
 
@@ -264,16 +256,13 @@ impl Pushpin {
             writeln!(routes, "{route}").unwrap();
         }
         fs::write(self.path("routes"), routes).unwrap();
-        let mut settings = settings(self.ports, self.folder.path());
-        settings.extend(self.builder.settings.clone());
-        let mut file = String::new();
-        let mut section = "";
-        for ((in_section, name), value) in settings {
-            if section != in_section {
-                section = in_section;
-                writeln!(file, "[{section}]").unwrap();
-            }
-            writeln!(file, "{name}={value}").unwrap();
+        let mut file = settings(self.ports, self.folder.path());
+        for (name, value) in &self.builder.settings {
+            let line = file
+                .lines()
+                .find(|line| line.starts_with(&format!("{name}=")));
+            let line = line.expect("a setting of the file").to_owned();
+            file = file.replace(&line, &format!("{name}={value}"));
         }
         fs::write(self.path("pushpin.conf"), file).unwrap();
     }
@@ -343,77 +332,60 @@ fn version() -> (u32, u32) {
 
 /// The values of the file that Pushpin comes with, some of which differ from what it takes for those
 /// that are missing; but private ports, and all its files in `folder`.
-fn settings(ports: Ports, folder: &Path) -> Settings {
-    let folder = folder.display();
-    let [pull, sub, command] = ports.others.map(|port| format!("tcp://127.0.0.1:{port}"));
+fn settings(ports: Ports, folder: &Path) -> String {
+    let (folder, clients, control) = (folder.display(), ports.clients, ports.control);
+    let [pull, sub, command] = ports.others;
     // Before 1.37 there were more services, and Debian's shares one of them with the whole system.
     let classic = version() < (1, 37);
     let services = match classic {
         true => "condure,zurl,pushpin-proxy,pushpin-handler",
         false => "connmgr,proxy,handler",
     };
-    let mut settings: Settings = [
-        (
-            "global",
-            "include",
-            "/usr/lib/pushpin/internal.conf".to_owned(),
-        ),
-        ("global", "rundir", format!("{folder}/run")),
-        ("global", "ipc_prefix", "p-".to_owned()),
-        ("global", "port_offset", "0".to_owned()),
-        ("runner", "services", services.to_owned()),
-        (
-            "runner",
-            "http_port",
-            format!("127.0.0.1:{}", ports.clients),
-        ),
-        ("runner", "logdir", folder.to_string()),
-        ("runner", "log_level", "2".to_owned()),
-        ("runner", "client_buffer_size", "8192".to_owned()),
-        ("runner", "client_maxconn", "5000".to_owned()),
-        ("proxy", "routesfile", "routes".to_owned()),
-        ("proxy", "debug", "false".to_owned()),
-        ("proxy", "sig_iss", "pushpin".to_owned()),
-        ("proxy", "sig_key", "changeme".to_owned()),
-        ("proxy", "updates_check", "off".to_owned()),
-        ("handler", "push_in_spec", pull),
-        ("handler", "push_in_sub_specs", sub),
-        ("handler", "command_spec", command),
-        ("handler", "push_in_http_addr", "127.0.0.1".to_owned()),
-        ("handler", "push_in_http_port", ports.control.to_string()),
-        (
-            "handler",
-            "push_in_http_max_headers_size",
-            "10000".to_owned(),
-        ),
-        (
-            "handler",
-            "push_in_http_max_body_size",
-            "1000000".to_owned(),
-        ),
-        ("handler", "message_rate", "2500".to_owned()),
-        ("handler", "message_hwm", "25000".to_owned()),
-        ("handler", "message_wait", "5000".to_owned()),
-        ("handler", "id_cache_ttl", "60".to_owned()),
-        ("handler", "connection_subscription_max", "20".to_owned()),
-        ("handler", "subscription_linger", "60".to_owned()),
-        ("handler", "update_on_first_subscription", "true".to_owned()),
-        ("handler", "stats_connection_ttl", "120".to_owned()),
-        ("handler", "stats_subscription_ttl", "60".to_owned()),
-        ("handler", "stats_report_interval", "10".to_owned()),
-        ("handler", "stats_format", "tnetstring".to_owned()),
-    ]
-    .map(|(section, name, value)| ((section, name), value))
-    .into();
-    if classic {
-        for (name, end) in [
-            ("zurl_out_specs", "in"),
-            ("zurl_out_stream_specs", "in-stream"),
-            ("zurl_in_specs", "out"),
-        ] {
-            let spec = format!("ipc://{folder}/run/p-zurl-{end}");
-            settings.insert(("proxy", name), spec);
-        }
-    }
-    settings
+    let zurl = format!(
+        "zurl_out_specs=ipc://{folder}/run/p-zurl-in
+zurl_out_stream_specs=ipc://{folder}/run/p-zurl-in-stream
+zurl_in_specs=ipc://{folder}/run/p-zurl-out"
+    );
+    let zurl = if classic { &*zurl } else { "" };
+    format!(
+        "[global]
+include=/usr/lib/pushpin/internal.conf
+rundir={folder}/run
+ipc_prefix=p-
+port_offset=0
+[runner]
+services={services}
+http_port=127.0.0.1:{clients}
+logdir={folder}
+log_level=2
+client_buffer_size=8192
+client_maxconn=5000
+[proxy]
+routesfile=routes
+debug=false
+sig_iss=pushpin
+sig_key=changeme
+updates_check=off
+{zurl}
+[handler]
+push_in_spec=tcp://127.0.0.1:{pull}
+push_in_sub_specs=tcp://127.0.0.1:{sub}
+command_spec=tcp://127.0.0.1:{command}
+push_in_http_addr=127.0.0.1
+push_in_http_port={control}
+push_in_http_max_headers_size=10000
+push_in_http_max_body_size=1000000
+message_rate=2500
+message_hwm=25000
+message_wait=5000
+id_cache_ttl=60
+connection_subscription_max=20
+subscription_linger=60
+update_on_first_subscription=true
+stats_connection_ttl=120
+stats_subscription_ttl=60
+stats_report_interval=10
+stats_format=tnetstring
+"
+    )
 }
