@@ -9,9 +9,12 @@ use crate::support::{
     until,
 };
 use axum::http::StatusCode;
-use axum_eventstream::grip::{FailureKind, GripConfig, Item, PublishError, Publisher, Verifier};
+use axum_eventstream::grip::{
+    FailureKind, GripConfig, Item, PublishError, Publisher, PublisherBuilder, Verifier,
+};
 use axum_eventstream::{Error, ErrorKind};
 use futures_util::future::join_all;
+use tokio::{runtime::Runtime, task::JoinHandle};
 
 const EC_PRIVATE: &str = include_str!("../keys/ec-private.pem");
 const EC_PUBLIC: &str = include_str!("../keys/ec-public.pem");
@@ -30,15 +33,31 @@ fn publisher(servers: &[&ControlServer]) -> Publisher {
 
 fn impatient(servers: &[&ControlServer]) -> Publisher {
     let configs = servers.iter().map(|server| GripConfig::new(server.uri()));
-    Publisher::builder()
-        .endpoints(configs)
-        .timeout(SHORT)
-        .build()
-        .unwrap()
+    let builder = Publisher::builder().endpoints(configs);
+    builder.timeout(SHORT).build().unwrap()
 }
 
 fn item(content: impl ToString + Copy) -> Item {
     Item::stream("c", content.to_string())
+}
+
+fn spawn(publisher: &Publisher, item: Item) -> JoinHandle<Result<(), PublishError>> {
+    let publisher = publisher.clone();
+    tokio::spawn(async move { publisher.publish(item).await })
+}
+
+/// Checks that every outcome is a success.
+fn assert_ok(outcomes: &[Result<(), PublishError>]) {
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+}
+
+fn assert_contains(error: &PublishError, text: &str) {
+    assert!(error.to_string().contains(text), "{error}");
+}
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
 }
 
 fn only_kind(error: &PublishError) -> FailureKind {
@@ -70,12 +89,7 @@ async fn a_thousand_publishes_keep_their_order_in_few_requests() {
     let server = ControlServer::start().await;
     let publisher = publisher(&[&server]);
     let all = (0..1000).map(|n| publisher.publish(item(n)));
-    assert!(
-        join_all(all)
-            .await
-            .into_iter()
-            .all(|outcome| outcome.is_ok())
-    );
+    assert_ok(&join_all(all).await);
     let expected: Vec<_> = (0..1000).map(|n| n.to_string()).collect();
     assert_eq!(server.contents(), expected);
     assert!(server.requests().len() <= 3, "{}", server.requests().len());
@@ -131,12 +145,7 @@ async fn large_items_are_spread_over_requests_below_the_limit() {
     let server = ControlServer::start().await;
     let publisher = publisher(&[&server]);
     let all = (0..10).map(|n| publisher.publish(item(&format!("{n}{}", "\n".repeat(150_000)))));
-    assert!(
-        join_all(all)
-            .await
-            .into_iter()
-            .all(|outcome| outcome.is_ok())
-    );
+    assert_ok(&join_all(all).await);
     let requests = server.requests();
     assert!(
         requests
@@ -144,20 +153,14 @@ async fn large_items_are_spread_over_requests_below_the_limit() {
             .all(|request| request.body.len() < 1_000_000)
     );
     // The newlines take two bytes each.
-    assert_eq!(
-        requests
-            .iter()
-            .map(|request| request.items().len())
-            .collect::<Vec<_>>(),
-        [3, 3, 3, 1]
-    );
-    assert!(
-        server
-            .contents()
-            .iter()
-            .map(|content| &content[..1])
-            .eq(["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"])
-    );
+    let items = requests.iter().map(|request| request.items().len());
+    assert!(items.eq([3, 3, 3, 1]));
+    let order: String = server
+        .contents()
+        .iter()
+        .map(|content| &content[..1])
+        .collect();
+    assert_eq!(order, "0123456789");
 }
 
 #[tokio::test]
@@ -180,20 +183,11 @@ async fn an_oversized_item_fails_alone() {
     assert_eq!(failed, [false, true, false, true, true]);
     let error = outcomes[1].as_ref().unwrap_err();
     assert_eq!(only_kind(error), FailureKind::TooLarge);
-    assert!(
-        error
-            .to_string()
-            .contains("an item of 999988 bytes does not fit into a request below 1000000"),
-        "{error}"
+    assert_contains(
+        &error,
+        "an item of 999988 bytes does not fit into a request below 1000000",
     );
-    assert_eq!(
-        server
-            .contents()
-            .iter()
-            .map(String::len)
-            .collect::<Vec<_>>(),
-        [3, 999_931]
-    );
+    assert!(server.contents().iter().map(String::len).eq([3, 999_931]));
     assert_eq!(server.requests()[1].body.len(), 999_999);
 }
 
@@ -224,16 +218,10 @@ async fn each_kind_of_authorization_is_sent() {
         let token = value.strip_prefix("Bearer ").unwrap();
         let now = SystemTime::now();
         assert_eq!(verifier.verify(token, now), Ok(()));
-        assert!(
-            verifier
-                .verify(token, now + Duration::from_secs(540))
-                .is_ok()
-        );
-        assert!(
-            verifier
-                .verify(token, now + Duration::from_secs(601))
-                .is_err()
-        );
+        for (seconds, is_valid) in [(540, true), (601, false)] {
+            let then = now + Duration::from_secs(seconds);
+            assert_eq!(verifier.verify(token, then).is_ok(), is_valid);
+        }
     }
     let bearer = |config: &mut GripConfig| config.key = Some("literal".into());
     assert_eq!(authorization(&server, bearer).await, "Bearer literal");
@@ -284,14 +272,9 @@ async fn an_error_names_every_failing_endpoint_and_what_it_said() {
     assert_eq!(second.kind(), FailureKind::Transport);
     assert_eq!(second.status(), None);
     assert_eq!(good.contents(), ["x"]);
-    let counts = publisher
-        .stats()
-        .into_iter()
-        .map(|stats| (stats.sent, stats.failed, stats.queued));
-    assert_eq!(
-        counts.collect::<Vec<_>>(),
-        [(0, 1, 0), (1, 0, 0), (0, 1, 0)]
-    );
+    let counts = publisher.stats().into_iter();
+    let counts = counts.map(|stats| (stats.sent, stats.failed, stats.queued));
+    assert!(counts.eq([(0, 1, 0), (1, 0, 0), (0, 1, 0)]));
 
     let error = Error::from(error);
     assert_eq!(error.kind(), ErrorKind::Publish);
@@ -314,14 +297,10 @@ async fn a_hanging_endpoint_delays_no_other() {
     let (hanging, healthy) = (ControlServer::start().await, ControlServer::start().await);
     hanging.answer(Answer::Held);
     let publisher = publisher(&[&hanging, &healthy]);
-    let first = tokio::spawn({
-        let publisher = publisher.clone();
-        async move { publisher.publish(item("1")).await }
-    });
+    let first = spawn(&publisher, item("1"));
     hanging.arrived(1).await;
     for n in 2..=5 {
-        let publisher = publisher.clone();
-        tokio::spawn(async move { publisher.publish(item(n)).await });
+        spawn(&publisher, item(n));
         healthy.arrived(n).await;
     }
     assert_eq!(healthy.contents(), ["1", "2", "3", "4", "5"]);
@@ -337,16 +316,13 @@ async fn what_waits_behind_a_hanging_request_times_out_too() {
     let server = ControlServer::start().await;
     server.answer(Answer::Held);
     let publisher = impatient(&[&server]);
-    let first = tokio::spawn({
-        let publisher = publisher.clone();
-        async move { publisher.publish(item("1")).await }
-    });
+    let first = spawn(&publisher, item("1"));
     server.arrived(1).await;
     let behind = publisher.publish(item("2")).await.unwrap_err();
     let first = first.await.unwrap().unwrap_err();
     for error in [first, behind] {
         assert_eq!(only_kind(&error), FailureKind::Timeout);
-        assert!(error.to_string().contains("timed out after 1s"), "{error}");
+        assert_contains(&error, "timed out after 1s");
     }
     server.answer(Answer::Status(200, "Published\n"));
     publisher.publish(item("3")).await.unwrap();
@@ -363,22 +339,13 @@ async fn a_full_queue_fails_at_once_and_names_the_limit() {
         .queue_limit(2)
         .build()
         .unwrap();
-    let publish = |n: u32| {
-        let publisher = publisher.clone();
-        tokio::spawn(async move { publisher.publish(item(n)).await })
-    };
-    let first = publish(1);
+    let first = spawn(&publisher, item(1));
     server.arrived(1).await;
-    let waiting = [publish(2), publish(3)];
+    let waiting = [spawn(&publisher, item(2)), spawn(&publisher, item(3))];
     tokio::task::yield_now().await;
     let error = publisher.publish(item(4)).await.unwrap_err();
     assert_eq!(only_kind(&error), FailureKind::QueueFull);
-    assert!(
-        error
-            .to_string()
-            .contains("the queue is full: 2 items wait already"),
-        "{error}"
-    );
+    assert_contains(&error, "the queue is full: 2 items wait already");
     server.release(9);
     for task in waiting.into_iter().chain([first]) {
         task.await.unwrap().unwrap();
@@ -418,14 +385,9 @@ async fn only_the_refused_item_of_a_batch_fails() {
         let taken = server.requests().into_iter();
         let taken =
             taken.filter(|request| request.items().iter().all(|item| item["channel"] == "good"));
-        let taken: Vec<_> = taken.flat_map(|request| request.contents()).collect();
-        assert_eq!(
-            taken,
-            (0..20)
-                .filter(|&n| n != 13)
-                .map(|n| n.to_string())
-                .collect::<Vec<_>>()
-        );
+        let taken = taken.flat_map(|request| request.contents());
+        let expected = (0..20).filter(|n| *n != 13).map(|n| n.to_string());
+        assert!(expected.eq(taken), "{status}");
     }
 }
 
@@ -433,10 +395,7 @@ async fn only_the_refused_item_of_a_batch_fails() {
 async fn a_refused_connection_is_tried_again() {
     let addr = ControlServer::start().await.addr();
     let publisher = Publisher::new([GripConfig::new(format!("http://{addr}"))]).unwrap();
-    let waiting = tokio::spawn({
-        let publisher = publisher.clone();
-        async move { publisher.publish(item("x")).await }
-    });
+    let waiting = spawn(&publisher, item("x"));
     until("an attempt fails", || !publisher.stats()[0].healthy).await;
     let server = ControlServer::start_on(addr).await;
     waiting.await.unwrap().unwrap();
@@ -454,7 +413,7 @@ async fn a_dead_endpoint_is_reported_as_such() {
         .unwrap();
     let error = publisher.publish(item("x")).await.unwrap_err();
     assert_eq!(only_kind(&error), FailureKind::Connect);
-    assert!(error.to_string().contains("Connection refused"), "{error}");
+    assert_contains(&error, "Connection refused");
     assert!(!error.to_string().contains("hush"), "{error}");
 }
 
@@ -539,12 +498,6 @@ fn a_publisher_outlives_runtimes() {
         .unwrap();
     let server = servers.block_on(ControlServer::start());
     let publisher = publisher(&[&server]);
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
 
     // With an idle connection of an earlier runtime.
     for n in 1..=3 {
@@ -556,10 +509,7 @@ fn a_publisher_outlives_runtimes() {
     let first = runtime();
     let mut behind = Box::pin(publisher.publish(item(5)));
     first.block_on(async {
-        tokio::spawn({
-            let publisher = publisher.clone();
-            async move { publisher.publish(item(4)).await }
-        });
+        spawn(&publisher, item(4));
         server.arrived(4).await;
         assert!(futures_util::poll!(behind.as_mut()).is_pending());
     });
@@ -615,11 +565,7 @@ fn the_keys_of_all_endpoints_decide_together() {
 
 /// A token as a publish request carries it.
 fn signed(config: &str) -> String {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let server = ControlServer::start().await;
         let config: GripConfig = config.replace("http://h", &server.uri()).parse().unwrap();
         Publisher::new([config])
@@ -634,25 +580,16 @@ fn signed(config: &str) -> String {
 
 #[test]
 fn limits_must_make_sense() {
-    let build = |change: fn(
-        axum_eventstream::grip::PublisherBuilder,
-    ) -> axum_eventstream::grip::PublisherBuilder| {
-        change(Publisher::builder())
-            .build()
-            .unwrap_err()
-            .to_string()
+    let build = |change: fn(PublisherBuilder) -> PublisherBuilder| {
+        let built = change(Publisher::builder()).build();
+        built.unwrap_err().to_string()
     };
+    let no_room = "the publish queue has room for nothing: `queue_limit` and `queue_bytes` must be 1 at least";
     assert_eq!(
         build(|b| b.timeout(Duration::ZERO)),
         "the publish timeout of 0ns is not between zero and a day"
     );
     assert!(build(|b| b.timeout(Duration::MAX)).starts_with("the publish timeout of"));
-    assert_eq!(
-        build(|b| b.queue_limit(0)),
-        "the publish queue has room for nothing: `queue_limit` and `queue_bytes` must be 1 at least"
-    );
-    assert_eq!(
-        build(|b| b.queue_bytes(0)),
-        "the publish queue has room for nothing: `queue_limit` and `queue_bytes` must be 1 at least"
-    );
+    assert_eq!(build(|b| b.queue_limit(0)), no_room);
+    assert_eq!(build(|b| b.queue_bytes(0)), no_room);
 }

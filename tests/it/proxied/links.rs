@@ -3,6 +3,7 @@
 //!
 //! Most of these tests run a real Pushpin: `cargo test --test links -- --ignored`.
 
+use super::{NO_PROXY, SIGNED, follow, link};
 use crate::support::{
     client::{self, Response},
     publish, pushpin, server,
@@ -26,8 +27,6 @@ use std::{
     time::Duration,
 };
 use tokio::sync::watch;
-
-const SIGNED: (&str, &str) = ("grip-sig", "any, since there is no key");
 
 /// The channels of a client: as many as it asks for, with names of so many bytes, and a last one.
 fn channels(parts: &Parts) -> Vec<String> {
@@ -81,26 +80,13 @@ fn head_bytes(response: &Response) -> usize {
     lines.map(|line| line.len() + 2).sum()
 }
 
-/// The target of the link with this relation.
-fn link(response: &Response, rel: &str) -> Option<String> {
-    let links = response.header("grip-link")?;
-    let end = format!("; rel={rel}");
-    let link = links.split(", ").find(|link| link.contains(&end))?;
-    let link = link.trim_start_matches('<').split('>').next()?;
-    Some(link.split('#').next()?.to_owned())
-}
-
-/// What a proxy sends that holds these channels, as far as it holds them.
-async fn follow(origin: SocketAddr, held: &Response, link: &str, holds: usize) -> Response {
+/// What a proxy repeats of the channels that it holds.
+fn held_positions(held: &Response, holds: usize) -> Vec<String> {
     let channels = held.header("grip-channel").unwrap_or_default();
-    let lines: Vec<_> = channels
-        .split(", ")
-        .take(holds)
+    let channels = channels.split(", ").take(holds);
+    channels
         .map(|channel| channel.replace("prev-id", "last-id"))
-        .collect();
-    let mut headers = vec![SIGNED];
-    headers.extend(lines.iter().map(|line| ("grip-last", &**line)));
-    client::get(origin, link, &headers).await
+        .collect()
 }
 
 async fn serve(builder: EventStreamBuilder) -> (EventStream, SocketAddr) {
@@ -109,15 +95,13 @@ async fn serve(builder: EventStreamBuilder) -> (EventStream, SocketAddr) {
     (es, origin)
 }
 
-const CONTROL: &str = "http://127.0.0.1:1";
-
 /// What Pushpin 1.41 takes as the head of a response.
 const HEAD: usize = 8192;
 
 #[tokio::test]
 async fn a_head_that_a_proxy_takes_is_held_and_recovers_and_any_other_is_refused() {
-    let history = |path| serve(builder(CONTROL, path));
-    let without = serve(EventStream::builder().grip(CONTROL));
+    let history = |path| serve(builder(NO_PROXY, path));
+    let without = serve(EventStream::builder().grip(NO_PROXY));
     let origins = [
         history(None).await.1,
         history(Some("/missed")).await.1,
@@ -170,7 +154,7 @@ async fn a_head_that_a_proxy_takes_is_held_and_recovers_and_any_other_is_refused
                 continue;
             };
             for holds in [count.min(20), count] {
-                let again = follow(origin, &answer, &link, holds).await;
+                let again = follow(origin, &link, &held_positions(&answer, holds)).await;
                 assert_eq!(again.header("grip-hold"), Some("stream"), "{target}");
                 let (new, old) = (again.header("grip-channel"), answer.header("grip-channel"));
                 assert_eq!(new, old, "{target}");
@@ -182,7 +166,7 @@ async fn a_head_that_a_proxy_takes_is_held_and_recovers_and_any_other_is_refused
 /// Pages name their channels in the link.
 #[tokio::test]
 async fn a_page_that_a_proxy_cannot_ask_for_is_a_reset() {
-    let (es, origin) = serve(builder(CONTROL, None)).await;
+    let (es, origin) = serve(builder(NO_PROXY, None)).await;
     let before = es.current_id().unwrap().to_string();
     let publisher = |name: String| es.channel_publisher(name).unwrap();
     for n in 0..3 {
@@ -198,7 +182,7 @@ async fn a_page_that_a_proxy_cannot_ask_for_is_a_reset() {
     assert_eq!(short.header("grip-hold"), None, "it is a page");
     assert!(head_bytes(&short) <= HEAD);
     let next = link(&short, "next").unwrap();
-    let rest = client::get(origin, &next, &[SIGNED]).await;
+    let rest = follow(origin, &next, &[]).await;
     assert_eq!(rest.header("grip-hold"), Some("stream"));
 
     let path = "a".repeat(1000);
@@ -233,7 +217,7 @@ async fn a_gone_link_that_does_not_fit_is_left_out_and_no_hook_is_called() {
         let calls = calls.clone();
         move |_: &[Channel], _: &Parts| _ = calls.fetch_add(1, SeqCst)
     };
-    let hooked = builder(CONTROL, Some("/missed"))
+    let hooked = builder(NO_PROXY, Some("/missed"))
         .on_subscribe(hook())
         .on_unsubscribe(hook());
     let (_es, origin) = serve(hooked).await;

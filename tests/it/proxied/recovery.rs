@@ -2,6 +2,7 @@
 //!
 //! These tests run a real Pushpin: `cargo test --test recovery -- --ignored`.
 
+use super::{NO_PROXY, SIGNED, link};
 use crate::support::{
     client::{self, Response},
     publish,
@@ -17,7 +18,7 @@ use axum::{
 };
 use axum_eventstream::{Event, EventStream, EventStreamBuilder, History};
 use eventsource_stream::Eventsource;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
 use std::{
     net::SocketAddr,
     sync::{
@@ -431,7 +432,7 @@ async fn a_proxy_that_offers_it_is_asked_to_tell_when_a_client_goes() {
             said.lock().unwrap().push(format!("{what} {}", channels[0]));
         }
     };
-    let es = builder("http://127.0.0.1:1")
+    let es = builder(NO_PROXY)
         .grip_link_path("/missed")
         .on_subscribe(say("in"))
         .on_unsubscribe(say("out"))
@@ -441,8 +442,7 @@ async fn a_proxy_that_offers_it_is_asked_to_tell_when_a_client_goes() {
     let gone = Router::new().route("/gone", get(es.handler("a")));
     let missed = Router::new().route("/missed/{link}", axum::routing::any(es.link_handler()));
     server::serve(listener, gone.merge(missed));
-    let signed = ("grip-sig", "any, since there is no key");
-    let old = client::get(origin, "/gone", &[signed, ("grip-feature", "link:next")]).await;
+    let old = client::get(origin, "/gone", &[SIGNED, ("grip-feature", "link:next")]).await;
     assert!(!old.header("grip-link").unwrap().contains("gone"));
     assert_eq!(
         said.lock().unwrap().len(),
@@ -450,13 +450,8 @@ async fn a_proxy_that_offers_it_is_asked_to_tell_when_a_client_goes() {
         "nobody would tell that the client has gone"
     );
     let features = "status, link:next, link:gone";
-    let held = client::get(origin, "/gone", &[signed, ("grip-feature", features)]).await;
-    let links = held.header("grip-link").unwrap().to_owned();
-    let gone = links
-        .split(", ")
-        .find(|link| link.ends_with("rel=gone"))
-        .unwrap();
-    let gone = gone.trim_start_matches('<').split('>').next().unwrap();
+    let held = client::get(origin, "/gone", &[SIGNED, ("grip-feature", features)]).await;
+    let gone = link(&held, "gone").unwrap();
     let forged = client::send(
         origin,
         &format!("POST {gone} HTTP/1.1"),
@@ -468,157 +463,8 @@ async fn a_proxy_that_offers_it_is_asked_to_tell_when_a_client_goes() {
         "HTTP/1.1 400 Bad Request",
         "not through the proxy"
     );
-    let headers = [signed, ("content-length", "0")];
+    let headers = [SIGNED, ("content-length", "0")];
     let told = client::send(origin, &format!("POST {gone} HTTP/1.1"), &headers).await;
     assert_eq!(told.status(), "HTTP/1.1 200 OK");
     assert_eq!(*said.lock().unwrap(), ["in a", "out a"]);
-}
-
-/// The URI of the next link in a response.
-fn next_link(response: &Response) -> String {
-    let link = response.header("grip-link").expect("a link");
-    let link = link.trim_start_matches('<').split('>').next().unwrap();
-    link.to_owned()
-}
-
-/// Follows a link as a proxy does: no fragment reaches an HTTP server.
-async fn follow(origin: SocketAddr, link: &str, last: &[&str]) -> Response {
-    let (target, _) = link.split_once('#').unwrap_or((link, ""));
-    let lines: Vec<_> = last
-        .iter()
-        .map(|channel| format!("events-{channel}; last-id=000000000000-0"))
-        .collect();
-    let mut headers = vec![SIGNED];
-    headers.extend(lines.iter().map(|line| ("grip-last", &**line)));
-    client::get(origin, target, &headers).await
-}
-
-const SIGNED: (&str, &str) = ("grip-sig", "any, since there is no key");
-
-async fn serve(es: &EventStream) -> SocketAddr {
-    server::start(app(es), false).await
-}
-
-/// A stream that ends at once, so that its client reconnects.
-async fn assert_ended(ended: Response) {
-    assert_eq!(ended.status(), "HTTP/1.1 200 OK");
-    for header in ["grip-hold", "grip-channel", "grip-link"] {
-        assert_eq!(ended.header(header), None);
-    }
-    let whole = ended.whole().await;
-    assert!(whole.ends_with("\n\n"), "{whole}");
-}
-
-#[tokio::test]
-async fn a_forged_link_subscribes_to_nothing() {
-    let es = builder("http://127.0.0.1:1").build().unwrap();
-    let other = builder("http://127.0.0.1:1")
-        .grip_link_key("another secret")
-        .build()
-        .unwrap();
-    let (origin, other) = (serve(&es).await, serve(&other).await);
-    let held = client::get(origin, "/events/a?q=%2C;,x", &[SIGNED]).await;
-    let link = next_link(&held);
-    let (start, token) = link.split_once("grip-next=").unwrap();
-    assert_eq!(
-        start, "/events/a?",
-        "nothing of the client's query is in it"
-    );
-    let (token, digest) = token.split_once('#').unwrap();
-    assert_eq!(digest.len(), 22);
-    let (kept, last) = token.split_at(token.len() - 1);
-    let other_last = if last == "A" { "E" } else { "A" };
-    let again = follow(origin, &link, &["a"]).await;
-    assert_eq!(again.header("grip-channel"), held.header("grip-channel"));
-    assert_ended(follow(other, &link, &["a"]).await).await;
-    for forged in [
-        format!("{start}grip-next={kept}{other_last}"),
-        format!("{start}grip-next={token}&grip-channels=b"),
-        format!("{start}grip-next={token}&grip-channels=b&grip-page=000000000000-0"),
-        "/events/a?grip-next=".to_owned(),
-        "/events/a?grip-next=x.y.z".to_owned(),
-    ] {
-        assert_ended(follow(origin, &forged, &["a"]).await).await;
-    }
-    let direct = client::get(origin, &link.replace('#', "&"), &[]).await;
-    assert_eq!(direct.header("grip-hold"), None, "a link is for proxies");
-}
-
-/// Without a verify key, anybody can send any `Grip-Last`.
-#[tokio::test]
-async fn a_link_with_other_channels_in_grip_last_subscribes_to_nothing() {
-    for path in [None, Some("/missed")] {
-        let mut builder = builder("http://127.0.0.1:1");
-        if let Some(path) = path {
-            builder = builder.grip_link_path(path);
-        }
-        let es = builder.build().unwrap();
-        let origin = serve(&es).await;
-        let link = next_link(&client::get(origin, "/both", &[SIGNED]).await);
-        let held = follow(origin, &link, &["b", "a"]).await;
-        assert!(
-            held.header("grip-channel")
-                .unwrap()
-                .starts_with("events-a; prev-id=")
-        );
-        for last in [
-            &[][..],
-            &["a"],
-            &["a", "c"],
-            &["a", "b", "secret"],
-            &["secret"],
-        ] {
-            assert_ended(follow(origin, &link, last).await).await;
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_link_of_one_route_is_refused_on_another() {
-    let es = builder("http://127.0.0.1:1").build().unwrap();
-    let by_path = builder("http://127.0.0.1:1")
-        .grip_link_path("/missed")
-        .build()
-        .unwrap();
-    let (origin, origin_by_path) = (serve(&es).await, serve(&by_path).await);
-    let link = next_link(&client::get(origin, "/events/a", &[SIGNED]).await);
-    let (_, query) = link.split_once('?').unwrap();
-    let (query, digest) = query.split_once('#').unwrap();
-    let link_by_path = next_link(&client::get(origin_by_path, "/events/a", &[SIGNED]).await);
-    let (path, query_by_path) = link_by_path.split_once('?').unwrap();
-    let segment = path.strip_prefix("/missed/").unwrap();
-    for (origin, target) in [
-        (origin, format!("/events/b?{query}")),
-        (origin, format!("/both?{query}")),
-        (origin, format!("/missed/{digest}?{query}")),
-        (origin_by_path, format!("/missed/{digest}?{query}")),
-        (origin_by_path, format!("/events/{segment}?{query_by_path}")),
-        (origin_by_path, format!("/missed/{digest}?{query_by_path}")),
-        (origin, link_by_path.clone()),
-    ] {
-        assert_ended(follow(origin, &target, &["a"]).await).await;
-    }
-    for (origin, link) in [(origin, &link), (origin_by_path, &link_by_path)] {
-        let held = follow(origin, link, &["a"]).await;
-        assert_eq!(held.header("grip-hold"), Some("stream"));
-    }
-}
-
-/// A proxy holds its clients, so nothing ends for them when the application does.
-#[tokio::test]
-async fn a_link_is_answered_while_the_stream_closes() {
-    let es = builder("http://127.0.0.1:1").build().unwrap();
-    let origin = serve(&es).await;
-    let link = next_link(&client::get(origin, "/events/a", &[SIGNED]).await);
-    let event = Event::text("message", "missed").unwrap();
-    // No proxy is there, but the history has it after the first poll.
-    let _ = es.publish_event("a", event).now_or_never();
-    es.close();
-    let epoch = es.current_id().unwrap().to_string();
-    let (epoch, _) = epoch.split_once('-').unwrap();
-    let last = format!("events-a; last-id={epoch}-0");
-    let (target, _) = link.split_once('#').unwrap();
-    let held = client::get(origin, target, &[SIGNED, ("grip-last", &last)]).await;
-    assert_eq!(held.header("grip-hold"), Some("stream"));
-    assert!(held.whole().await.contains("data: missed\n"));
 }
