@@ -1,8 +1,7 @@
-//! The encoder, read by parsers that nobody here wrote.
+//! The encoder, read by independent parsers.
 //!
-//! Both are lenient where the encoder is strict, and differ from the HTML standard in ways that matter
-//! here only in what they report: `sse-stream` also yields blocks without data, which browsers do not
-//! dispatch, and does not carry ids over; `eventsource-stream` loses the `retry` of a block without data.
+//! Both parsers are more lenient than the encoder. `sse-stream` also yields blocks without data, which browsers do
+//! not dispatch, and does not carry ids over. `eventsource-stream` drops the `retry` of a block without data.
 
 use std::{convert::Infallible, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What must hold whatever a request or a proxy sends. The same functions are fuzz targets: see `fuzz/`.
+//! Properties that hold for any request and any proxy. The same functions are fuzz targets: see `fuzz/`.
 
 mod inputs;
 

@@ -1,4 +1,4 @@
-//! What must hold whatever a request or a proxy sends: shared by the property tests and the fuzz targets.
+//! Properties that hold for any request and any proxy: shared by the property tests and the fuzz targets.
 //!
 //! Each function of a module takes any bytes, and panics when something does not hold.
 
@@ -42,7 +42,7 @@ pub struct App {
     pub router: Router,
 }
 
-/// What came back, with as much of the body as is there at once.
+/// A response, with as much of its body as is ready at once.
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,

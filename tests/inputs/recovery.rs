@@ -1,4 +1,4 @@
-//! A proxy that asks for what it has missed: the link it was given, and what it says it has.
+//! Recovery requests of a proxy: the link, and the positions that it sends with it.
 
 use super::{Answer, App, GRIP_HOLD, GRIP_LINK, lines, request};
 use axum_eventstream::History;

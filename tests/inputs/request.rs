@@ -88,7 +88,7 @@ fn check_answer(answer: &Answer, target: &[u8], headers: &[(&str, &[u8])]) {
     }
     let openings = answer.body.matches("event: stream-open\n").count();
     assert_eq!(openings, 1, "{:?}", answer.body);
-    // What is replayed is bounded by what was published, and a reset names the channels.
+    // A replay has only published events, and a reset names the channels.
     assert!(
         answer.body.len() < 1000 + 6 * target.len(),
         "{:?}",

@@ -1,7 +1,6 @@
 //! Each example, started as its own process and talked to over HTTP.
 //!
-//! `cargo test` builds the examples; with `cargo test --test examples` build them first:
-//! `cargo build --examples`.
+//! `cargo test --workspace` builds them; otherwise run `cargo build --workspace --examples` first.
 
 use crate::support::{example::Example, pushpin, quickstart, server, within};
 use eventsource_stream::{Event, Eventsource};
@@ -14,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-/// The events of a response, as a parser reads them that nobody here wrote.
+/// The events of a response, read by an independent parser.
 struct Events(Pin<Box<dyn Stream<Item = Event>>>);
 
 impl Example {
@@ -154,7 +153,7 @@ async fn chat_shows_who_is_here_as_streams_come_and_go() {
     assert_eq!(again.json("who").await, json!(["Ann", "Bob"]));
     drop(again);
     ann.wait_for("who", &json!(["Ann"])).await;
-    // Another room is another company, and HEAD is nobody.
+    // Another room has its own list, and a HEAD request is not on it.
     let mut cat = example.stream("/rooms/blue/events?name=Cat").await;
     assert_eq!(cat.json("who").await, json!(["Cat"]));
     let path = "/rooms/blue/events?name=Eve";
@@ -185,7 +184,7 @@ async fn chat_delivers_messages_to_the_room_and_shows_them_after_a_reload() {
     assert_eq!(sent.status(), StatusCode::NO_CONTENT);
     assert_eq!(ann.json("message").await, said);
     drop(ann);
-    // The reload: what was said is in the page, and the stream goes on where the page ends.
+    // The reload: the page has the messages, and the stream starts where the page ends.
     let page = example.page("/rooms/red").await;
     assert!(!page.contains("<img"));
     let state = rendered(&page);
@@ -348,7 +347,7 @@ async fn grip_says_when_the_proxy_is_not_there_and_delivers_direct() {
     example.stop().await;
 }
 
-/// A port that stays free: below those that the system gives to connections.
+/// A port that stays free: below the range of outgoing connections.
 fn reserve_port() -> std::net::TcpListener {
     let ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
     let mut bound = ports.filter_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok());

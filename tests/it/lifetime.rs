@@ -1,4 +1,4 @@
-//! How streams end, who is told, and what is left: with axum's own listener and with ours.
+//! How streams end, which hooks are called, and that nothing stays behind: with axum's listener and with ours.
 
 use crate::support::{call, client, publish, server, subscribed, until, within};
 use axum::{Router, http::request::Parts, routing::get};
@@ -26,9 +26,9 @@ fn app(es: &EventStream) -> Router {
 
 #[tokio::test]
 async fn closing_ends_open_streams_and_refuses_new_ones() {
-    for leave in [false, true] {
+    for detach in [false, true] {
         let es = EventStream::new();
-        let address = server::start(app(&es), leave).await;
+        let address = server::start(app(&es), detach).await;
         let mut open = client::get(address, "/a", &[]).await;
         subscribed(&es, 1).await;
         publish(&es, "a", "last words").await;
@@ -48,7 +48,7 @@ async fn closing_ends_open_streams_and_refuses_new_ones() {
 async fn draining_ends_streams_one_after_another() {
     const STREAMS: usize = 1000;
     let budget = Duration::from_secs(3);
-    for leave in [false, true] {
+    for detach in [false, true] {
         let es = EventStream::new();
         let (stop, stopped) = oneshot::channel::<()>();
         let draining = es.clone();
@@ -57,7 +57,7 @@ async fn draining_ends_streams_one_after_another() {
             draining.drain(budget).await;
         };
         let (tcp, address) = server::bind().await;
-        let served = server::serve_until(tcp, app(&es), leave, drained);
+        let served = server::serve_until(tcp, app(&es), detach, drained);
         let mut streams = Vec::new();
         for _ in 0..STREAMS {
             streams.push(client::get(address, "/a", &[]).await);
@@ -101,9 +101,9 @@ async fn draining_ends_streams_one_after_another() {
 
 #[tokio::test]
 async fn a_closed_channel_ends_its_streams_and_no_others() {
-    for leave in [false, true] {
+    for detach in [false, true] {
         let es = EventStream::new();
-        let address = server::start(app(&es), leave).await;
+        let address = server::start(app(&es), detach).await;
         let (mut closed, mut other) = (
             client::get(address, "/a", &[]).await,
             client::get(address, "/b", &[]).await,
@@ -129,9 +129,9 @@ async fn a_closed_channel_ends_its_streams_and_no_others() {
 
 #[tokio::test]
 async fn a_stream_ends_at_its_age() {
-    for leave in [false, true] {
+    for detach in [false, true] {
         let es = build(EventStream::builder().max_stream_age(Duration::from_millis(200)));
-        let address = server::start(app(&es), leave).await;
+        let address = server::start(app(&es), detach).await;
         let text = client::get(address, "/a", &[]).await.end().await;
         assert!(text.contains("retry: "), "{text}");
     }
@@ -145,7 +145,7 @@ async fn a_stream_ends_at_its_age() {
 
 #[tokio::test]
 async fn hooks_are_told_who_comes_and_goes() {
-    for leave in [false, true] {
+    for detach in [false, true] {
         let log = Arc::new(Mutex::new(Vec::new()));
         let say = |what: &'static str| {
             let log = log.clone();
@@ -160,7 +160,7 @@ async fn hooks_are_told_who_comes_and_goes() {
             let es = es.clone();
             get(|request: StreamRequest| async move { es.respond(&request, ["mine"]).await })
         };
-        let address = server::start(app(&es).route("/own/x", own), leave).await;
+        let address = server::start(app(&es).route("/own/x", own), detach).await;
         let said = || log.lock().unwrap().clone();
         for (target, channel) in [("/a?q=1", "a"), ("/own/x", "mine")] {
             let mut stream = client::get(address, target, &[]).await;
@@ -181,9 +181,9 @@ async fn hooks_are_told_who_comes_and_goes() {
 
 #[tokio::test]
 async fn a_hook_that_panics_harms_no_stream() {
-    for leave in [false, true] {
+    for detach in [false, true] {
         let es = build(EventStream::builder().on_unsubscribe(|_, _| panic!("a user's mistake")));
-        let address = server::start(app(&es), leave).await;
+        let address = server::start(app(&es), detach).await;
         let mut stays = client::get(address, "/a", &[]).await;
         drop(client::get(address, "/a", &[]).await);
         stays.events(1).await;
@@ -202,13 +202,13 @@ async fn a_guard_lives_as_long_as_its_stream() {
     ) -> Result<StreamResponse, Rejection> {
         Ok(es.open(&request, ["a"])?.guard(guard))
     }
-    for leave in [false, true] {
+    for detach in [false, true] {
         let (es, guard) = (EventStream::new(), Arc::new(()));
         let app = Router::new().route("/", get(events));
         let app = app.layer(axum::Extension(es.clone()));
-        // The layer holds two at the most: its own, and that of a request on its way.
+        // The layer holds at most two: its own, and one for a request in flight.
         let app = app.layer(axum::Extension(guard.clone()));
-        let address = server::start(app, leave).await;
+        let address = server::start(app, detach).await;
         let idle = Arc::strong_count(&guard);
         let mut stream = client::get(address, "/", &[]).await;
         stream.events(1).await;
@@ -270,7 +270,7 @@ async fn who_lags_is_disconnected_if_so_wished_and_told_when_it_resumes() {
 /// A permit in the request's extensions must not live as long as the stream.
 #[tokio::test]
 async fn hooks_keep_no_extensions_of_the_request() {
-    for leave in [false, true] {
+    for detach in [false, true] {
         let (unsubscribed, mut is_unsubscribed) = tokio::sync::mpsc::unbounded_channel();
         let es = build(EventStream::builder().on_unsubscribe(move |_, parts| {
             let user = parts.headers["x-user"].to_str().unwrap();
@@ -292,7 +292,7 @@ async fn hooks_keep_no_extensions_of_the_request() {
             .route("/own", get(own))
             .route("/handler", get(es.handler("a")))
             .layer(tower::util::MapRequestLayer::new(permit));
-        let address = server::start(app, leave).await;
+        let address = server::start(app, detach).await;
         for target in ["/own", "/handler"] {
             let mut stream = client::get(address, target, &[("x-user", "ann")]).await;
             stream.events(1).await;

@@ -31,6 +31,6 @@ mod recipes;
 #[cfg(feature = "full")]
 mod testing;
 
-/// Counts what is allocated.
+/// Counts allocated bytes.
 #[global_allocator]
 static MEMORY: cap::Cap<std::alloc::System> = cap::Cap::new(std::alloc::System, usize::MAX);

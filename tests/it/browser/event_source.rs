@@ -1,6 +1,4 @@
 //! What a browser's `EventSource` makes of the streams.
-//!
-//! These tests run a real Chromium: `cargo test --test event_source -- --ignored`.
 
 use crate::support::{browser::Browser, server, wire::Wire};
 use axum::{Router, response::Html, routing::get};
@@ -19,11 +17,11 @@ function listen(url, ...names) {
 }
 </script>"#;
 
-async fn serve(es: &EventStream, leave: bool) -> SocketAddr {
+async fn serve(es: &EventStream, detach: bool) -> SocketAddr {
     let app = Router::new()
         .route("/", get(Html(PAGE)))
         .route("/events/{id}", get(es.handler("{id}")));
-    server::start(app, leave).await
+    server::start(app, detach).await
 }
 
 async fn open(address: SocketAddr) -> Browser {
@@ -106,10 +104,10 @@ fn table() -> Vec<(Event, Option<Value>)> {
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn every_event_is_read_as_it_was_published() {
-    for leave in [false, true] {
+    for detach in [false, true] {
         let es = EventStream::builder().history(History::off()).build();
         let es = es.unwrap();
-        let browser = open(serve(&es, leave).await).await;
+        let browser = open(serve(&es, detach).await).await;
         let (events, read): (Vec<_>, Vec<_>) = table().into_iter().unzip();
         let opened = json!(["stream-open", "", ""]);
         let read: Vec<_> = [Some(opened)].into_iter().chain(read).flatten().collect();
@@ -128,10 +126,10 @@ async fn every_event_is_read_as_it_was_published() {
 #[ignore = "needs chromium"]
 async fn ids_are_positions_and_what_is_gone_is_reset() {
     const NAMES: [&str; 3] = ["stream-open", "stream-reset", "e"];
-    for leave in [false, true] {
+    for detach in [false, true] {
         let es = EventStream::builder().history(History::memory().events(2));
         let es = es.build().unwrap();
-        let browser = open(serve(&es, leave).await).await;
+        let browser = open(serve(&es, detach).await).await;
         let first = es.current_id().unwrap().to_string();
         let mut ids = Vec::new();
         for data in ["1", "2", "3"] {
@@ -164,13 +162,13 @@ async fn ids_are_positions_and_what_is_gone_is_reset() {
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn an_idle_stream_has_keep_alives_which_keep_the_id() {
-    for leave in [false, true] {
+    for detach in [false, true] {
         let keep_alive = KeepAlive::new().interval(Duration::from_millis(50));
         let es = EventStream::builder()
             .keep_alive(keep_alive)
             .build()
             .unwrap();
-        let browser = open(serve(&es, leave).await).await;
+        let browser = open(serve(&es, detach).await).await;
         listen(&browser, "/events/test", &["stream-open", "keep-alive"]).await;
         let id = es.current_id().unwrap().to_string();
         let (opened, alive) = (
@@ -186,11 +184,11 @@ async fn an_idle_stream_has_keep_alives_which_keep_the_id() {
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn an_opening_without_an_event_leaves_the_browser_its_position() {
-    for leave in [false, true] {
+    for detach in [false, true] {
         let keep_alive = KeepAlive::new().interval(Duration::from_millis(50));
         let builder = EventStream::builder().keep_alive(keep_alive);
         let es = builder.stream_open(false).build().unwrap();
-        let address = serve(&es, leave).await;
+        let address = serve(&es, detach).await;
         let wire = Wire::to(address).await;
         let browser = open(wire.address()).await;
         let id = es.current_id().unwrap().to_string();
@@ -214,14 +212,14 @@ async fn an_opening_without_an_event_leaves_the_browser_its_position() {
     }
 }
 
-/// `EventSource` does not show its waiting time: a stream with a short one comes back again and again,
+/// `EventSource` does not show its waiting time: a stream with a short one reconnects again and again,
 /// while another with a long one waits.
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn a_browser_waits_as_long_as_retry_says() {
-    for leave in [false, true] {
+    for detach in [false, true] {
         let es = EventStream::new();
-        let address = serve(&es, leave).await;
+        let address = serve(&es, detach).await;
         let wire = Wire::to(address).await;
         let browser = open(wire.address()).await;
         for channel in ["short", "long"] {

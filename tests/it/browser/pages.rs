@@ -1,7 +1,6 @@
 //! The examples' pages, in a real Chromium.
 //!
-//! `cargo build --examples`, then `cargo test --test browser -- --ignored`. `SCREENSHOTS=1` replaces the picture in
-//! the README.
+//! `SCREENSHOTS=1` replaces the picture in the README.
 
 use crate::support::{
     browser::Browser, example::Example, pushpin::Pushpin, quickstart, server, wire::Wire,
@@ -32,12 +31,12 @@ async fn submit(browser: &Browser, text: &str) {
         .await;
 }
 
-fn serve(tcp: TcpListener, es: EventStream, leave: bool) {
-    server::serve_until(tcp, quickstart::app(es), leave, std::future::pending());
+fn serve(tcp: TcpListener, es: EventStream, detach: bool) {
+    server::serve_until(tcp, quickstart::app(es), detach, std::future::pending());
 }
 
-/// What is published while the page is away is replayed; when the server is another, the page is told,
-/// and loads its state anew.
+/// Events that were published while the page was disconnected are replayed. After a change of the server the page
+/// receives a reset, and loads its state again.
 ///
 /// The page comes by the `front`; the server is at `here`, and its successor, at `there`, takes over
 /// when the function is called.
@@ -82,13 +81,13 @@ async fn catches_up(
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn quickstart_catches_up_when_its_connection_breaks_or_its_server_is_another() {
-    for leave in [false, true] {
+    for detach in [false, true] {
         let (tcp, here) = server::bind().await;
-        serve(tcp, EventStream::new(), leave);
+        serve(tcp, EventStream::new(), detach);
         let (tcp, there) = server::bind().await;
         let front = Wire::to(here).await;
         catches_up(&front, (here, there), async || {
-            serve(tcp, EventStream::new(), leave);
+            serve(tcp, EventStream::new(), detach);
             front.lead_to(there);
         })
         .await;

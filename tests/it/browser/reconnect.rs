@@ -1,6 +1,4 @@
 //! 50 `EventSource`s of a real Chromium, over three ways in which a server ends and another takes its port.
-//!
-//! `cargo test --test reconnect -- --ignored`.
 
 use crate::support::{browser::Browser, server, within};
 use std::env;

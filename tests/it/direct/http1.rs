@@ -33,7 +33,7 @@ async fn serve(builder: EventStreamBuilder) -> (EventStream, SocketAddr) {
     (es, address)
 }
 
-/// A stream without history, whose bytes are those of the events alone.
+/// A stream without history: its events have no ids.
 async fn serve_plain() -> (EventStream, SocketAddr) {
     serve(EventStream::builder().history(History::off())).await
 }

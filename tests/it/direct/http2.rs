@@ -19,8 +19,8 @@ struct Server {
 }
 
 impl Server {
-    /// Serves through plain TCP, or through a listener that streams may leave by.
-    async fn start(leave: bool) -> Self {
+    /// Serves through plain TCP, or through `net::Listener`.
+    async fn start(detach: bool) -> Self {
         let history = History::off();
         let es = EventStream::builder().history(history).build().unwrap();
         let app = Router::new().route("/{id}", get(es.handler(["{id}", "all"])));
@@ -31,7 +31,7 @@ impl Server {
         let served = server::serve_until(
             tcp.tap_io(move |_| _ = count.fetch_add(1, Relaxed)),
             app,
-            leave,
+            detach,
             es.close_on(stopped),
         );
         Self {
@@ -67,8 +67,8 @@ async fn until(response: &mut Response, end: &str) -> String {
 
 #[tokio::test]
 async fn a_stream_has_the_same_head_and_events_without_headers_of_a_connection() {
-    for leave in [false, true] {
-        let server = Server::start(leave).await;
+    for detach in [false, true] {
+        let server = Server::start(detach).await;
         let mut response = server.get(&client(), "/a").await;
         assert_eq!(response.version(), Version::HTTP_2);
         assert_eq!(response.status(), StatusCode::OK);
@@ -94,8 +94,8 @@ async fn a_stream_has_the_same_head_and_events_without_headers_of_a_connection()
 
 #[tokio::test]
 async fn a_hundred_streams_share_a_connection_and_end_with_the_stream() {
-    for leave in [false, true] {
-        let (server, client) = (Server::start(leave).await, client());
+    for detach in [false, true] {
+        let (server, client) = (Server::start(detach).await, client());
         let mut streams = Vec::new();
         for n in 0..100 {
             streams.push(server.get(&client, &format!("/{n}")).await);
@@ -127,8 +127,8 @@ async fn a_hundred_streams_share_a_connection_and_end_with_the_stream() {
 
 #[tokio::test]
 async fn a_stream_that_is_cancelled_ends_alone() {
-    for leave in [false, true] {
-        let (server, client) = (Server::start(leave).await, client());
+    for detach in [false, true] {
+        let (server, client) = (Server::start(detach).await, client());
         let mut stays = server.get(&client, "/a").await;
         let goes = server.get(&client, "/b").await;
         subscribed(&server.es, 2).await;

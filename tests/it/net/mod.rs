@@ -1,4 +1,4 @@
-//! Streams behind `net::Listener`, whose sockets leave hyper.
+//! Streams behind `net::Listener`, whose sockets are detached from hyper.
 
 mod connect_info;
 mod detach;

@@ -1,4 +1,4 @@
-//! Streams that leave the HTTP server: the same on the wire, and nothing left behind.
+//! Detached streams: the same bytes on the wire, and nothing that stays behind.
 
 use crate::support::{
     client::{self, Response},
@@ -79,10 +79,10 @@ struct Server {
     served: JoinHandle<()>,
 }
 
-async fn serve(es: &EventStream, app: Router, leave: bool) -> Server {
+async fn serve(es: &EventStream, app: Router, detach: bool) -> Server {
     let (tcp, address) = server::bind().await;
     let (stop, stopped) = oneshot::channel::<()>();
-    let served = server::serve_until(tcp, app, leave, es.close_on(stopped));
+    let served = server::serve_until(tcp, app, detach, es.close_on(stopped));
     Server {
         address,
         stop: Some(stop),
@@ -102,11 +102,11 @@ async fn get(server: &Server, target: &str) -> Response {
 }
 
 /// What one client of each kind sees of the same story. Ids differ by their epoch, which is cut out.
-async fn story(leave: bool) -> Vec<String> {
+async fn story(detach: bool) -> Vec<String> {
     let history = History::memory().events(8);
     let es = EventStream::builder().history(history).build().unwrap();
     let open_bodies = Bodies::default();
-    let mut server = serve(&es, open_bodies.count(app(&es)), leave).await;
+    let mut server = serve(&es, open_bodies.count(app(&es)), detach).await;
     publish(&es, "a", "before").await;
     let id = es.current_id().unwrap().to_string();
     let epoch = id.split_once('-').unwrap().0.to_owned();
@@ -122,7 +122,7 @@ async fn story(leave: bool) -> Vec<String> {
         get(&server, "/both/b/a").await,
     ];
     subscribed(&es, clients.len()).await;
-    if leave {
+    if detach {
         open_bodies.all_gone().await;
     }
     publish(&es, "a", "line\r\nbreak\rand\n\nnothing").await;
@@ -368,7 +368,7 @@ async fn a_blocked_client_does_not_hang_the_shutdown() {
     assert_eq!(es.stats().subscriptions, 0, "it was not waited for");
 }
 
-/// Two streams in one response: none can leave, or the other would be lost.
+/// Two streams in one response: detaching one would lose the other.
 #[tokio::test]
 async fn merged_streams_stay() {
     use axum_eventstream::StreamRequest;

@@ -1,4 +1,4 @@
-//! What the log says: levels and fields, and never event data or keys.
+//! Log events: their levels and fields, without event data or keys.
 
 use crate::support::{
     call,
@@ -195,7 +195,7 @@ async fn a_failed_publish_is_logged_at_warn_and_makes_its_proxy_unhealthy() {
         StatusCode::SERVICE_UNAVAILABLE
     );
 
-    // A refusal that is about the event says nothing of the proxy.
+    // A refusal of the event does not change the health of the proxy.
     bad.answer(Answer::Status(400, "Invalid format"));
     publish(&es, "hush").await.unwrap_err();
     assert!(!es.health().is_healthy());

@@ -1,6 +1,4 @@
-//! The same routes through a proxy: what it is told, and what its clients get.
-//!
-//! All but the first tests run a real Pushpin: `cargo test --test proxied -- --ignored`.
+//! The same routes through a proxy: the instructions, and the bytes that its clients get.
 
 use crate::support::{
     OPEN,
@@ -168,7 +166,7 @@ async fn closing_changes_nothing_for_a_client_of_a_proxy_but_a_limit_does() {
     assert!(full.rest().await.starts_with("retry: "));
 }
 
-/// The proxy cannot close what it does not hold yet, so the response must not hold it.
+/// The proxy cannot close a connection that it does not hold yet, so the response must not hold it.
 #[tokio::test]
 async fn a_channel_that_is_closed_between_open_and_respond_is_not_held() {
     let es = verifying().build().unwrap();
@@ -453,7 +451,7 @@ async fn two_proxies_have_every_event_and_the_one_that_is_down_is_named() {
 /// What Pushpin 1.36 needs between publishes: when they come faster, it delivers at the next pause.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Publishes numbers until it is told to stop, and says how many.
+/// Publishes numbers until `stop`, and returns how many.
 async fn publish_numbers(es: EventStream, stop: Arc<AtomicBool>) -> u64 {
     let mut numbers = 0;
     while !stop.load(Relaxed) {

@@ -1,7 +1,5 @@
 //! Recovery links: how many channels and how long names they carry, and that Pushpin, which merges link
 //! requests, gives each client its own events.
-//!
-//! Most of these tests run a real Pushpin: `cargo test --test links -- --ignored`.
 
 use super::{NO_PROXY, SIGNED, follow, link};
 use crate::support::{

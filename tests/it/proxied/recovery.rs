@@ -1,6 +1,4 @@
-//! Nothing is lost silently behind a proxy that misses, restarts or is killed.
-//!
-//! These tests run a real Pushpin: `cargo test --test recovery -- --ignored`.
+//! Nothing is lost silently behind a proxy that misses events, restarts or is killed.
 
 use super::{NO_PROXY, SIGNED, link};
 use crate::support::{
@@ -265,7 +263,7 @@ struct Seen {
     is_answered: AtomicBool,
 }
 
-/// A client as a browser is: it comes back with its last id.
+/// A client that reconnects with its last id, as browsers do.
 async fn browse(proxy: SocketAddr, last: &str, seen: Arc<Seen>) {
     let mut last_id = String::new();
     loop {
@@ -326,7 +324,7 @@ async fn a_proxy_that_is_killed_while_events_are_published_loses_none() {
         tokio::spawn(async move {
             for n in 0..EVENTS {
                 let event = Event::text("message", n.to_string()).unwrap();
-                // What the proxy does not take while it is down, its clients get when they come back.
+                // Events of the outage reach clients when they reconnect.
                 if es.publish_event("a", event).await.is_err() {
                     failed.fetch_add(1, SeqCst);
                 }
@@ -422,7 +420,7 @@ async fn a_closed_channel_ends_the_streams_of_a_proxy_too() {
     }
 }
 
-/// What Pushpin 1.41 and later offer, told as they do; the installed one may be older.
+/// Pushpin offers this from 1.41 on; the installed one may be older.
 #[tokio::test]
 async fn a_proxy_that_offers_it_is_asked_to_tell_when_a_client_goes() {
     let said = Arc::<Mutex<Vec<String>>>::default();

@@ -1,8 +1,8 @@
-//! The programs of `docs/recipes`, and that they do what is said there.
+//! The programs of `docs/recipes`, and the behaviour that the pages describe.
 use axum_eventstream::{Event, testing::TestClient};
 use std::fs;
 
-/// What every page's program is: the text of a file beside this one.
+/// The program of every page is the text of a file beside this one.
 #[test]
 fn the_programs_of_the_pages_are_those_that_are_tested() {
     let read = |folder: &str| {
@@ -117,7 +117,7 @@ mod query_token {
         let (status, _) = client.refused(&format!("/events?token={token}")).await;
         assert_eq!(status, 401);
 
-        // A page that comes back with a new token goes on where it was.
+        // A page that reconnects with a new token resumes.
         let id = room.last_event_id().unwrap().to_owned();
         drop(room);
         state

@@ -29,7 +29,7 @@ pub(crate) struct Client {
     pub(crate) last_event_id: Option<LastEventId>,
     pub(crate) items: Vec<Item>,
     pub(crate) connections: usize,
-    /// Channels that go on with what is published after this connection began.
+    /// Channels that go on with events published after this connection began.
     skipped: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl Client {
     }
 
     /// Connects again and again, each time for as many bytes of the body as `budget` says, until it has
-    /// what there is of its channels.
+    /// all events of its channels.
     pub(crate) async fn run(
         mut self,
         site: Site,
@@ -75,7 +75,7 @@ impl Client {
         }
     }
 
-    /// Reads until it is done, the body ends, or so many bytes of it have come: then what is left of an
+    /// Reads until it is done, the body ends, or so many bytes of it have come: then the rest of an
     /// event is lost.
     pub(crate) async fn read(
         &mut self,
@@ -110,7 +110,7 @@ impl Client {
         text.drain(..start);
     }
 
-    /// It has seen the end of each channel, or was told that it has missed that.
+    /// It has seen the end of each channel, or a reset instead.
     fn is_done(&self, ends: &Ends) -> bool {
         let has = |end: LastEventId| {
             let id = self.last_event_id;

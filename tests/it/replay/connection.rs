@@ -1,4 +1,4 @@
-//! Where clients connect to, and a response's body as it comes.
+//! Where clients connect to, and a response's body in pieces.
 
 use crate::support::{call, client};
 use axum::{Router, body::BodyDataStream};
@@ -14,7 +14,7 @@ pub(crate) enum Site {
     Router(Router),
 }
 
-/// A response's body as it comes.
+/// A response's body in pieces.
 pub(crate) enum Connection {
     Socket(client::Response),
     Body(BodyDataStream),

@@ -1,4 +1,4 @@
-//! Nothing is lost silently: clients that come back have all, or know where something is missing.
+//! Nothing is lost silently: clients that resume have all events, or a reset where some are missing.
 
 mod client;
 mod connection;

@@ -1,4 +1,4 @@
-//! What was published, and whether a client has all of it or knows what it has not.
+//! The published events, and whether a client has all of them or a reset for the missing ones.
 
 use std::sync::{Arc, Mutex};
 
@@ -46,8 +46,8 @@ impl Records {
 type Position = (usize, u64);
 
 impl Client {
-    /// Checks that it has every event of its channels since it began, in order and none twice, or was told
-    /// exactly where some are missing. `epochs` are those of the streams, one after another.
+    /// Checks that it has every event of its channels since it began, in order and none twice, or a reset
+    /// exactly where some are missing. `epochs` has one of each stream, in order.
     pub(crate) fn check(&self, records: &Records, epochs: &[u64]) {
         let position = |id: LastEventId| {
             let stream = epochs.iter().position(|epoch| *epoch == id.epoch());
@@ -74,7 +74,7 @@ impl Client {
 
     fn check_channel(&self, channel: &str, expected: &[Record], may_err: bool) {
         let mut next = 0;
-        // How many it was told of since the last event, if it was; and whether that is all.
+        // The number of missing events in resets since the last event; the inner `None` is an unknown number.
         let mut told = None;
         for item in &self.items {
             match item {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use thirtyfour::common::types::WindowHandle;
 use thirtyfour::{By, ChromeCapabilities, ChromiumLikeCapabilities as _, WebDriver, WebElement};
 
-/// How long a page may take to become what it should.
+/// How long a page may take to reach a state.
 const LIMIT: Duration = Duration::from_secs(25);
 
 /// Becomes chromedriver; when the standard input ends, because the test is done with it or is dead, the
@@ -22,7 +22,7 @@ exec 3<&0
 exec "$@" </dev/null 3<&-
 "#;
 
-/// Looks at the page again and again. It is asked for what it shows at last, if that is something else.
+/// Evaluates an expression until it has the expected value, or the time is up. Returns the last value.
 const BECOMES: &str = r#"
 const [expression, expected, limit, done] = arguments;
 const read = new Function('return ' + expression), end = Date.now() + limit;
@@ -170,7 +170,7 @@ impl Driver {
         panic!("chromedriver finds no free port")
     }
 
-    /// Starts it, and reads what it says up to its port, or all.
+    /// Starts it, and reads its output up to the line with its port, or to the end.
     fn try_start(folder: &Path) -> (Self, Vec<String>) {
         let mut shell = Command::new("sh");
         shell.args(["-c", GUARD, "sh", "chromedriver", "--port=0"]);

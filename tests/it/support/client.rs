@@ -1,4 +1,4 @@
-//! A client that shows what is on the wire: heads as they are, bodies as they come.
+//! A client that shows the bytes on the wire: whole heads, and bodies in pieces.
 
 use std::{io, net::SocketAddr, time::Duration};
 
@@ -15,7 +15,7 @@ pub(crate) struct Response {
     connection: Connection,
     head: Vec<String>,
     framing: Framing,
-    /// What has come of the body and was not asked for yet.
+    /// Bytes of the body that were received and not returned yet.
     body: BytesMut,
 }
 
@@ -186,13 +186,13 @@ impl Response {
         data.to_owned()
     }
 
-    /// What is left of the body, until its end.
+    /// The rest of the body.
     pub(crate) async fn rest(&mut self) -> String {
         while self.read().await {}
         text(self.body.split())
     }
 
-    /// What is left of a body that must be complete.
+    /// The rest of a body that must be complete.
     pub(crate) async fn end(&mut self) -> String {
         let rest = self.rest().await;
         assert!(self.is_complete(), "the body is cut off after {rest:?}");

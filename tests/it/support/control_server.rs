@@ -1,4 +1,4 @@
-//! A control endpoint that records what it gets and misbehaves on demand.
+//! A control endpoint that records requests and misbehaves on demand.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

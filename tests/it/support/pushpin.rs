@@ -45,7 +45,7 @@ wait $pushpin
 echo "Pushpin has ended: $?"
 "#;
 
-/// What is not as in the file that Pushpin comes with.
+/// Routes, and changes of the settings.
 pub(crate) struct Builder {
     routes: Vec<String>,
     settings: Vec<(&'static str, String)>,
@@ -179,7 +179,7 @@ impl Pushpin {
         }
     }
 
-    /// What it has logged since its start.
+    /// Its log since the start.
     pub(crate) fn log(&self) -> String {
         let log = fs::read(self.path("log")).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
@@ -209,10 +209,10 @@ impl Pushpin {
         outcome
     }
 
-    /// Whether clients that are held get what is published.
+    /// Whether held clients receive a message.
     ///
-    /// Open ports prove nothing: for some time holds are answered by an error. Nor does one client: the handler reaches
-    /// each of condure's workers on a way of its own, and drops what it sends on one that is not connected yet.
+    /// Open ports prove nothing: at first a hold is answered with an error. Nor does one client: condure has two workers,
+    /// and the handler drops messages for a worker that it is not connected to yet.
     async fn probe(&self) -> Option<()> {
         let clients = (0..PROBES).map(|_| self.hold_probe());
         let clients = join_all(clients).await.into_iter();
@@ -277,7 +277,7 @@ impl Drop for Pushpin {
 }
 
 impl Ports {
-    /// Ports that are free, below those that the system gives to connections.
+    /// Free ports, below the range of outgoing connections.
     fn free() -> Self {
         let candidates = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
         let bound =
@@ -330,8 +330,8 @@ fn version() -> (u32, u32) {
         .expect("Pushpin's version")
 }
 
-/// The values of the file that Pushpin comes with, some of which differ from what it takes for those
-/// that are missing; but private ports, and all its files in `folder`.
+/// The values of the file that Pushpin comes with, except for private ports and a folder for all files. The defaults
+/// of missing values differ from that file.
 fn settings(ports: Ports, folder: &Path) -> String {
     let (folder, clients, control) = (folder.display(), ports.clients, ports.control);
     let [pull, sub, command] = ports.others;

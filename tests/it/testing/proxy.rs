@@ -1,4 +1,4 @@
-//! The test kit's proxy: it obeys as a real one does, and misbehaves when it is told to.
+//! The proxy of the test kit: it obeys instructions, and misbehaves on demand.
 
 use axum::{
     Router,
