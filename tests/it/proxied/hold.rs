@@ -6,6 +6,7 @@ use crate::support::{
     message, messages, opened, publish,
     pushpin::{self, Pushpin},
     server,
+    stage::{self, PROBE},
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -227,12 +228,14 @@ impl Proxied {
 }
 
 async fn hold(pushpin: &Pushpin, target: &str, channels: &[&str]) -> Response {
-    let client = client::get(pushpin.address(), target, &[]).await;
-    assert_eq!(client.status(), "HTTP/1.1 200 OK");
-    for channel in channels {
-        pushpin.wait_for_subscribe(channel, 1).await;
-    }
-    client
+    let last = channels.last().expect("a channel");
+    let probe = async || {
+        pushpin
+            .publish(last, &messages(&[PROBE]))
+            .await
+            .expect("published")
+    };
+    stage::hold(pushpin, target, &[], channels, probe).await
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use super::{NO_PROXY, SIGNED, follow, link};
 use crate::support::{
     client::{self, Response},
     publish, pushpin, server,
-    stage::{Stage, data_until},
+    stage::{Stage, data_until, next_event},
 };
 use axum::{
     Router,
@@ -261,12 +261,12 @@ struct Client {
 impl Client {
     async fn connect(stage: &Stage, user: &str, after: Duration, last: &str) -> Self {
         tokio::time::sleep(after).await;
-        let target = format!("/mine?of={user}");
+        let (target, channel) = (format!("/mine?of={user}"), format!("{user}-0"));
         let headers = [("last-event-id", last)];
-        let mut response = client::get(stage.proxy.address(), &target, &headers).await;
+        let mut response = stage.hold(&target, &[&channel], &headers).await;
         response.next_event().await.expect("the opening");
         Self {
-            channel: format!("{user}-0"),
+            channel,
             response,
             received: Vec::new(),
         }
@@ -282,10 +282,6 @@ async fn reconnect(stage: &Stage, users: &[String], spacing: Duration, last: &st
     let connects = users.iter().enumerate();
     let connects = connects.map(|(n, user)| Client::connect(stage, user, spacing * n as u32, last));
     let mut clients = join_all(connects).await;
-    for client in &clients {
-        let channel = format!("events-{}", client.channel);
-        stage.proxy.wait_for_subscribe(&channel, 1).await;
-    }
     let mut channels: Vec<_> = clients
         .iter()
         .map(|client| client.channel.clone())
@@ -418,11 +414,10 @@ async fn a_reset_names_the_channel_of_the_client_that_the_proxy_left_out() {
     // The proxy holds the first 20 channels, which are the same for both.
     let last = ["of-one", "of-other"];
     let mut clients = Vec::new();
-    for (n, last) in last.iter().enumerate() {
+    for last in last {
         let target = format!("/mine?of=all&count=20&last={last}");
-        let mut client = stage.hold(&target, &[], &[]).await;
+        let mut client = stage.hold(&target, &["all-9"], &[]).await;
         client.next_event().await.expect("the opening");
-        stage.proxy.wait_for_subscribe("events-all-9", n + 1).await;
         clients.push(client);
     }
     stage.gate.drops(true);
@@ -433,7 +428,7 @@ async fn a_reset_names_the_channel_of_the_client_that_the_proxy_left_out() {
     stage.gate.drops(false);
     publish(&stage.es, "all-5", "live").await;
     for (client, channel) in clients.iter_mut().zip(last) {
-        let reset = client.next_event().await.unwrap();
+        let reset = next_event(client).await.unwrap();
         let expected = format!(
             "event: stream-reset\ndata: {{\"channels\":[\"{channel}\"],\"missed\":null}}\n"
         );

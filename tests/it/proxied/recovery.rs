@@ -6,14 +6,11 @@ use crate::support::{
     publish,
     pushpin::Pushpin,
     server,
-    stage::{Gate, Stage, data_until},
+    stage::{self, PROBE, Stage, data_until},
     until,
     wire::Wire,
 };
-use axum::{
-    Router,
-    routing::{get, post},
-};
+use axum::{Router, routing::get};
 use axum_eventstream::{Event, EventStream, EventStreamBuilder, History};
 use eventsource_stream::Eventsource;
 use futures_util::StreamExt;
@@ -120,11 +117,8 @@ async fn a_client_that_comes_back_gets_what_it_missed() {
         (id(&first).unwrap(), vec!["", "2", "3"]),
         (&opening, vec!["", "1", "2", "3", "4"]),
     ] {
-        let held = stage.proxy.log().matches(" subscribe ").count();
-        let mut client =
-            client::get(stage.proxy.address(), "/events/a", &[("last-event-id", id)]).await;
-        let holds = || stage.proxy.log().matches(" subscribe ").count();
-        until("the hold", || holds() > held).await;
+        let headers = [("last-event-id", id)];
+        let mut client = stage.hold("/events/a", &["a"], &headers).await;
         publish(&stage.es, "a", expected.last().unwrap()).await;
         assert_eq!(
             data_until(&mut client, expected.last().unwrap()).await,
@@ -237,8 +231,8 @@ async fn a_restarted_application_tells_what_it_cannot_know() {
     let proxy = Pushpin::builder().origin(origin.address()).start().await;
     let (es, address) = start(&proxy).await;
     origin.lead_to(address);
-    let mut client = client::get(proxy.address(), "/events/a", &[]).await;
-    proxy.wait_for_subscribe("events-a", 1).await;
+    let probe = async || publish(&es, "a", PROBE).await;
+    let mut client = stage::hold(&proxy, "/events/a", &[], &["events-a"], probe).await;
     client.next_event().await.unwrap();
     publish(&es, "a", "1").await;
     assert_eq!(data_until(&mut client, "1").await, ["1"]);
@@ -368,15 +362,14 @@ async fn a_proxy_that_is_killed_while_events_are_published_loses_none() {
 async fn a_control_port_that_is_refused_for_two_seconds_loses_nothing() {
     let (listener, origin) = server::bind().await;
     let proxy = Pushpin::builder().origin(origin).start().await;
-    let (control, control_address) = server::bind().await;
-    drop(control);
-    let es = builder(&format!("http://{control_address}/"))
-        .build()
-        .unwrap();
+    let control = Wire::to(proxy.control_address()).await;
+    let es = builder(&format!("http://{}/", control.address()));
+    let es = es.build().unwrap();
     server::serve(listener, app(&es));
-    let mut client = client::get(proxy.address(), "/events/a", &[]).await;
-    proxy.wait_for_subscribe("events-a", 1).await;
+    let probe = async || publish(&es, "a", PROBE).await;
+    let mut client = stage::hold(&proxy, "/events/a", &[], &["events-a"], probe).await;
     client.next_event().await.unwrap();
+    let address = control.close().await;
     let publishing = {
         let es = es.clone();
         tokio::spawn(async move {
@@ -387,17 +380,7 @@ async fn a_control_port_that_is_refused_for_two_seconds_loses_nothing() {
     };
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!es.health().is_healthy(), "connections are refused");
-    let gate = Gate {
-        control_uri: format!("{}publish/", proxy.control_uri()),
-        drops: Arc::default(),
-    };
-    let passing = Router::new()
-        .route("/publish/", post(Gate::publish))
-        .with_state(gate);
-    let listener = tokio::net::TcpListener::bind(control_address)
-        .await
-        .unwrap();
-    server::serve(listener, passing);
+    let _control = Wire::on(address, proxy.control_address()).await;
     assert_eq!(data_until(&mut client, "3").await, ["1", "2", "3"]);
     publishing.await.unwrap();
 }

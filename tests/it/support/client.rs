@@ -166,6 +166,13 @@ impl Response {
         events
     }
 
+    /// Puts events back: they are the next ones.
+    pub(crate) fn unread(&mut self, events: &str) {
+        let later = self.body.split();
+        self.body.extend_from_slice(events.as_bytes());
+        self.body.unsplit(later);
+    }
+
     /// The events up to one that contains this text.
     pub(crate) async fn until(&mut self, text: &str) -> String {
         let mut events = String::new();

@@ -127,7 +127,11 @@ impl Pushpin {
 
     /// Where the application publishes.
     pub(crate) fn control_uri(&self) -> String {
-        format!("http://127.0.0.1:{}/", self.ports.control)
+        format!("http://{}/", self.control_address())
+    }
+
+    pub(crate) fn control_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports.control).into()
     }
 
     /// Ends it, and with it all streams that it holds.
@@ -163,20 +167,25 @@ impl Pushpin {
 
     /// Waits until it has held so many clients on this channel since its start.
     pub(crate) async fn wait_for_subscribe(&self, channel: &str, count: usize) {
-        let end = format!(" channel={channel}");
         let deadline = Instant::now() + START_LIMIT;
-        loop {
-            let log = self.log();
-            let lines = log.lines().filter(|line| line.contains(" subscribe "));
-            if lines.filter(|line| line.ends_with(&end)).count() >= count {
-                return;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "the connection is not subscribed to {channel}: {log}"
-            );
+        while self.subscribed(channel) < count {
+            let is_late = Instant::now() > deadline;
+            assert!(!is_late, "not subscribed to {channel}: {}", self.log());
             sleep(PAUSE).await;
         }
+    }
+
+    /// How many clients it has held on this channel since its start.
+    pub(crate) fn subscribed(&self, channel: &str) -> usize {
+        let end = format!(" channel={channel}");
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains(" subscribe "));
+        lines.filter(|line| line.ends_with(&end)).count()
+    }
+
+    /// How many clients it has cancelled since its start.
+    pub(crate) fn cancelled(&self) -> usize {
+        self.log().matches("out of sequence, canceling").count()
     }
 
     /// Its log since the start.
@@ -218,7 +227,7 @@ impl Pushpin {
         let clients = join_all(clients).await.into_iter();
         let mut clients: Vec<_> = clients.collect::<Option<_>>()?;
         for _ in 0..PUBLISHES {
-            self.publish_probe().await?;
+            self.publish(".ready", "ready").await?;
             let mut waiting = Vec::new();
             for mut client in clients {
                 match timeout(PROBE_LIMIT, client.chunk()).await {
@@ -240,8 +249,9 @@ impl Pushpin {
         held.ok()?.ok()?.error_for_status().ok()
     }
 
-    async fn publish_probe(&self) -> Option<()> {
-        let item = json!({"channel": ".ready", "formats": {"http-stream": {"content": "ready"}}});
+    /// Publishes without the application. `None` if that fails.
+    pub(crate) async fn publish(&self, channel: &str, content: &str) -> Option<()> {
+        let item = json!({"channel": channel, "formats": {"http-stream": {"content": content}}});
         let publish = reqwest::Client::new().post(format!("{}publish/", self.control_uri()));
         let publish = publish
             .timeout(REQUEST_LIMIT)

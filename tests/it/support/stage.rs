@@ -2,6 +2,7 @@
 
 use super::{
     client::{self, Response},
+    publish,
     pushpin::{self, Pushpin},
     server,
 };
@@ -15,12 +16,12 @@ use std::sync::{
 /// Stands between application and control port: passes on, or takes an item without doing so.
 #[derive(Clone)]
 pub(crate) struct Gate {
-    pub(crate) control_uri: String,
-    pub(crate) drops: Arc<AtomicBool>,
+    control_uri: String,
+    drops: Arc<AtomicBool>,
 }
 
 impl Gate {
-    pub(crate) async fn start(proxy: &Pushpin) -> (Self, String) {
+    async fn start(proxy: &Pushpin) -> (Self, String) {
         let gate = Self {
             control_uri: format!("{}publish/", proxy.control_uri()),
             drops: Arc::default(),
@@ -31,7 +32,7 @@ impl Gate {
         (gate, format!("http://{address}/"))
     }
 
-    pub(crate) async fn publish(State(gate): State<Self>, body: Bytes) -> StatusCode {
+    async fn publish(State(gate): State<Self>, body: Bytes) -> StatusCode {
         if gate.drops.load(SeqCst) {
             return StatusCode::OK;
         }
@@ -69,31 +70,87 @@ impl Stage {
         Self { es, gate, proxy }
     }
 
+    /// A client that the proxy holds on these channels, and on which it delivers. One more event is published for that.
     pub(crate) async fn hold(
         &self,
         target: &str,
         channels: &[&str],
         headers: &[(&str, &str)],
     ) -> Response {
-        let client = client::get(self.proxy.address(), target, headers).await;
-        assert_eq!(client.status(), "HTTP/1.1 200 OK");
-        for channel in channels {
-            self.proxy
-                .wait_for_subscribe(&format!("events-{channel}"), 1)
-                .await;
-        }
-        client
+        let last = channels.last().expect("a channel");
+        let names: Vec<_> = channels
+            .iter()
+            .map(|name| format!("events-{name}"))
+            .collect();
+        let probe = async || publish(&self.es, last, PROBE).await;
+        hold(&self.proxy, target, headers, &names, probe).await
     }
 }
 
-/// The data of all events up to one whose data is `last`.
+/// The data of events that prove a hold.
+pub(crate) const PROBE: &str = "probe";
+
+/// Opens a stream that the proxy holds on these channels, and waits until `probe` arrives on it: an event with the data
+/// [`PROBE`]. The events before it are those that the client reads first.
+///
+/// When Pushpin 1.36 hands a client over to its handler, it can lose the order of its own messages. The handler then
+/// subscribes the client and ends its connection, as its log says. Such a client is opened again, and no other.
+pub(crate) async fn hold(
+    proxy: &Pushpin,
+    target: &str,
+    headers: &[(&str, &str)],
+    channels: &[impl AsRef<str>],
+    probe: impl AsyncFn(),
+) -> Response {
+    loop {
+        let channels = channels.iter().map(AsRef::as_ref);
+        let before: Vec<_> = channels
+            .map(|name| (name, proxy.subscribed(name)))
+            .collect();
+        let cancelled = proxy.cancelled();
+        let mut client = client::get(proxy.address(), target, headers).await;
+        assert_eq!(client.status(), "HTTP/1.1 200 OK");
+        for (channel, count) in before {
+            proxy.wait_for_subscribe(channel, count + 1).await;
+        }
+        probe().await;
+        if let Some(events) = events_before_probe(&mut client).await {
+            client.unread(&events);
+            return client;
+        }
+        assert!(proxy.cancelled() > cancelled, "the stream has ended");
+        println!("Pushpin has cancelled a client that it handed over, which is opened again.");
+    }
+}
+
+/// `None` if the stream ends.
+async fn events_before_probe(client: &mut Response) -> Option<String> {
+    let mut events = String::new();
+    loop {
+        let event = client.next_event().await?;
+        if data(&event).as_deref() == Some(PROBE) {
+            return Some(events);
+        }
+        events += &event;
+    }
+}
+
+/// The next event that is not a probe.
+pub(crate) async fn next_event(client: &mut Response) -> Option<String> {
+    loop {
+        let event = client.next_event().await?;
+        if data(&event).as_deref() != Some(PROBE) {
+            return Some(event);
+        }
+    }
+}
+
+/// The data of all events up to one whose data is `last`, without probes.
 pub(crate) async fn data_until(client: &mut Response, last: &str) -> Vec<String> {
     let mut all = Vec::new();
     while all.last().is_none_or(|data| data != last) {
-        let event = client
-            .next_event()
-            .await
-            .unwrap_or_else(|| panic!("ended after {all:?}"));
+        let event = next_event(client).await;
+        let event = event.unwrap_or_else(|| panic!("ended after {all:?}"));
         all.extend(data(&event));
     }
     all

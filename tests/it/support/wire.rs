@@ -3,26 +3,50 @@
 use std::net::SocketAddr;
 
 use tokio::io::copy_bidirectional;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::server;
 
 pub(crate) struct Wire {
     address: SocketAddr,
     target: watch::Sender<Option<SocketAddr>>,
+    accepting: JoinHandle<()>,
 }
 
 impl Wire {
     pub(crate) async fn to(target: SocketAddr) -> Self {
-        let (listener, address) = server::bind().await;
+        let (listener, _) = server::bind().await;
+        Self::new(listener, target)
+    }
+
+    /// On the address of one that was closed.
+    pub(crate) async fn on(address: SocketAddr, target: SocketAddr) -> Self {
+        Self::new(TcpListener::bind(address).await.unwrap(), target)
+    }
+
+    fn new(listener: TcpListener, target: SocketAddr) -> Self {
+        let address = listener.local_addr().unwrap();
         let (target, current) = watch::channel(Some(target));
-        tokio::spawn(async move {
+        let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(pass(client, current.clone()));
             }
         });
-        Self { address, target }
+        Self {
+            address,
+            target,
+            accepting,
+        }
+    }
+
+    /// Breaks all connections, and refuses new ones.
+    pub(crate) async fn close(self) -> SocketAddr {
+        self.target.send_replace(None);
+        self.accepting.abort();
+        let _ = self.accepting.await;
+        self.address
     }
 
     /// Where clients connect.
