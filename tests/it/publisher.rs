@@ -184,7 +184,7 @@ async fn an_oversized_item_fails_alone() {
     let error = outcomes[1].as_ref().unwrap_err();
     assert_eq!(only_kind(error), FailureKind::TooLarge);
     assert_contains(
-        &error,
+        error,
         "an item of 999988 bytes does not fit into a request below 1000000",
     );
     assert!(server.contents().iter().map(String::len).eq([3, 999_931]));
