@@ -22,7 +22,7 @@ const TARGETS: [(&str, Check); 6] = [
 fn what_the_fuzz_targets_start_from_holds() {
     for (target, check) in TARGETS {
         // A package has no seeds.
-        let Ok(seeds) = fs::read_dir(Path::new("../fuzz/seeds").join(target)) else {
+        let Ok(seeds) = fs::read_dir(Path::new("../../fuzz/seeds").join(target)) else {
             continue;
         };
         for seed in seeds {

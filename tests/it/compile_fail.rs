@@ -31,7 +31,7 @@ fn mistakes_get_messages_that_say_what_is_expected() {
 }
 
 fn programs() -> Vec<PathBuf> {
-    let files = fs::read_dir(Path::new(TESTS).join("it/compile_fail")).unwrap();
+    let files = fs::read_dir(Path::new(TESTS).join("compile_fail")).unwrap();
     files.map(|file| file.unwrap().path()).collect()
 }
 
@@ -44,7 +44,7 @@ fn package() -> PathBuf {
     for program in programs() {
         fs::copy(&program, bins.join(program.file_name().unwrap())).unwrap();
     }
-    let root = Path::new(TESTS).parent().unwrap();
+    let root = Path::new(TESTS).ancestors().nth(2).unwrap();
     fs::copy(root.join("Cargo.lock"), package.join("Cargo.lock")).unwrap();
     let manifest = format!(
         "[package]\nname = \"compile-fail\"\nedition = \"2024\"\n\n[workspace]\n\n\

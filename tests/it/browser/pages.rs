@@ -188,7 +188,7 @@ async fn quickstart_shows_messages_in_all_windows_replays_missed_ones_and_surviv
         .await;
     browser.shows("clients", "2").await;
     if env::var_os("SCREENSHOTS").is_some() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
         fs::create_dir_all(folder).unwrap();
         fs::write(format!("{folder}/quickstart.png"), browser.picture().await).unwrap();
     }

@@ -405,7 +405,7 @@ async fn a_signature_of_another_issuer_is_refused() {
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn signatures_with_a_key_pair_are_verified() {
-    let key = concat!("file:", env!("CARGO_MANIFEST_DIR"), "/keys/ec-private.pem");
+    let key = concat!("file:", env!("CARGO_MANIFEST_DIR"), "/../keys/ec-private.pem");
     let query = |pem: &str| {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("verify-key", pem).finish()

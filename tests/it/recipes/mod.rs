@@ -10,8 +10,8 @@ fn the_programs_of_the_pages_are_those_that_are_tested() {
         let paths = files.map(|file| file.unwrap().path());
         paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
     };
-    let pages: String = read("../docs/recipes").map(|(_, page)| page).collect();
-    for (path, program) in read("it/recipes").filter(|(path, _)| !path.ends_with("mod.rs")) {
+    let pages: String = read("../../docs/recipes").map(|(_, page)| page).collect();
+    for (path, program) in read("recipes").filter(|(path, _)| !path.ends_with("mod.rs")) {
         let block = format!("```rust\n{program}```\n");
         assert!(pages.contains(&block), "no page has {}", path.display());
     }
