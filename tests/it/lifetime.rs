@@ -358,12 +358,9 @@ async fn a_stream_that_is_opened_and_not_returned_is_unsubscribed() {
 #[tokio::test]
 async fn a_drain_ends_streams_that_are_never_idle() {
     use http_body_util::BodyExt;
-    use tower::ServiceExt;
 
     let es = EventStream::new();
-    let request = axum::http::Request::get("/a").body(axum::body::Body::empty());
-    let response = app(&es).oneshot(request.unwrap()).await.unwrap();
-    let mut body = response.into_body();
+    let mut body = call(&app(&es), "/a", &[]).await.into_body();
     let drained = tokio::spawn({
         let es = es.clone();
         async move { es.drain(Duration::from_millis(50)).await }

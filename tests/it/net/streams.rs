@@ -431,27 +431,18 @@ async fn a_guard_that_panics_harms_no_other_stream() {
 #[tokio::test]
 async fn the_first_stream_survives_its_listener() {
     use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-    use tokio::{io::AsyncWriteExt, net::TcpStream};
-
     let es = EventStream::new();
-    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = tcp.local_addr().unwrap();
+    let (tcp, address) = server::bind().await;
     let mut listener = net::Listener::new(tcp);
-    let mut client = TcpStream::connect(address).await.unwrap();
-    let request = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n";
-    client.write_all(request).await.unwrap();
+    let client = tokio::spawn(client::get(address, "/a", &[]));
     let (io, _) = axum::serve::Listener::accept(&mut listener).await;
     drop(listener);
     let service = TowerToHyperService::new(app(&es));
     let server = hyper::server::conn::http1::Builder::new();
     let connection = server.serve_connection(TokioIo::new(io), service);
     tokio::spawn(async move { _ = connection.await });
-    let mut received = Vec::new();
-    while !received.ends_with(b"\n\n\r\n") {
-        assert_ne!(client.read_buf(&mut received).await.unwrap(), 0);
-    }
+    let mut client = client.await.unwrap();
+    client.events(1).await;
     publish(&es, "a", "hello").await;
-    while !received.ends_with(b"-1\n\n\r\n") {
-        assert_ne!(client.read_buf(&mut received).await.unwrap(), 0);
-    }
+    assert_eq!(client.data().await, "hello");
 }

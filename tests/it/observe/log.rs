@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use axum_eventstream::{Error, EventStream, History, Published, grip::GripConfig};
+use axum_eventstream::{Error, EventStream, History, Published, StreamRequest, grip::GripConfig};
 use std::{cell::RefCell, io, sync::LazyLock};
 use tokio_stream::StreamExt;
 
@@ -210,11 +210,9 @@ async fn a_failed_publish_is_logged_at_warn_and_makes_its_proxy_unhealthy() {
 #[tokio::test]
 async fn routes_that_a_proxys_links_will_not_reach_are_logged_once() {
     let held = async |app: Router| {
-        let (log, _guard) = Log::start();
+        let log = Log::start();
         for _ in 0..2 {
-            let request = Request::get("/a").header("grip-sig", "any");
-            let request = request.body(Body::empty()).unwrap();
-            let response = app.clone().oneshot(request).await.unwrap();
+            let response = call(&app, "/a", &[("grip-sig", "any")]).await;
             assert_eq!(response.headers()["grip-hold"], "stream");
         }
         let lines = log.take().into_iter();
@@ -259,7 +257,7 @@ async fn routes_that_a_proxys_links_will_not_reach_are_logged_once() {
 
 #[tokio::test]
 async fn names_that_are_never_valid_are_an_error_in_the_log() {
-    let (log, _guard) = Log::start();
+    let log = Log::start();
     let es = EventStream::new();
     for (names, mistake) in [
         (

@@ -17,7 +17,7 @@ use axum::Router;
 use axum::routing::get;
 use axum_eventstream::{
     ErrorKind, Event, EventStream, EventStreamBuilder, History, KeepAlive, Limits, Rejection,
-    StreamRequest, StreamResponse,
+    StreamRequest, StreamResponse, grip::Publisher,
 };
 use futures_util::future::{join, join_all};
 
@@ -405,7 +405,11 @@ async fn a_signature_of_another_issuer_is_refused() {
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn signatures_with_a_key_pair_are_verified() {
-    let key = concat!("file:", env!("CARGO_MANIFEST_DIR"), "/../keys/ec-private.pem");
+    let key = concat!(
+        "file:",
+        env!("CARGO_MANIFEST_DIR"),
+        "/../keys/ec-private.pem"
+    );
     let query = |pem: &str| {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("verify-key", pem).finish()
@@ -544,4 +548,56 @@ async fn ten_thousand_publishes_at_once_keep_their_order_in_few_requests() {
     let requests = log.lines().filter(|line| line.contains("POST /publish/"));
     let requests = requests.count();
     assert!(requests < TASKS * EACH / 10, "{requests} requests");
+}
+
+/// The proxy may lose the item that closes a stream, and takes none for a client between two pages.
+#[tokio::test]
+async fn a_link_from_before_a_close_holds_nothing() {
+    for page in [false, true] {
+        let config = "http://127.0.0.1:1?verify-key=changeme".parse().unwrap();
+        let publisher = Publisher::builder().endpoints([config]);
+        let publisher = publisher
+            .timeout(Duration::from_millis(30))
+            .build()
+            .unwrap();
+        let builder = EventStream::builder().grip(publisher);
+        let (es, origin) = serve(builder.history(History::memory())).await;
+        let start = es.current_id().unwrap().to_string();
+        let link = async |last: &str| {
+            let headers = [SIGNATURE, ("last-event-id", last)];
+            let held = client::get(origin, "/events/user-7", &headers).await;
+            let link = held.header("grip-link").unwrap().to_owned();
+            let (link, _) = link.strip_prefix('<').unwrap().split_once('#').unwrap();
+            (link.to_owned(), held.header("grip-hold").is_some())
+        };
+        for _ in 0..3 {
+            // No proxy takes the item here.
+            let event = message("x".repeat(40 << 10));
+            let _ = es.publish_event("user-7", event).await;
+        }
+        let last = match page {
+            true => start,
+            false => es.current_id().unwrap().to_string(),
+        };
+        let (before, is_held) = link(&last).await;
+        assert_eq!(is_held, !page);
+        let grip_last = format!("events-user-7; last-id={last}");
+        let follow = async |link: &str| {
+            let headers = [SIGNATURE, ("grip-last", &grip_last)];
+            client::get(origin, link, &headers).await
+        };
+        assert!(follow(&before).await.header("grip-link").is_some());
+
+        let _ = es.close_channel("user-7").await;
+        let mut ended = follow(&before).await;
+        assert_eq!(
+            (ended.header("grip-hold"), ended.header("grip-link")),
+            (None, None)
+        );
+        let body = ended.rest().await;
+        assert!(body.starts_with("retry: "), "{body}");
+
+        let (after, _) = link(&last).await;
+        assert!(follow(&after).await.header("grip-link").is_some());
+    }
 }

@@ -202,20 +202,6 @@ async fn a_lost_last_event_is_found_by_asking_now_and_then() {
     data_until(&mut client, "lost, and nothing follows").await;
 }
 
-#[tokio::test]
-#[ignore = "needs pushpin"]
-async fn an_expired_link_ends_the_stream() {
-    let settings = |builder: EventStreamBuilder| {
-        builder
-            .grip_poll(Duration::from_secs(3))
-            .grip_link_valid_for(Duration::from_secs(1))
-    };
-    let stage = set(settings).await;
-    let mut client = listen_to_a(&stage).await;
-    assert_eq!(client.rest().await, "");
-    assert!(client.is_complete());
-}
-
 /// The next application on its address has an empty history.
 #[tokio::test]
 #[ignore = "needs pushpin"]
