@@ -1,11 +1,11 @@
-//! The framing of HTTP/1.1 chunks: all that a driver adds to what a stream sends.
+//! HTTP/1.1 chunk framing, the only bytes that a driver adds to a stream.
 
 use bytes::Bytes;
 use std::io::Write;
 
 pub(super) const LAST: Bytes = Bytes::from_static(b"0\r\n\r\n");
 
-/// `data` as one chunk, written as hyper writes it.
+/// Frames `data` as one chunk, with the same bytes as hyper.
 pub(super) fn chunk(data: &[u8]) -> Bytes {
     let mut chunk = Vec::with_capacity(data.len() + 20);
     // Writing to a `Vec` does not fail.
@@ -15,15 +15,15 @@ pub(super) fn chunk(data: &[u8]) -> Bytes {
     chunk.into()
 }
 
-/// Chunks of frames that many sockets get one after another.
+/// Chunks of the frames that were sent last, shared by the sockets that receive the same frame.
 #[derive(Debug, Default)]
 pub(super) struct Chunks(Vec<(Bytes, Bytes)>);
 
-/// How many different frames are in demand in one pass: readers are at few different places.
+/// Capacity of the cache. The readers of a channel are at few different positions at a time.
 const KEPT: usize = 8;
 
 impl Chunks {
-    /// The chunk of `frame`. Frames that share their bytes share their chunk.
+    /// Returns the chunk of `frame`. Frames that share their bytes share their chunk.
     pub(super) fn get(&mut self, frame: Bytes) -> Bytes {
         let same = |(known, _): &&(Bytes, Bytes)| {
             known.as_ptr() == frame.as_ptr() && known.len() == frame.len()
@@ -35,7 +35,7 @@ impl Chunks {
             self.0.remove(0);
         }
         let chunk = chunk(&frame);
-        // Keeping the frame keeps its address from being used again.
+        // Keeping the frame alive keeps its address from being reused.
         self.0.push((frame, chunk.clone()));
         chunk
     }
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_frames_share_a_chunk_and_others_do_not() {
+    fn frames_with_the_same_bytes_in_memory_share_a_chunk() {
         let (one, two) = (Bytes::from("data: 1\n\n"), Bytes::from("data: 2\n\n"));
         let mut chunks = Chunks::default();
         let first = chunks.get(one.clone());

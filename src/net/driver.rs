@@ -1,15 +1,15 @@
-//! The drivers: one task for each worker thread, which owns the sockets of streams that have left hyper.
+//! The drivers: one task per worker thread, which owns the sockets of detached streams.
 //!
-//! 1. A publisher never touches a socket. It wakes the driver for the channel, and that sends to each of
-//!    the channel's sockets what its stream has ready.
-//! 2. The driver waits for a channel again only when its sockets have been sent everything, so that a
-//!    publisher sees how far behind it is.
-//! 3. There is no task and no timer for each connection: sockets wake the driver by their key, and
-//!    keep-alives and blocked clients are looked after once in a while.
+//! 1. A publisher never touches a socket. It wakes the driver once per channel, and the driver writes to the
+//!    channel's sockets.
+//! 2. The driver registers with a channel again only after a send_to_members over all of its sockets. Until then,
+//!    publishers see how far the channel's readers are behind.
+//! 3. No connection has a task or a timer of its own. Sockets wake the driver by key, and a periodic tick
+//!    serves keep-alives and blocked clients.
 
 use super::{
     chunk::Chunks,
-    inbox::{Bell, Inbox, News, OfChannel},
+    inbox::{ChannelWaker, Inbox, LazyWaker, News},
     options::Options,
     pages::Pages,
     progress::CHECKS,
@@ -38,24 +38,24 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// Sends before other tasks of the thread get their turn.
-const TURN: usize = 32;
+/// Number of sends after which the driver yields to other tasks of its thread.
+const SENDS_PER_YIELD: usize = 32;
 
-/// Keep-alives and blocked clients are looked after at least this often.
+/// Longest time between two ticks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// And at most this often.
+/// Shortest time between two ticks.
 const SHORTEST_TICK: Duration = Duration::from_millis(5);
 
 /// Caps the time to the next check: `Instant + Duration` may overflow.
 const LONGEST_CHECK: Duration = Duration::from_secs(3600);
 
-/// A listener's drivers, started with the first stream that leaves.
+/// A listener's drivers, spawned when its first stream detaches.
 #[derive(Debug)]
 pub(super) struct Pool {
     options: Options,
     inboxes: Mutex<Box<[Arc<Inbox>]>>,
-    turn: AtomicUsize,
+    next: AtomicUsize,
 }
 
 impl Pool {
@@ -63,29 +63,30 @@ impl Pool {
         Arc::new(Self {
             options,
             inboxes: Mutex::default(),
-            turn: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
         })
     }
 
-    /// Takes over a stream with its socket.
+    /// Takes over a detached stream and its socket.
     pub(super) fn take(&self, tcp: TcpStream, stream: OpenStream) {
         self.options.set(&tcp);
-        let departed = stream.depart();
+        let detach_guard = stream.depart();
         let arrival = Arrival {
             tcp,
             stream,
-            departed,
+            detach_guard,
         };
         self.inbox().post(|news| news.arrivals.push(arrival));
     }
 
-    /// The inbox of the driver whose turn it is. Drivers end with their runtime: the next one gets its own.
+    /// Returns the inbox of the next driver, round robin. Drivers end with their runtime, so a later runtime
+    /// gets drivers of its own.
     fn inbox(&self) -> Arc<Inbox> {
         let mut inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
         if inboxes.iter().all(|inbox| inbox.is_abandoned()) {
             *inboxes = self.start();
         }
-        inboxes[self.turn.fetch_add(1, Relaxed) % inboxes.len()].clone()
+        inboxes[self.next.fetch_add(1, Relaxed) % inboxes.len()].clone()
     }
 
     fn start(&self) -> Box<[Arc<Inbox>]> {
@@ -112,57 +113,58 @@ impl Drop for Pool {
 pub(super) struct Arrival {
     tcp: TcpStream,
     stream: OpenStream,
-    departed: Departed,
+    detach_guard: Departed,
 }
 
 struct Driver {
     inbox: Arc<Inbox>,
     patience: Duration,
-    sockets: Pages<Seated>,
+    sockets: Pages<Client>,
     channels: Slab<Followed>,
-    /// Where in `channels` a log is, by its address, which the log in there keeps valid.
+    /// Index in `channels` by the address of the log. The entry keeps its log alive, so the address stays
+    /// valid.
     followed: HashMap<usize, usize>,
     chunks: Chunks,
     tick: Duration,
     next_tick: Instant,
-    /// When it is read how far clients are.
+    /// Time of the next check for stalled clients.
     next_check: Instant,
     sent: usize,
 }
 
-/// A socket, and where it is in its channels.
-struct Seated {
+/// A socket, and its position in the member list of each of its channels.
+struct Client {
     socket: Socket,
-    places: Few<Place>,
+    memberships: Few<Membership>,
 }
 
 #[derive(Clone, Copy)]
-struct Place {
+struct Membership {
     channel: u32,
     member: u32,
 }
 
-/// Half the size, for what every connection has.
+/// Every connection stores these indices, so they take 32 bits each.
 fn small(index: usize) -> u32 {
     u32::try_from(index).expect("a process has fewer descriptors")
 }
 
-/// A channel that sockets of this driver listen to.
+/// A channel with at least one member among this driver's sockets.
 struct Followed {
     hub: Arc<Hub>,
     log: Arc<ChannelLog>,
-    seat: Seat,
+    waiter: Seat,
     waker: Waker,
     members: Vec<u32>,
 }
 
 impl Drop for Followed {
     fn drop(&mut self) {
-        self.log.give_up(&self.seat);
+        self.log.give_up(&self.waiter);
     }
 }
 
-/// Without streams that want keep-alives more often.
+/// The tick without any stream that has a shorter keep-alive interval.
 fn longest_tick(patience: Duration) -> Duration {
     TICK.min(patience / CHECKS).max(SHORTEST_TICK)
 }
@@ -197,65 +199,68 @@ impl Driver {
                 false => _ = timeout_at(self.next_tick, self.inbox.wait()).await,
             }
             self.inbox.take(&mut news);
-            self.welcome(mem::take(&mut news.arrivals));
+            self.register_all(mem::take(&mut news.arrivals));
             for channel in news.channels.drain(..) {
-                self.pass(channel).await;
+                self.send_to_members(channel).await;
             }
             for key in news.sockets.drain(..) {
-                self.look_after(key);
-                self.breathe().await;
+                self.poll_socket(key);
+                self.cooperate().await;
             }
             let now = Instant::now();
             if now >= self.next_tick {
                 self.next_tick = now + self.tick;
-                self.look_after_all(now).await;
+                self.tick_all(now).await;
             }
             self.chunks.clear();
         }
     }
 
-    /// Lets other tasks run once in a while.
-    async fn breathe(&mut self) {
+    /// Yields to other tasks of the thread after every `SENDS_PER_YIELD` sends.
+    async fn cooperate(&mut self) {
         self.sent += 1;
-        if self.sent.is_multiple_of(TURN) {
+        if self.sent.is_multiple_of(SENDS_PER_YIELD) {
             yield_now().await;
-            self.welcome(self.inbox.arrivals());
+            self.register_all(self.inbox.arrivals());
         }
     }
 
-    /// Takes in new streams at once, or they would pile up, each with the memory of the task that had its
-    /// socket. What they are to be sent waits for its turn.
-    fn welcome(&mut self, arrivals: Vec<Arrival>) {
+    /// Registers new streams at once: each of them holds the memory of its former task until then. Their first
+    /// send waits in the inbox.
+    fn register_all(&mut self, arrivals: Vec<Arrival>) {
         for arrival in arrivals {
-            let key = self.arrive(arrival);
+            let key = self.register(arrival);
             self.inbox.post(|news| news.sockets.push(key));
         }
     }
 
-    /// Takes in a stream with its socket, and gives the key.
-    fn arrive(&mut self, arrival: Arrival) -> usize {
+    /// Registers a stream and its socket, and returns the key.
+    fn register(&mut self, arrival: Arrival) -> usize {
         let Arrival {
             tcp,
             stream,
-            departed,
+            detach_guard,
         } = arrival;
         self.tick = self.tick.min(stream.interval() / 8);
         self.tick = self.tick.max(SHORTEST_TICK);
         let key = self.sockets.vacant_key();
         let hub = stream.feed().hub().clone();
         let logs: Vec<_> = stream.feed().logs().cloned().collect();
-        let place = |log| self.join(&hub, log, key);
-        let places = logs.into_iter().map(place).collect();
+        let membership = |log| self.join(&hub, log, key);
+        let memberships = logs.into_iter().map(membership).collect();
         self.tick_at(stream.wakes_at());
-        let socket = Socket::new(tcp, stream, departed);
-        // The task that had the socket is gone, but its waker keeps its memory until there is another.
-        socket.wait_to_receive(Bell(&self.inbox, key));
-        self.sockets.insert(Seated { socket, places });
+        let socket = Socket::new(tcp, stream, detach_guard);
+        // The former task has ended, but its memory stays allocated until this waker replaces the task's waker.
+        socket.wait_to_receive(LazyWaker(&self.inbox, key));
+        self.sockets.insert(Client {
+            socket,
+            memberships,
+        });
         key
     }
 
-    /// Makes the socket `key` a member of a channel.
-    fn join(&mut self, hub: &Arc<Hub>, log: Arc<ChannelLog>, key: usize) -> Place {
+    /// Adds the socket `key` to the members of a channel.
+    fn join(&mut self, hub: &Arc<Hub>, log: Arc<ChannelLog>, key: usize) -> Membership {
         let address = Arc::as_ptr(&log) as usize;
         let channel = match self.followed.get(&address) {
             Some(channel) => *channel,
@@ -265,43 +270,43 @@ impl Driver {
         let member = small(members.len());
         members.push(small(key));
         let channel = small(channel);
-        Place { channel, member }
+        Membership { channel, member }
     }
 
     fn follow(&mut self, hub: Arc<Hub>, log: Arc<ChannelLog>) -> usize {
         let address = Arc::as_ptr(&log) as usize;
         let channel = self.channels.vacant_key();
-        let waker = Waker::from(Arc::new(OfChannel(self.inbox.clone(), channel)));
-        // It waits for nothing yet, so there is a first pass to make.
+        let waker = Waker::from(Arc::new(ChannelWaker(self.inbox.clone(), channel)));
+        // The waiter is not registered yet, so this schedules the first send_to_members.
         waker.wake_by_ref();
-        let seat = log.join();
+        let waiter = log.join();
         self.followed.insert(address, channel);
         self.channels.insert(Followed {
             hub,
             log,
-            seat,
+            waiter,
             waker,
             members: Vec::new(),
         })
     }
 
-    /// Sends to all sockets of a channel, and waits for more.
-    async fn pass(&mut self, channel: usize) {
+    /// Sends to all members of a channel, then registers the waiter.
+    async fn send_to_members(&mut self, channel: usize) {
         let Some(Followed { hub, log, .. }) = self.channels.get(channel) else {
             return;
         };
         let (mark, now) = (log.mark(hub), Instant::now());
         let mut member = 0;
         while let Some(key) = self.member(channel, member) {
-            let bell = Bell(&self.inbox, key);
+            let waker = LazyWaker(&self.inbox, key);
             let socket = &mut self.sockets[key].socket;
-            if !socket.is_blocked() && socket.send(&mut self.chunks, now, bell) == State::Gone {
-                // Another member takes its place.
+            if !socket.is_blocked() && socket.send(&mut self.chunks, now, waker) == State::Closed {
+                // This moves the last member to the index `member`.
                 self.remove(key);
             } else {
                 member += 1;
             }
-            self.breathe().await;
+            self.cooperate().await;
         }
         let followed = self.channels.get(channel);
         if followed.is_some_and(|followed| followed.hub.is_closing()) {
@@ -315,7 +320,7 @@ impl Driver {
         members.get(member).map(|key| *key as usize)
     }
 
-    /// Waits for what is new since `mark`, or comes back to the channel when it is its turn again.
+    /// Registers the waiter for entries after `mark`. If the log has newer ones, schedules another send_to_members.
     fn wait(&mut self, channel: usize, mark: Mark) {
         let Some(followed) = self.channels.get_mut(channel) else {
             return;
@@ -323,32 +328,32 @@ impl Driver {
         let Followed {
             hub,
             log,
-            seat,
+            waiter,
             waker,
             ..
         } = followed;
-        if !log.wait(hub, seat, waker, mark) {
+        if !log.wait(hub, waiter, waker, mark) {
             self.inbox.post(|news| news.channels.push(channel));
         }
     }
 
-    /// A socket can be read or written, or is new.
-    fn look_after(&mut self, key: usize) {
-        // A key may have a new owner: then there is nothing to do.
-        let Some(Seated { socket, .. }) = self.sockets.get_mut(key) else {
+    /// Reads and writes a socket that is ready, or new.
+    fn poll_socket(&mut self, key: usize) {
+        // The key is stale if the socket was removed after it had been posted.
+        let Some(Client { socket, .. }) = self.sockets.get_mut(key) else {
             return;
         };
-        let (bell, now) = (Bell(&self.inbox, key), Instant::now());
-        let received = socket.receive(bell);
+        let (waker, now) = (LazyWaker(&self.inbox, key), Instant::now());
+        let received = socket.receive(waker);
         if received == State::Again {
             self.inbox.post(|news| news.sockets.push(key));
         }
-        if received == State::Gone || socket.send(&mut self.chunks, now, bell) == State::Gone {
+        if received == State::Closed || socket.send(&mut self.chunks, now, waker) == State::Closed {
             self.remove(key);
         }
     }
 
-    async fn look_after_all(&mut self, now: Instant) {
+    async fn tick_all(&mut self, now: Instant) {
         let is_check = now >= self.next_check;
         if is_check {
             self.next_check = now + (self.patience / CHECKS).min(LONGEST_CHECK);
@@ -356,45 +361,47 @@ impl Driver {
         let mut from = 0;
         while let Some(key) = self.sockets.next(from) {
             from = key + 1;
-            let bell = Bell(&self.inbox, key);
+            let waker = LazyWaker(&self.inbox, key);
             let socket = &mut self.sockets[key].socket;
             let is_checked = is_check || socket.is_blocked();
             if is_checked && socket.is_stalled(self.patience, now)
-                || socket.tick(&mut self.chunks, now, bell) == State::Gone
+                || socket.tick(&mut self.chunks, now, waker) == State::Closed
             {
                 self.remove(key);
             } else {
                 let wakes_at = socket.wakes_at();
                 wakes_at.into_iter().for_each(|at| self.tick_at(at));
             }
-            self.breathe().await;
+            self.cooperate().await;
         }
     }
 
-    /// Looks after all at the time `at` at the latest, but not more often than is good.
+    /// Moves the next tick to `at`, if that is earlier, but never closer than `SHORTEST_TICK`.
     fn tick_at(&mut self, at: Instant) {
         let at = at.max(Instant::now() + SHORTEST_TICK);
         self.next_tick = self.next_tick.min(at);
     }
 
     fn remove(&mut self, key: usize) {
-        let Seated { places, .. } = self.sockets.remove(key);
-        places.iter().for_each(|place| self.vacate(*place));
+        let Client { memberships, .. } = self.sockets.remove(key);
+        memberships
+            .iter()
+            .for_each(|membership| self.leave(*membership));
         if self.sockets.is_empty() {
             self.tick = longest_tick(self.patience);
         }
     }
 
-    /// Another member takes the place.
-    fn vacate(&mut self, Place { channel, member }: Place) {
+    /// Removes a member from a channel. The last member moves to its index.
+    fn leave(&mut self, Membership { channel, member }: Membership) {
         let members = &mut self.channels[channel as usize].members;
         members.swap_remove(member as usize);
         if members.is_empty() {
             self.unfollow(channel as usize);
         } else if let Some(moved) = members.get(member as usize) {
-            let mut places = self.sockets[*moved as usize].places.iter_mut();
-            if let Some(place) = places.find(|place| place.channel == channel) {
-                place.member = member;
+            let mut memberships = self.sockets[*moved as usize].memberships.iter_mut();
+            if let Some(membership) = memberships.find(|membership| membership.channel == channel) {
+                membership.member = member;
             }
         }
     }
@@ -413,10 +420,10 @@ mod tests {
 
     #[test]
     fn a_connection_is_small() {
-        let size = size_of::<Seated>();
+        let size = size_of::<Client>();
         assert!(
             size <= 184,
-            "each of a million connections has {size} bytes"
+            "each of a million connections takes {size} bytes"
         );
     }
 }

@@ -1,8 +1,8 @@
-//! How a stream finds the socket that writes its opening.
+//! The hand-off of a stream from its response body to the socket that writes its opening.
 //!
-//! The body puts the stream into a table, under the address of its opening: an allocation of its own, of
-//! which the table and both sides keep a clone. As long as one of these is alive, no other bytes have that
-//! address, so a write that contains it is a write of this opening.
+//! The body inserts the stream into a table, keyed by the address of its opening. The opening is an allocation
+//! of its own, and the table and both sides hold a clone. While one of these is alive, no other bytes have that
+//! address, so a write of that address writes this opening.
 
 use crate::stream::OpenStream;
 use bytes::Bytes;
@@ -18,25 +18,25 @@ use std::{
 
 static IN_FLIGHT: LazyLock<Mutex<HashMap<usize, Handoff>>> = LazyLock::new(Mutex::default);
 
-/// Number of entries: writes take the lock only while there are any.
+/// Number of entries. Writes take the lock only if it is not zero.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether the process has a listener whose sockets take streams.
+/// Whether the process has created a listener whose sockets take streams.
 static ENABLED: AtomicBool = AtomicBool::new(false);
 
-/// Capacity that the emptied table keeps.
+/// Capacity that the table keeps when it is empty.
 const KEPT: usize = 256;
 
-/// A stream whose opening has been yielded to the HTTP server and not been written yet.
+/// A stream whose opening was yielded to the HTTP server and is not written yet.
 #[derive(Debug)]
 struct Handoff {
     opening: Bytes,
-    /// Of the poll that yielded the opening.
+    /// Waker of the poll that yielded the opening.
     waker: Waker,
     stream: Box<OpenStream>,
 }
 
-/// Changes the table, and keeps its count.
+/// Changes the table and updates `COUNT`.
 fn with_table<T>(change: impl FnOnce(&mut HashMap<usize, Handoff>) -> T) -> T {
     let mut table = lock();
     let result = change(&mut table);
@@ -51,12 +51,12 @@ fn lock() -> MutexGuard<'static, HashMap<usize, Handoff>> {
     IN_FLIGHT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Allows streams to detach: a listener exists.
+/// Allows streams to detach, since a listener exists.
 pub(super) fn enable() {
     ENABLED.store(true, Relaxed);
 }
 
-/// Whether a stream may find a socket that takes it.
+/// Whether streams may detach.
 pub(crate) fn is_enabled() -> bool {
     ENABLED.load(Relaxed)
 }
@@ -66,12 +66,14 @@ pub(crate) fn is_enabled() -> bool {
 pub(crate) struct Opening(Bytes);
 
 impl Opening {
-    /// Copies the bytes into an allocation of their own. Empty slices have no address of their own: None.
+    /// Copies the bytes into an allocation of their own. Returns `None` for an empty slice, which has no
+    /// address of its own.
     pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
         (!bytes.is_empty()).then(|| Self(Bytes::copy_from_slice(bytes)))
     }
 
-    /// What the body must yield, in the poll that has this waker, after the stream is in the table.
+    /// Inserts the stream into the table. Returns the bytes that the body must yield in the poll with this
+    /// waker.
     pub(crate) fn offer(&self, stream: OpenStream, waker: &Waker) -> Bytes {
         let handoff = Handoff {
             opening: self.0.clone(),
@@ -82,16 +84,17 @@ impl Opening {
         self.0.clone()
     }
 
-    /// Takes the stream out of the table, unless the other side has it.
+    /// Removes the stream from the table. Returns `None` if the other side took it first.
     pub(crate) fn take(&self) -> Option<OpenStream> {
         let taken = with_table(|table| table.remove(&self.address()));
         taken.map(|handoff| *handoff.stream)
     }
 
-    /// The opening that this write contains, if it is the first and only chunk of a response.
+    /// Returns the opening that this write contains, if it is the first and only chunk of a response.
     ///
-    /// Both sides must be polled with the same waker, as hyper polls its socket and its response body. So a
-    /// body that another task polls stays, and a clone of the opening on another connection takes nothing.
+    /// Both sides must be polled with the same waker, as hyper polls its socket and the response body.
+    /// Otherwise the stream stays in its body: another task polls the body, or a clone of the opening is on
+    /// another connection.
     pub(super) fn of_write(slices: &[IoSlice<'_>], waker: &Waker) -> Option<Self> {
         let [head, size, opening, end] = slices else {
             return None;
@@ -112,7 +115,7 @@ impl Opening {
     }
 }
 
-/// The length in the line before a chunk.
+/// Parses the line before a chunk's data.
 fn chunk_size(line: &[u8]) -> Option<usize> {
     let digits = str::from_utf8(line).ok()?.strip_suffix("\r\n")?;
     usize::from_str_radix(digits, 16).ok()
@@ -133,22 +136,22 @@ mod tests {
         (es, stream)
     }
 
-    /// Whether a write of these slices finds an opening.
-    fn finds(slices: &[&[u8]], waker: &Waker) -> bool {
+    /// Whether a write of these slices contains an opening.
+    fn matches(slices: &[&[u8]], waker: &Waker) -> bool {
         let slices: Vec<_> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
         Opening::of_write(&slices, waker).is_some()
     }
 
     #[test]
-    fn only_the_memory_of_the_opening_as_the_first_chunk_finds_it() {
+    fn a_write_matches_only_the_memory_of_the_opening_as_first_chunk() {
         let (_es, stream) = stream();
         let ((_, waker), (_, other)) = (waker(), waker());
         let opening = Opening::new(b"data: open\n\n").unwrap();
         let bytes = opening.offer(stream, &waker);
         let copy = bytes.to_vec();
         let first: [&[u8]; 4] = [HEAD, b"C\r\n", &bytes, b"\r\n"];
-        assert!(finds(&first, &waker));
-        assert!(!finds(&first, &other), "another task writes it");
+        assert!(matches(&first, &waker));
+        assert!(!matches(&first, &other), "another task writes it");
         let others: [&[&[u8]]; 8] = [
             &[HEAD, b"C\r\n", &copy, b"\r\n"],
             &[HEAD, b"B\r\n", &bytes[..11], b"\r\n"],
@@ -160,15 +163,15 @@ mod tests {
             &[b"1\r\nx\r\n", b"C\r\n", &bytes, b"\r\n"],
         ];
         for slices in others {
-            assert!(!finds(slices, &waker), "{slices:?}");
+            assert!(!matches(slices, &waker), "{slices:?}");
         }
         assert!(opening.take().is_some());
-        assert!(!finds(&first, &waker), "nothing is left to take");
+        assert!(!matches(&first, &waker), "nothing is left to take");
         assert!(opening.take().is_none());
     }
 
     #[test]
-    fn empty_bytes_are_no_opening() {
+    fn an_empty_slice_is_not_an_opening() {
         assert!(Opening::new(b"").is_none());
     }
 }

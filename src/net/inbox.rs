@@ -1,4 +1,4 @@
-//! What a driver is told, and by whom: new streams, channels with news, sockets that are ready.
+//! A driver's inbox: new streams, channels with new entries, sockets that are ready.
 
 use super::driver::Arrival;
 use std::{
@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     news: Mutex<News>,
-    bell: Notify,
+    notify: Notify,
     closed: AtomicBool,
     abandoned: AtomicBool,
 }
@@ -22,13 +22,13 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) arrivals: Vec<Arrival>,
-    /// Channels that have something new.
+    /// Keys of channels with new entries.
     pub(super) channels: Vec<usize>,
-    /// Sockets that can be read or written.
+    /// Keys of sockets that can be read or written, or are new.
     pub(super) sockets: Vec<usize>,
 }
 
-/// The room that an emptied list keeps, so that a rush leaves nothing behind.
+/// Capacity that an emptied list keeps, so that a burst does not hold memory afterwards.
 const KEPT: usize = 256;
 
 impl News {
@@ -51,22 +51,22 @@ impl Inbox {
             first
         };
         if first {
-            self.bell.notify_one();
+            self.notify.notify_one();
         }
     }
 
-    /// Nothing will arrive any more.
+    /// Called when no more streams will be posted.
     pub(super) fn close(&self) {
         self.closed.store(true, SeqCst);
-        self.bell.notify_one();
+        self.notify.notify_one();
     }
 
-    /// Whether nothing will arrive any more, and everything that has arrived is taken.
+    /// Whether the inbox is closed and empty.
     pub(super) fn is_closed(&self) -> bool {
         self.closed.load(SeqCst) && self.lock().is_empty()
     }
 
-    /// The driver is gone. Streams that it has not taken end.
+    /// Called when the driver has ended: drops the streams that it has not taken.
     pub(super) fn abandon(&self) {
         self.abandoned.store(true, SeqCst);
         drop(mem::take(&mut *self.lock()));
@@ -76,17 +76,17 @@ impl Inbox {
         self.abandoned.load(SeqCst)
     }
 
-    /// Waits for news. May return without any.
+    /// Waits for a post. May wake spuriously.
     pub(super) async fn wait(&self) {
-        self.bell.notified().await;
+        self.notify.notified().await;
     }
 
-    /// The new streams among the news.
+    /// Takes the new streams only.
     pub(super) fn arrivals(&self) -> Vec<Arrival> {
         mem::take(&mut self.lock().arrivals)
     }
 
-    /// Exchanges the news for emptied lists.
+    /// Swaps the posted news with `emptied`.
     pub(super) fn take(&self, emptied: &mut News) {
         emptied.shrink();
         mem::swap(&mut *self.lock(), emptied);
@@ -97,29 +97,29 @@ impl Inbox {
     }
 }
 
-/// Wakes the driver for one of its channels.
-pub(super) struct OfChannel(pub(super) Arc<Inbox>, pub(super) usize);
+/// Posts the key of a channel.
+pub(super) struct ChannelWaker(pub(super) Arc<Inbox>, pub(super) usize);
 
-impl Wake for OfChannel {
+impl Wake for ChannelWaker {
     fn wake(self: Arc<Self>) {
         self.0.post(|news| news.channels.push(self.1));
     }
 }
 
-/// Wakes the driver for one of its sockets.
-struct OfSocket(Arc<Inbox>, usize);
+/// Posts the key of a socket.
+struct SocketWaker(Arc<Inbox>, usize);
 
-/// Makes wakers for one socket when it has to wait: kept in the socket as well, a waker would only take room.
+/// Allocates a waker for one socket on demand. A stored waker would cost memory for every idle connection.
 #[derive(Clone, Copy)]
-pub(super) struct Bell<'a>(pub(super) &'a Arc<Inbox>, pub(super) usize);
+pub(super) struct LazyWaker<'a>(pub(super) &'a Arc<Inbox>, pub(super) usize);
 
-impl Bell<'_> {
-    pub(super) fn waker(&self) -> Waker {
-        Waker::from(Arc::new(OfSocket(self.0.clone(), self.1)))
+impl LazyWaker<'_> {
+    pub(super) fn create(&self) -> Waker {
+        Waker::from(Arc::new(SocketWaker(self.0.clone(), self.1)))
     }
 }
 
-impl Wake for OfSocket {
+impl Wake for SocketWaker {
     fn wake(self: Arc<Self>) {
         self.0.post(|news| news.sockets.push(self.1));
     }

@@ -1,4 +1,4 @@
-//! What hyper reads and writes: a TCP stream that can leave.
+//! The transport of hyper's connections: a TCP stream that can be detached.
 
 use super::{driver::Pool, handoff::Opening};
 use std::{
@@ -14,13 +14,13 @@ use tokio::{
 
 /// The connection that a [`Listener`](super::Listener) accepts.
 ///
-/// It is a TCP stream for hyper, until an event stream has left through it; from then on it fails with
+/// It is a TCP stream until an event stream detaches through it. From then on, every call fails with
 /// `NotConnected`.
 #[derive(Debug)]
 pub struct Io {
     tcp: Option<TcpStream>,
     pool: Arc<Pool>,
-    /// The opening of a response, if the last write was exactly that.
+    /// The opening of a response, if the last write contained it and nothing else but the head.
     written: Option<Opening>,
 }
 
@@ -37,7 +37,7 @@ impl Io {
         self.tcp.as_mut().map(Pin::new).ok_or_else(left)
     }
 
-    /// Detaches the stream whose opening is the last that was written. True if it is detached.
+    /// Detaches the stream whose opening was written last. Returns whether it did.
     fn detach(&mut self) -> bool {
         let opening = self.written.take();
         let Some(stream) = opening.and_then(|opening| opening.take()) else {
@@ -51,7 +51,7 @@ impl Io {
 }
 
 fn left() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the stream has left")
+    io::Error::new(io::ErrorKind::NotConnected, "the stream is detached")
 }
 
 impl AsyncRead for Io {
@@ -92,11 +92,12 @@ impl AsyncWrite for Io {
         true
     }
 
-    /// hyper flushes when its own buffers are empty: the moment at which a stream can leave.
+    /// hyper flushes once its own buffers are empty, so nothing of the response is lost if the stream detaches
+    /// here.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.tcp()?.poll_flush(cx))?;
         if self.detach() {
-            // The error ends hyper's connection. It must not touch the socket, which it no longer has.
+            // The error ends hyper's connection, which must not use the socket any more.
             return Poll::Ready(Err(left()));
         }
         Poll::Ready(Ok(()))
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_of_hyper_is_hardly_more_than_its_socket() {
+    fn the_transport_is_hardly_larger_than_a_socket() {
         let size = size_of::<Io>() - size_of::<TcpStream>();
         assert!(size <= 40, "each connection has {size} bytes more");
     }

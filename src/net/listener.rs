@@ -1,4 +1,4 @@
-//! The listener, and who is connected.
+//! The listener, and the address of its connections.
 
 use super::{Io, driver::Pool, handoff, options::Options};
 use axum::{
@@ -8,9 +8,9 @@ use axum::{
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
 
-/// A listener for `axum::serve` whose event streams leave the HTTP server: see the [module](crate::net).
+/// A listener for `axum::serve` that detaches event streams from the HTTP server: see the [module](crate::net).
 ///
-/// It wraps any listener for TCP, such as a `TcpListener` or what `ListenerExt::tap_io` makes of it.
+/// It wraps any listener for TCP, such as a `TcpListener`, or one that `ListenerExt::tap_io` returns.
 ///
 /// # Examples
 ///
@@ -47,17 +47,18 @@ where
         }
     }
 
-    /// Sets after what time a client is dropped that takes none of its stream: 30 seconds by default. Zero turns
-    /// it off.
+    /// Sets how long a client may take nothing of its stream before its connection is closed: 30 seconds by
+    /// default. Zero disables the timeout.
     ///
-    /// It concerns streams that have left the HTTP server, and no other response.
+    /// It applies to detached streams, and to no other response.
     ///
-    /// - A client that reads, however slowly, is not dropped. On Linux and Android the measure is the bytes that
-    ///   its kernel acknowledges, on other platforms the bytes that ours accepts. A kernel with a full receive
-    ///   buffer acknowledges nothing until there is room for a segment, or for half of a small buffer.
-    /// - A client that reads nothing is dropped once its receive buffer has been full for this time.
-    /// - A client that has vanished is dropped once it has acknowledged nothing for this time. The kernel
-    ///   probes an idle connection three times within it, but once a second at the most.
+    /// - A client that reads, however slowly, stays connected. On Linux and Android the measure is the bytes
+    ///   that its kernel acknowledges, on other platforms the bytes that the local kernel accepts. A kernel
+    ///   with a full receive buffer acknowledges nothing until there is room for a segment, or for half of a
+    ///   small buffer.
+    /// - A client that reads nothing is disconnected once its receive buffer has been full for this time.
+    /// - A client that has vanished is disconnected once it has acknowledged nothing for this time. The kernel
+    ///   probes an idle connection three times within it, but at most once a second.
     ///
     /// A slow client falls behind: see [`notsent_lowat`](Self::notsent_lowat), [`History`](crate::History) and
     /// [`LagPolicy`](crate::LagPolicy).
@@ -69,11 +70,11 @@ where
     }
 
     /// Sets how many unsent bytes the kernel holds for a client: `TCP_NOTSENT_LOWAT`, 32 KiB by default. Zero
-    /// leaves it to the system, which allows megabytes.
+    /// leaves the system's default, which allows megabytes.
     ///
-    /// It concerns streams that have left the HTTP server, on Linux and Android. With a small value a slow
-    /// client is less far behind, since its backlog waits in the channel's log. A large value saves system calls
-    /// where events are large. Bytes in the client's own receive buffer are not counted.
+    /// It applies to detached streams, on Linux and Android. With a small value a slow client is less far
+    /// behind, since its backlog waits in the channel's log. A large value saves system calls where events are
+    /// large. Bytes in the client's own receive buffer are not counted.
     #[must_use]
     pub fn notsent_lowat(mut self, bytes: u32) -> Self {
         self.options.notsent_lowat = bytes;
@@ -91,7 +92,8 @@ where
 
     async fn accept(&mut self) -> (Io, L::Addr) {
         let (tcp, address) = self.listener.accept().await;
-        // An event is small, and must not wait for the acknowledgement of the last. A refusal costs only that.
+        // With Nagle's algorithm, an event would wait for the acknowledgement of the previous one. If the
+        // option is refused, only that delay remains.
         let _ = tcp.set_nodelay(true);
         (Io::new(tcp, self.pool.clone()), address)
     }
@@ -103,9 +105,9 @@ where
 
 /// The address of a client, as connect info of a [`Listener`].
 ///
-/// Middleware that asks for `ConnectInfo<SocketAddr>`, as rate limits by address do, finds it behind
-/// [`ListenerExt::tap_io`](serve::ListenerExt::tap_io): axum implements connect info for that, and for its
-/// own listeners.
+/// Middleware that extracts `ConnectInfo<SocketAddr>`, such as a rate limit by address, needs
+/// [`ListenerExt::tap_io`](serve::ListenerExt::tap_io) around the listener: axum implements connect info for
+/// it, and for its own listeners.
 ///
 /// # Examples
 ///
@@ -140,7 +142,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The client's address, or that of the proxy in front.
+    /// The address of the client, or of the proxy in front.
     #[must_use]
     pub fn remote_addr(&self) -> SocketAddr {
         self.remote_addr

@@ -4,15 +4,15 @@ use socket2::{SockRef, TcpKeepalive};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Keep-alive probes within a client timeout, the last of which remains unanswered for as long as the others.
+/// Number of keep-alive probes within a client timeout. The last one has as long for its answer as the others.
 const PROBES: u32 = 3;
 
-/// Settings of a listener for the sockets that it detaches.
+/// Socket options and timeout that a listener sets for the sockets it detaches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
-    /// Zero turns it off.
+    /// Zero disables it.
     pub(super) client_timeout: Duration,
-    /// Zero turns it off.
+    /// Zero leaves the system's default.
     pub(super) notsent_lowat: u32,
 }
 
@@ -26,7 +26,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// How long a client may take nothing.
+    /// Returns how long a client may take nothing.
     pub(super) fn patience(&self) -> Duration {
         match self.client_timeout.is_zero() {
             true => Duration::MAX,
@@ -34,7 +34,7 @@ impl Options {
         }
     }
 
-    /// None of these is worth a lost stream, so errors are ignored: a platform may know only a part.
+    /// Errors are ignored: a platform may lack an option, and none is worth a lost stream.
     pub(super) fn set(&self, tcp: &TcpStream) {
         let socket = SockRef::from(tcp);
         if !self.client_timeout.is_zero() {
@@ -46,7 +46,8 @@ impl Options {
         }
     }
 
-    /// Probes of an idle connection. The kernel sends none while data is unacknowledged.
+    /// Probes detect a vanished client of an idle connection. The kernel sends none while data is
+    /// unacknowledged.
     fn keepalive(&self) -> TcpKeepalive {
         let probe = self.client_timeout / (PROBES + 1);
         let probe = probe.max(Duration::from_secs(1));

@@ -1,4 +1,4 @@
-//! Values by key, kept in pages: no large block is grown, copied and left behind as a hole in the heap.
+//! A slab in pages. A single large block would be copied as it grows, and leave a hole in the heap.
 
 use slab::Slab;
 use std::{
@@ -6,13 +6,13 @@ use std::{
     ops::{Index, IndexMut},
 };
 
-/// How many values a page has: some tens of kilobytes of sockets.
+/// Number of values of a page, so that a page of sockets has some tens of kilobytes.
 const PAGE: usize = 128;
 
 #[derive(Debug)]
 pub(super) struct Pages<T> {
     pages: Vec<Slab<T>>,
-    /// The pages that have room. The first is filled first, so that the last become empty.
+    /// Pages with vacant keys. Values go to the first of them, so that the last pages become empty.
     open: BTreeSet<usize>,
     len: usize,
 }
@@ -30,18 +30,18 @@ impl<T> Pages<T> {
         self.len == 0
     }
 
-    /// The first key with a value, from `from` on.
+    /// Returns the first occupied key that is at least `from`.
     pub(super) fn next(&self, from: usize) -> Option<usize> {
         let pages = self.pages.iter().enumerate().skip(from / PAGE);
         let mut filled = pages.filter(|(_, values)| !values.is_empty());
         filled.find_map(|(page, values)| {
             let first = from.saturating_sub(page * PAGE);
-            let place = (first..PAGE).find(|place| values.contains(*place))?;
-            Some(page * PAGE + place)
+            let index = (first..PAGE).find(|index| values.contains(*index))?;
+            Some(page * PAGE + index)
         })
     }
 
-    /// The key of the value that is inserted next.
+    /// Returns the key of the next inserted value.
     pub(super) fn vacant_key(&self) -> usize {
         match self.open.first() {
             Some(&page) => page * PAGE + self.pages[page].vacant_key(),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_page_has_no_memory_and_is_the_first_to_be_used_again() {
+    fn an_empty_page_frees_its_memory_and_is_reused_first() {
         let mut pages = Pages::new();
         let keys: Vec<_> = (0..)
             .take(3 * PAGE)
@@ -138,9 +138,9 @@ mod tests {
     }
 
     proptest! {
-        /// One step in four removes a value that is there, others insert themselves.
+        /// One step in four removes a value, the others insert one.
         #[test]
-        fn values_are_where_a_map_has_them(steps in prop::collection::vec(any::<u32>(), 0..1000)) {
+        fn pages_hold_the_same_values_as_a_map(steps in prop::collection::vec(any::<u32>(), 0..1000)) {
             let (mut pages, mut map) = (Pages::new(), BTreeMap::new());
             for step in steps {
                 let chosen = map.keys().nth(step as usize % map.len().max(1)).copied();

@@ -1,25 +1,25 @@
-//! Whether a client takes its stream.
+//! Detects clients that take nothing of their stream.
 //!
-//! A client makes progress when its kernel acknowledges bytes. `TCP_USER_TIMEOUT` is no measure of that: as
-//! long as the receive window is small, Linux counts from the first probe of a closed window, even if the
-//! client has read since. Where the kernel reports no acknowledgements, progress is that it accepts bytes.
+//! A client makes progress when its kernel acknowledges bytes. `TCP_USER_TIMEOUT` does not measure that: while
+//! the receive window is small, Linux counts from the first probe of a closed window, even if the client has
+//! read since. Without acknowledgements from the kernel, progress is that it accepts bytes.
 
 use std::{num::NonZeroU32, sync::LazyLock, time::Duration};
 use tokio::{net::TcpStream, time::Instant};
 
-/// Checks within a client timeout.
+/// Number of checks within a client timeout.
 pub(super) const CHECKS: u32 = 4;
 
-/// Progress of one client. There may be a million of them, so its size matters.
+/// The progress of one client. A process may hold a million of them, so its size matters.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    /// Acknowledged bytes at the last check.
+    /// Acknowledged bytes at the last check, modulo 2^32.
     acked: u32,
-    /// Since when bytes are outstanding and none were acknowledged.
+    /// Time since which bytes are outstanding and none were acknowledged.
     waits_since: Option<Millis>,
 }
 
-/// Milliseconds of the process. They wrap around after 49 days: only differences count.
+/// Milliseconds since the process started, modulo 2^32 (49 days). Only differences are meaningful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Millis(NonZeroU32);
 
@@ -36,31 +36,31 @@ impl Millis {
     }
 }
 
-/// What the kernel reports of a connection.
+/// The kernel's view of a connection.
 #[derive(Clone, Copy, Debug)]
 struct Report {
-    /// Number of acknowledged bytes, of which the last bits suffice.
+    /// Number of acknowledged bytes, modulo 2^32.
     acked: u32,
-    /// Whether bytes are unsent or unacknowledged.
+    /// Whether any bytes are unsent or unacknowledged.
     is_outstanding: bool,
 }
 
 impl Progress {
-    /// The kernel has accepted bytes.
+    /// Called when the kernel has accepted bytes.
     pub(super) fn accepted(&mut self, now: Instant) {
         if self.acked == 0 {
-            // No report so far, or none on this platform.
+            // Without a report, accepted bytes are the only progress.
             self.waits_since = None;
         }
         self.refused(now);
     }
 
-    /// The kernel has refused bytes.
+    /// Called when the kernel has refused bytes.
     pub(super) fn refused(&mut self, now: Instant) {
         self.waits_since.get_or_insert_with(|| Millis::of(now));
     }
 
-    /// Compares with the last check, if bytes are outstanding.
+    /// Compares the kernel's counters with those at the last check, if bytes are outstanding.
     pub(super) fn check(&mut self, tcp: &TcpStream, is_blocked: bool, now: Instant) {
         if self.waits_since.is_some() {
             self.update(kernel::report(tcp), is_blocked, now);
@@ -78,7 +78,7 @@ impl Progress {
         self.acked = acked;
     }
 
-    /// For how long bytes are outstanding and the client has taken none.
+    /// Returns how long bytes have been outstanding without progress.
     pub(super) fn stalled_for(&self, now: Instant) -> Duration {
         let waits = |since: Millis| since.until(Millis::of(now));
         self.waits_since.map_or(Duration::ZERO, waits)
@@ -98,7 +98,7 @@ mod kernel {
     };
     use tokio::net::TcpStream;
 
-    /// The beginning of the kernel's `struct tcp_info`, up to and with `tcpi_notsent_bytes`.
+    /// The beginning of the kernel's `struct tcp_info`, up to and including `tcpi_notsent_bytes`.
     type Info = [u8; 148];
 
     const UNACKED: usize = 24;
@@ -132,7 +132,7 @@ mod kernel {
         })
     }
 
-    /// Linux before 4.6 has a shorter struct, which `nix` answers with a panic.
+    /// Before version 4.6, Linux returns a shorter struct, for which `nix` panics.
     fn is_known(tcp: &TcpStream) -> bool {
         static KNOWN: OnceLock<bool> = OnceLock::new();
         let read = AssertUnwindSafe(|| getsockopt(tcp, TcpInfo));
@@ -163,12 +163,12 @@ mod tests {
         })
     }
 
-    /// Stamps are rounded down to milliseconds.
+    /// Compensates for timestamps that are rounded down to milliseconds.
     fn seconds(time: Duration) -> u64 {
         (time + Duration::from_millis(1)).as_secs()
     }
 
-    /// A client that is sent bytes every second and checked right after: seconds stalled at each check.
+    /// Sends bytes every second and checks right after. Returns the seconds stalled at each check.
     fn stalled(reports: &[Option<Report>], is_blocked: bool) -> Vec<u64> {
         let (mut progress, mut now) = (Progress::default(), Instant::now());
         let check = |report: &Option<Report>| {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_what_the_client_acknowledges() {
+    fn acknowledged_bytes_are_progress() {
         let steady = [report(7, true), report(8, true), report(9, true)];
         assert_eq!(stalled(&steady, true), [0, 0, 0]);
         let stalls = [report(7, true), report(7, true), report(7, true)];
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_what_the_kernel_accepts_where_it_reports_nothing() {
+    fn accepted_bytes_are_progress_without_a_report() {
         for nothing in [None, report(0, false)] {
             assert_eq!(stalled(&[nothing; 3], true), [0, 0, 0]);
         }
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_may_wrap_around() {
+    fn elapsed_milliseconds_survive_a_wrap_around() {
         let millis = |millis| Millis(NonZeroU32::new(millis).unwrap());
         let elapsed = millis(u32::MAX - 1).until(millis(3));
         assert_eq!(elapsed, Duration::from_millis(5));

@@ -1,8 +1,8 @@
-//! A stream with its socket: what a driver does with one client.
+//! A detached stream and its socket.
 
 use super::{
     chunk::{self, Chunks},
-    inbox::Bell,
+    inbox::LazyWaker,
     progress::Progress,
 };
 use crate::{
@@ -18,20 +18,20 @@ use std::{
 };
 use tokio::{io::AsyncWrite, net::TcpStream, time::Instant};
 
-/// How often a socket is read before others get their turn.
+/// Number of reads after which other sockets get their turn.
 const READS: usize = 16;
 
-/// How long a client may block the end of the whole stream.
+/// Patience with a blocked client once the hub is closed.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Socket {
     tcp: TcpStream,
     stream: OpenStream,
-    /// What the client has not taken yet. Few clients are so slow, at any one time.
+    /// Bytes that the kernel has refused. Boxed, since few clients are blocked at the same time.
     blocked: Option<Box<Unsent>>,
     progress: Progress,
-    _departed: Departed,
+    _detach_guard: Departed,
 }
 
 #[derive(Debug)]
@@ -40,8 +40,8 @@ struct Unsent {
     is_last: bool,
 }
 
-/// The rest of a joined chunk as bytes of its own, so that it does not keep the whole. A larger one is a
-/// single event, which many share and history keeps anyway.
+/// Copies the rest of a joined chunk, so that it does not keep the whole chunk in memory. A larger chunk is a
+/// single event, whose bytes history and other sockets share anyway.
 fn own(rest: Bytes) -> Bytes {
     match rest.len() <= FRAME {
         true => Bytes::copy_from_slice(&rest),
@@ -49,27 +49,27 @@ fn own(rest: Bytes) -> Bytes {
     }
 }
 
-/// What a socket waits for.
+/// The state of a socket after an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// News.
+    /// Waits for entries.
     Idle,
-    /// The client, to read what it has.
+    /// Waits until the socket is writable.
     Blocked,
-    /// Nothing: to be dropped.
-    Gone,
-    /// Its turn: there is more to read.
+    /// Closed or failed: remove it.
+    Closed,
+    /// May have more bytes to read: schedule it again.
     Again,
 }
 
 impl Socket {
-    pub(super) fn new(tcp: TcpStream, stream: OpenStream, departed: Departed) -> Self {
+    pub(super) fn new(tcp: TcpStream, stream: OpenStream, detach_guard: Departed) -> Self {
         Self {
             tcp,
             stream,
             blocked: None,
             progress: Progress::default(),
-            _departed: departed,
+            _detach_guard: detach_guard,
         }
     }
 
@@ -77,16 +77,21 @@ impl Socket {
         self.blocked.is_some()
     }
 
-    /// When there is something to send even without news, if the client takes it.
+    /// Returns when to send without a new entry, unless the client is blocked.
     pub(super) fn wakes_at(&self) -> Option<Instant> {
         (!self.is_blocked()).then(|| self.stream.wakes_at())
     }
 
-    /// Sends all that is ready.
-    pub(super) fn send(&mut self, chunks: &mut Chunks, now: Instant, bell: Bell<'_>) -> State {
+    /// Sends everything that is ready.
+    pub(super) fn send(
+        &mut self,
+        chunks: &mut Chunks,
+        now: Instant,
+        waker: LazyWaker<'_>,
+    ) -> State {
         let (mut state, mut more) = (State::Idle, true);
         if let Some(unsent) = self.blocked.take() {
-            state = self.write(*unsent, now, bell);
+            state = self.write(*unsent, now, waker);
         }
         while more && state == State::Idle {
             let (bytes, is_last) = match self.stream.next(None, || now) {
@@ -99,23 +104,23 @@ impl Socket {
                 Next::Empty => break,
                 Next::End => (chunk::LAST, true),
             };
-            state = self.write(Unsent { bytes, is_last }, now, bell);
+            state = self.write(Unsent { bytes, is_last }, now, waker);
         }
         state
     }
 
-    /// Writes bytes, and keeps what the kernel does not take.
-    fn write(&mut self, mut unsent: Unsent, now: Instant, bell: Bell<'_>) -> State {
+    /// Writes bytes, and stores the rest if the socket is not writable.
+    fn write(&mut self, mut unsent: Unsent, now: Instant, waker: LazyWaker<'_>) -> State {
         while !unsent.bytes.is_empty() {
             match self.tcp.try_write(&unsent.bytes) {
                 Ok(written) => {
                     self.progress.accepted(now);
                     unsent.bytes.advance(written);
                 }
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return State::Gone,
-                Err(_) => match self.poll_write_ready(bell) {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return State::Closed,
+                Err(_) => match self.poll_write_ready(waker) {
                     Poll::Ready(Ok(())) => {}
-                    Poll::Ready(Err(_)) => return State::Gone,
+                    Poll::Ready(Err(_)) => return State::Closed,
                     Poll::Pending => {
                         self.progress.refused(now);
                         unsent.bytes = own(unsent.bytes);
@@ -131,55 +136,60 @@ impl Socket {
         }
     }
 
-    fn poll_write_ready(&self, bell: Bell<'_>) -> Poll<io::Result<()>> {
-        let waker = bell.waker();
+    fn poll_write_ready(&self, waker: LazyWaker<'_>) -> Poll<io::Result<()>> {
+        let waker = waker.create();
         self.tcp.poll_write_ready(&mut Context::from_waker(&waker))
     }
 
     fn shut_down(&mut self) -> State {
         let mut context = Context::from_waker(Waker::noop());
-        // For TCP this neither waits nor matters if it fails: the socket is closed next.
+        // For TCP, this does not block. A failure does not matter, since the socket is closed next.
         let _ = Pin::new(&mut self.tcp).poll_shutdown(&mut context);
-        State::Gone
+        State::Closed
     }
 
-    /// Wakes the driver when the client sends something or is gone, unless it is so already.
-    pub(super) fn wait_to_receive(&self, bell: Bell<'_>) {
-        let _ = self.poll_read_ready(&bell.waker());
+    /// Registers for readability, unless the socket is readable already.
+    pub(super) fn wait_to_receive(&self, waker: LazyWaker<'_>) {
+        let _ = self.poll_read_ready(&waker.create());
     }
 
     fn poll_read_ready(&self, waker: &Waker) -> Poll<io::Result<()>> {
         self.tcp.poll_read_ready(&mut Context::from_waker(waker))
     }
 
-    /// Drops what the client sends, and notices when it is gone.
-    pub(super) fn receive(&mut self, bell: Bell<'_>) -> State {
-        let (waker, mut buffer) = (bell.waker(), [0; 1024]);
+    /// Discards received bytes, and detects that the client has disconnected.
+    pub(super) fn receive(&mut self, waker: LazyWaker<'_>) -> State {
+        let (waker, mut buffer) = (waker.create(), [0; 1024]);
         for _ in 0..READS {
             match self.poll_read_ready(&waker) {
                 Poll::Pending => return State::Idle,
-                Poll::Ready(Err(_)) => return State::Gone,
+                Poll::Ready(Err(_)) => return State::Closed,
                 Poll::Ready(Ok(())) => {}
             }
             match self.tcp.try_read(&mut buffer) {
-                Ok(0) => return State::Gone,
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return State::Gone,
+                Ok(0) => return State::Closed,
+                Err(error) if error.kind() != ErrorKind::WouldBlock => return State::Closed,
                 _ => {}
             }
         }
         State::Again
     }
 
-    /// Sends a keep-alive, or the end, if it is time.
-    pub(super) fn tick(&mut self, chunks: &mut Chunks, now: Instant, bell: Bell<'_>) -> State {
+    /// Sends a keep-alive or ends the stream, if either is due.
+    pub(super) fn tick(
+        &mut self,
+        chunks: &mut Chunks,
+        now: Instant,
+        waker: LazyWaker<'_>,
+    ) -> State {
         match self.wakes_at() {
             None => State::Blocked,
             Some(at) if at > now => State::Idle,
-            Some(_) => self.send(chunks, now, bell),
+            Some(_) => self.send(chunks, now, waker),
         }
     }
 
-    /// Whether bytes are outstanding and the client has taken none for `patience`.
+    /// Whether bytes have been outstanding for `patience` without progress.
     pub(super) fn is_stalled(&mut self, patience: Duration, now: Instant) -> bool {
         let is_blocked = self.is_blocked();
         let patience = match is_blocked && self.stream.feed().hub().is_closed() {
@@ -205,12 +215,12 @@ mod tests {
         let channels = Channels::collect(["a"], 1).unwrap();
         let feed = Feed::subscribe(&es.inner().hub, &channels, None).unwrap();
         let stream = OpenStream::new(feed, es.inner().streams.clone());
-        let departed = stream.depart();
-        let socket = Socket::new(accepted.unwrap().0, stream, departed);
+        let detach_guard = stream.depart();
+        let socket = Socket::new(accepted.unwrap().0, stream, detach_guard);
         (socket, client.unwrap())
     }
 
-    /// Not anew whenever a driver looks.
+    /// A tick or a send without entries does not restart the interval.
     #[tokio::test(start_paused = true)]
     async fn the_time_to_a_keep_alive_begins_with_the_last_event() {
         let es = EventStream::new();
@@ -223,7 +233,10 @@ mod tests {
         let published = Instant::now();
         advance(second).await;
         let now = Instant::now();
-        assert_eq!(socket.send(&mut chunks, now, Bell(&inbox, 0)), State::Idle);
+        assert_eq!(
+            socket.send(&mut chunks, now, LazyWaker(&inbox, 0)),
+            State::Idle
+        );
         advance(second).await;
         assert_eq!(socket.wakes_at(), Some(published + interval));
     }
