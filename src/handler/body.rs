@@ -1,4 +1,4 @@
-//! A response body that reads a feed, and says something when that is silent.
+//! A response body that reads a feed, and sends keep-alives while the feed is silent.
 
 use crate::{feed::Next, net::Opening, stream::OpenStream};
 use bytes::Bytes;
@@ -21,17 +21,17 @@ pin_project! {
     #[derive(Debug)]
     pub(super) struct EventBody {
         owner: Owner,
-        // Whether the stream may leave the HTTP server once its opening is sent.
-        may_leave: bool,
-        // Whether there may be more to say before there is news.
+        // Whether the stream may be detached once its opening is written.
+        may_detach: bool,
+        // Whether the feed may have more bytes to yield without another wake.
         more: bool,
         #[pin]
-        alarm: Alarm,
+        keep_alive_timer: KeepAliveTimer,
     }
 
     impl PinnedDrop for EventBody {
         fn drop(this: Pin<&mut Self>) {
-            if let Owner::Leaving { opening, .. } = this.project().owner {
+            if let Owner::Detaching { opening, .. } = this.project().owner {
                 drop(opening.take());
             }
         }
@@ -42,23 +42,23 @@ pin_project! {
 #[derive(Debug)]
 enum Owner {
     Body(OpenStream),
-    /// The table of openings in flight, until a socket or a later poll takes it.
-    Leaving {
+    /// In the hand-off table, until a socket or a later poll takes the stream.
+    Detaching {
         opening: Opening,
         polled: bool,
     },
-    /// Nobody: while it changes hands, and after the end.
-    Gone,
+    /// Placeholder while the stream is moved, and the state after its end.
+    Empty,
 }
 
 impl EventBody {
-    /// `may_leave`: the request is such that a driver could go on with the response.
-    pub(super) fn new(stream: OpenStream, may_leave: bool) -> Self {
+    /// `may_detach`: whether the request allows a driver to write the rest of the response.
+    pub(super) fn new(stream: OpenStream, may_detach: bool) -> Self {
         Self {
             owner: Owner::Body(stream),
-            may_leave,
+            may_detach,
             more: true,
-            alarm: Alarm::default(),
+            keep_alive_timer: KeepAliveTimer::default(),
         }
     }
 }
@@ -73,27 +73,28 @@ impl Body for EventBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.as_mut().project();
         let frame = match this.owner {
-            Owner::Body(_) if mem::take(this.may_leave) => Some(this.owner.open(cx)),
-            Owner::Leaving { opening, polled } => {
+            Owner::Body(_) if mem::take(this.may_detach) => Some(this.owner.open(cx)),
+            Owner::Detaching { opening, polled } => {
                 if !mem::replace(polled, true) {
-                    // hyper polls again before it writes. The write takes the stream, or the next poll does.
+                    // hyper polls again before it writes. Either the write takes the stream, or a poll after it
+                    // does.
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                *this.owner = opening.take().map_or(Owner::Gone, Owner::Body);
+                *this.owner = opening.take().map_or(Owner::Empty, Owner::Body);
                 ready!(self.poll_stream(cx))
             }
             Owner::Body(_) => ready!(self.poll_stream(cx)),
-            Owner::Gone => None,
+            Owner::Empty => None,
         };
         Poll::Ready(frame.map(|bytes| Ok(Frame::data(bytes))))
     }
 }
 
 impl Owner {
-    /// The opening of a new stream. A socket that writes exactly this may take the rest.
+    /// Yields the opening of a new stream. A socket that writes exactly these bytes may take the stream.
     fn open(&mut self, cx: &mut Context<'_>) -> Bytes {
-        let Self::Body(mut stream) = mem::replace(self, Self::Gone) else {
+        let Self::Body(mut stream) = mem::replace(self, Self::Empty) else {
             return Bytes::new();
         };
         let bytes = match stream.next(None, Instant::now) {
@@ -105,7 +106,7 @@ impl Owner {
             return bytes;
         };
         let bytes = opening.offer(stream, cx.waker());
-        *self = Self::Leaving {
+        *self = Self::Detaching {
             opening,
             polled: false,
         };
@@ -120,8 +121,8 @@ impl EventBody {
             return Poll::Ready(None);
         };
         loop {
-            // Who is polled again without having been woken, as a server does, has nothing to look for.
-            let waker = this.alarm.is_for(cx.waker()).then(|| cx.waker());
+            // Spurious poll: the waker is still registered.
+            let waker = this.keep_alive_timer.wakes(cx.waker()).then(|| cx.waker());
             if waker.is_some() && stream.feed().is_waiting() {
                 return Poll::Pending;
             }
@@ -132,16 +133,20 @@ impl EventBody {
                         return Poll::Ready(Some(bytes));
                     }
                     Next::End => {
-                        *this.owner = Owner::Gone;
+                        *this.owner = Owner::Empty;
                         return Poll::Ready(None);
                     }
                     Next::Empty => {}
                 }
             }
             match stream.feed_mut().wait(cx.waker()) {
-                true => ready!(this.alarm.as_mut().poll_at(stream.wakes_at(), cx)),
-                // It may have sat down with a waker that the alarm does not know.
-                false if waker.is_none() => this.alarm.as_mut().forget(),
+                true => ready!(
+                    this.keep_alive_timer
+                        .as_mut()
+                        .poll_at(stream.wakes_at(), cx)
+                ),
+                // The feed may hold a waker that differs from the one of the timer.
+                false if waker.is_none() => this.keep_alive_timer.as_mut().forget(),
                 false => {}
             }
         }
@@ -149,33 +154,33 @@ impl EventBody {
 }
 
 pin_project! {
-    /// A timer that is not set anew with each event, but when it goes off too early, or would too late.
+    /// A timer that events do not reset: it is reset only when it fires too early, or would fire too late.
     #[derive(Debug, Default)]
-    struct Alarm {
-        // Whom it wakes.
+    struct KeepAliveTimer {
+        // The waker that the running timer wakes.
         waker: Option<Waker>,
         #[pin]
         timer: Option<Sleep>,
     }
 }
 
-impl Alarm {
-    /// Whether it is set, and wakes the same as `waker`.
-    fn is_for(&self, waker: &Waker) -> bool {
+impl KeepAliveTimer {
+    /// Whether the timer is running and wakes the same task as `waker`.
+    fn wakes(&self, waker: &Waker) -> bool {
         let is_set = |timer: &Sleep| !timer.is_elapsed();
         let is_same = |ours: &Waker| ours.will_wake(waker);
         self.waker.as_ref().is_some_and(is_same) && self.timer.as_ref().is_some_and(is_set)
     }
 
-    /// It is not set for anybody.
+    /// Forgets the waker, so that the next poll registers again.
     fn forget(self: Pin<&mut Self>) {
         *self.project().waker = None;
     }
 
-    /// Ready at the time `at`, or when it was set to go off before.
+    /// Ready at the time `at`, or earlier if the timer was set for an earlier time.
     fn poll_at(self: Pin<&mut Self>, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let is_early = |timer: &Sleep| timer.deadline() <= at;
-        if self.is_for(cx.waker()) && self.timer.as_ref().is_some_and(is_early) {
+        if self.wakes(cx.waker()) && self.timer.as_ref().is_some_and(is_early) {
             return Poll::Pending;
         }
         let mut this = self.project();
@@ -187,7 +192,7 @@ impl Alarm {
             return Poll::Pending;
         };
         *this.waker = Some(cx.waker().clone());
-        // Pending is to mean that the timer wakes us, not that our turn is over.
+        // `Pending` must mean that the timer wakes the task, not that the coop budget is exhausted.
         pin!(unconstrained(timer)).poll(cx)
     }
 }
@@ -205,7 +210,7 @@ mod tests {
     use std::{sync::Arc, time::Duration};
     use tokio::time::advance;
 
-    /// Who polls a body, and counts how often it was woken since it last looked.
+    /// A task that polls a body, with the number of wakes since the last call of `woken`.
     struct Poller(Arc<Count>, Waker);
 
     impl Poller {
@@ -218,7 +223,7 @@ mod tests {
             self.0.take()
         }
 
-        /// The next frame, if there is one.
+        /// Polls once. Returns the frame, if one is ready.
         fn poll(&self, body: &mut Pin<Box<EventBody>>) -> Option<String> {
             match body.as_mut().poll_frame(&mut Context::from_waker(&self.1)) {
                 Poll::Pending => None,
@@ -231,12 +236,12 @@ mod tests {
     }
 
     /// A body that was not polled yet.
-    fn new_body(es: &EventStream, may_leave: bool) -> Pin<Box<EventBody>> {
+    fn new_body(es: &EventStream, may_detach: bool) -> Pin<Box<EventBody>> {
         let channels = Channels::collect(["a"], 1).unwrap();
         let feed = Feed::subscribe(&es.inner().hub, &channels, None).unwrap();
         let feed = feed.opened(Opening::default(), LagPolicy::default());
         let stream = OpenStream::new(feed, es.inner().streams.clone());
-        Box::pin(EventBody::new(stream, may_leave))
+        Box::pin(EventBody::new(stream, may_detach))
     }
 
     /// A body that has sent its opening and waits.
@@ -253,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_poll_that_comes_after_a_wake_looks_again() {
+    async fn a_poll_after_a_wake_reads_the_feed() {
         let (es, poller) = (EventStream::new(), Poller::new());
         let mut body = body(&es, &poller);
         for text in ["1", "2", "3"] {
@@ -269,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_whose_opening_no_socket_wrote_goes_on() {
+    async fn a_body_keeps_its_stream_if_no_socket_writes_the_opening() {
         let (es, poller) = (EventStream::new(), Poller::new());
         let mut body = new_body(&es, true);
         assert!(poller.poll(&mut body).unwrap().contains("stream-open"));
@@ -283,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_is_dropped_with_its_opening_in_flight_drops_its_stream() {
+    async fn a_body_dropped_with_its_opening_in_flight_drops_its_stream() {
         let (es, poller) = (EventStream::new(), Poller::new());
         for polls in 1..=3 {
             let mut body = new_body(&es, true);
@@ -297,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_polls_last_is_woken() {
+    async fn the_last_poller_is_woken() {
         let (es, one, other) = (EventStream::new(), Poller::new(), Poller::new());
         let mut body = body(&es, &one);
         publish(&es, "1").await;
@@ -312,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_timer_that_was_set_before_an_event_is_set_anew_when_it_goes_off() {
+    async fn a_timer_set_before_an_event_is_reset_when_it_fires() {
         let (es, poller) = (EventStream::new(), Poller::new());
         let mut body = body(&es, &poller);
         let (five, fifteen) = (Duration::from_secs(5), Duration::from_secs(15));
@@ -328,10 +333,10 @@ mod tests {
         assert_eq!(keep_alive, "event: keep-alive\ndata: \n\n");
     }
 
-    /// The timer of who waited is late, as it counts whole milliseconds: it must not be taken for a sign
-    /// that nothing has happened.
+    /// A tokio timer fires at whole milliseconds, so the timer of the first task may fire late. A late timer
+    /// must not be taken for a spurious poll.
     #[tokio::test(start_paused = true)]
-    async fn whoever_polls_last_is_woken_while_a_timer_is_late() {
+    async fn the_last_poller_is_woken_while_a_timer_is_late() {
         advance(Duration::from_micros(500)).await;
         let (es, one, other) = (EventStream::new(), Poller::new(), Poller::new());
         let mut body = body(&es, &one);
@@ -351,6 +356,6 @@ mod tests {
     #[test]
     fn a_body_is_small() {
         let size = size_of::<EventBody>();
-        assert!(size <= 240, "each of a million clients has {size} bytes");
+        assert!(size <= 240, "each of a million clients takes {size} bytes");
     }
 }

@@ -1,4 +1,4 @@
-//! Direct delivery: axum's head for a stream, and our body.
+//! Direct delivery: axum's response head for server-sent events, and the crate's own body.
 
 use super::body::EventBody;
 use crate::{sse, stream::OpenStream};
@@ -12,21 +12,21 @@ use http::{
 };
 use std::{convert::Infallible, mem, sync::LazyLock, time::Duration};
 
-/// Tells nginx to pass events on as they come.
+/// nginx passes events on without buffering if this is `no`.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-pub(super) fn respond(stream: OpenStream, may_leave: bool) -> Response {
-    let mut response = with_body(Body::new(EventBody::new(stream, may_leave)));
-    if may_leave {
-        // The end of a detached stream is the end of its connection, which RFC 9112, 9.6, wants announced:
-        // otherwise a proxy sends the next request on it.
+pub(super) fn respond(stream: OpenStream, may_detach: bool) -> Response {
+    let mut response = with_body(Body::new(EventBody::new(stream, may_detach)));
+    if may_detach {
+        // A detached stream ends with its connection. RFC 9112, 9.6 requires to announce that; otherwise a
+        // proxy sends the next request on it.
         let headers = response.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-/// The answer to HEAD: with a length, or Pushpin waits for a body.
+/// The response to HEAD. Without a length, Pushpin waits for a body.
 pub(super) fn head() -> Response {
     let mut response = with_body(Body::empty());
     let headers = response.headers_mut();
@@ -34,17 +34,18 @@ pub(super) fn head() -> Response {
     response
 }
 
-/// A stream that ends at once, so that an `EventSource` reconnects: any status but 200 would close it for good.
+/// A stream that ends at once, so that an `EventSource` reconnects. It never reconnects after a status other
+/// than 200.
 pub(super) fn ended(retry: Duration) -> Response {
     with_body(Body::from(sse::retry(retry)))
 }
 
-/// With `no-cache`, which axum sets, Firefox writes events to its disk cache. `no-transform` keeps proxies
-/// from compressing: many hold a compressed stream back until its end.
+/// axum sets `no-cache`, with which Firefox writes events to its disk cache. `no-transform` keeps proxies from
+/// compressing: many buffer a compressed stream until its end.
 const NEITHER_STORED_NOR_TRANSFORMED: HeaderValue =
     HeaderValue::from_static("no-store, no-transform");
 
-/// The headers that axum gives a stream, and ours.
+/// axum's headers for server-sent events, with the ones above in addition.
 static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
     let sse = Sse::new(tokio_stream::empty::<Result<Event, Infallible>>());
     let mut headers = mem::take(sse.into_response().headers_mut());
@@ -53,7 +54,7 @@ static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
     headers
 });
 
-/// The head of a stream. The events are not axum's: see `sse` for what those cannot do.
+/// Adds the head of a stream. The events are the crate's own: the module `sse` says what axum's lack.
 pub(super) fn with_body(body: Body) -> Response {
     let mut response = Response::new(body);
     response.headers_mut().clone_from(&HEADERS);

@@ -1,20 +1,19 @@
-//! How long the head of an answer to a proxy may be.
+//! The size limit of a response head that answers a proxy.
 
 use super::Rejection;
 use http::HeaderMap;
 
-/// The bytes of a response's head that Pushpin takes: its `client_buffer_size` unless that is raised. A
-/// longer head is a 502 for the client.
+/// Size of a response head that Pushpin accepts: its default `client_buffer_size`. For a longer head it answers
+/// 502.
 const LIMIT: usize = 8192;
 
-/// Kept free for the status line, `date`, `content-length`, and the headers of middleware.
+/// Reserved for the status line, `date`, `content-length`, and the headers of middleware.
 const RESERVE: usize = 512;
 
-/// The digits that a sequence number may have without making the head too long: microseconds since 1970
-/// have as many.
+/// Digits that are reserved for a sequence number: as many as microseconds since 1970 have.
 const DIGITS: usize = 16;
 
-/// Refuses headers that a proxy does not take, with `missing` bytes more than they have now.
+/// Refuses headers that a proxy would not accept, once they have grown by `missing` bytes.
 pub(super) fn check(headers: &HeaderMap, missing: usize) -> Result<(), Rejection> {
     let bytes = len(headers) + missing + RESERVE;
     match bytes <= LIMIT {
@@ -32,8 +31,8 @@ fn len(headers: &HeaderMap) -> usize {
         .sum()
 }
 
-/// What these sequence numbers will need when they have grown: a stream that is held once must not be
-/// refused later.
+/// Number of digits by which these sequence numbers may still grow. Without this reserve, a stream could be
+/// held once and refused later.
 pub(super) fn missing_digits(sequences: &[u64]) -> usize {
     let digits = |sequence: &u64| sequence.checked_ilog10().unwrap_or_default() as usize + 1;
     sequences
@@ -48,7 +47,7 @@ mod tests {
     use http::HeaderValue;
 
     #[test]
-    fn a_head_is_refused_from_the_first_byte_too_many() {
+    fn a_head_one_byte_over_the_limit_is_refused() {
         let mut headers = HeaderMap::new();
         let value = "x".repeat(LIMIT - RESERVE - "a: \r\n".len());
         headers.insert("a", HeaderValue::try_from(value).unwrap());

@@ -1,15 +1,15 @@
-//! Names of channels, or a response instead.
+//! The trait [`IntoChannels`].
 
 use super::Rejection;
 use crate::channel::Names;
 use axum::response::IntoResponse;
 use std::marker::PhantomData;
 
-/// Names of channels, or a response instead.
+/// Converts into names of channels, or into a response instead.
 ///
-/// It is what [`EventStream::respond`](crate::EventStream::respond) and
-/// [`EventStream::subscribe`](crate::EventStream::subscribe) take, and what a function given to
-/// [`EventStream::handler`](crate::EventStream::handler) returns:
+/// [`EventStream::respond`](crate::EventStream::respond) and
+/// [`EventStream::subscribe`](crate::EventStream::subscribe) take it, and a function for
+/// [`EventStream::handler`](crate::EventStream::handler) returns it:
 ///
 /// - a name: `&str`, `String`, `Cow<str>`, `Box<str>`, `Arc<str>` or [`Channel`](crate::Channel);
 /// - several: an array, a slice, a `Vec`, `VecDeque`, `HashSet` or `BTreeSet` of names, or an iterator of
@@ -17,8 +17,8 @@ use std::marker::PhantomData;
 /// - an `Option` of these, where `None` is no channel;
 /// - a `Result` of these, whose error is the response.
 ///
-/// Empty names are left out, and nothing is trimmed. `Marker` tells iterators from other types, and is
-/// never written out.
+/// Empty names are left out, and nothing is trimmed. `Marker` distinguishes iterators from other types. It is
+/// inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name channels",
     label = "expected a name, several, an `Option` or a `Result` of them",
@@ -27,11 +27,11 @@ use std::marker::PhantomData;
     note = "a future must be awaited first, in a handler that calls `EventStream::respond`"
 )]
 pub trait IntoChannels<Marker = ()> {
-    /// The names.
+    /// Returns the names.
     ///
     /// # Errors
     ///
-    /// The response to give instead.
+    /// The response to send instead.
     fn into_channels(self) -> Result<impl Iterator<Item: AsRef<str>>, Rejection>;
 }
 

@@ -1,4 +1,4 @@
-//! What a request gets.
+//! The pipeline from a request to its response.
 //!
 //! [`request`] reads the headers, [`open`] verifies them, resolves the channels ([`resolve`]) and subscribes,
 //! and [`response`] answers in one of the two deliveries ([`direct`], [`proxied`]). [`StreamHandler`] and
@@ -76,7 +76,7 @@ impl StreamHandler {
         }
     }
 
-    /// The handler of the link path.
+    /// Creates the handler of the link path.
     #[cfg(feature = "grip")]
     pub(crate) fn for_links(mut self) -> Self {
         self.is_link_path = true;
@@ -95,8 +95,8 @@ impl StreamHandler {
     }
 
     pub(crate) async fn respond(&self, parts: &mut Parts) -> Result<StreamResponse, Rejection> {
-        // Read first, so that the future holds nothing across the await. Invalid ones are reported only if
-        // the rest of the request is right.
+        // Read first, so that the future holds no borrow across the await. Invalid parameters are reported only
+        // if the rest of the request is valid.
         let parameters = match self.resolver.needs_parameters() {
             true => Parameters::of(parts).await,
             false => Ok(Parameters::default()),
@@ -117,7 +117,7 @@ impl<S> Handler<(StreamHandler,), S> for StreamHandler {
     type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
 
     fn call(self, request: Request, _state: S) -> Self::Future {
-        // Drops the request's body: a stream has no use for an upload.
+        // Drops the request's body, which a stream does not read.
         let (mut parts, _) = request.into_parts();
         Box::pin(async move { self.respond(&mut parts).await.into_response() })
     }

@@ -1,4 +1,4 @@
-//! The way of a request: verify, follow a link, resolve the channels, subscribe.
+//! The pipeline of a request: verify it, follow a link, resolve the channels, subscribe.
 
 #[cfg(feature = "grip")]
 use super::response::Held;
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl EventStream {
-    /// The one pipeline of all requests. `channels` runs once the request itself is found to be right.
+    /// The pipeline of all requests. `channels` runs once the request itself is valid.
     pub(crate) fn open_stream(
         &self,
         request: &StreamRequest,
@@ -65,7 +65,7 @@ fn check(request: &StreamRequest, inner: &Inner, delivery: Delivery) -> Result<(
     Ok(())
 }
 
-/// HEAD has the same head as GET, whether or not there is room for one more subscription.
+/// A response to HEAD has the same head as one to GET, even if no subscription is left.
 fn head(inner: &Inner, channels: &Channels) -> Result<StreamResponse, Rejection> {
     if inner.refuse_with_status {
         let admitted = inner.hub.admits(channels);
@@ -74,7 +74,7 @@ fn head(inner: &Inner, channels: &Channels) -> Result<StreamResponse, Rejection>
     Ok(StreamResponse::ready(direct::head()))
 }
 
-/// The proxy holds the client also while this process closes, so only limits refuse it.
+/// The proxy holds clients while this process closes, so only limits refuse them.
 #[cfg(feature = "grip")]
 fn hold(
     request: &StreamRequest,
@@ -84,12 +84,13 @@ fn hold(
     let admitted = inner.hub.admits_held(&channels);
     admitted.map_err(|refused| unavailable(inner, &refused))?;
     let reader = inner.hub.watch(&channels);
-    let (response, tells_gone) = request.hold(inner, &channels)?;
-    let came = (tells_gone && !inner.hooks.is_empty()).then(|| (channels, request.parts()));
+    let (response, reports_gone) = request.hold(inner, &channels)?;
+    let presence = (reports_gone && !inner.hooks.is_empty()).then(|| (channels, request.parts()));
     Ok(StreamResponse::held(Held {
         response,
         reader,
-        came: came.map(|(channels, parts)| Box::new((inner.hooks.clone(), channels, parts))),
+        presence: presence
+            .map(|(channels, parts)| Box::new((inner.hooks.clone(), channels, parts))),
     }))
 }
 

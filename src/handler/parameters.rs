@@ -5,7 +5,7 @@ use axum::extract::{FromRequestParts, RawPathParams, rejection::RawPathParamsRej
 use http::request::Parts;
 use std::fmt;
 
-/// Percent-decoded; none where a router has not matched any, as in a fallback.
+/// Percent-decoded. Empty where no router has matched a pattern, as in a fallback.
 #[derive(Default)]
 pub(crate) struct Parameters {
     matched: Option<RawPathParams>,

@@ -1,8 +1,9 @@
 //! Proxied delivery: instructions for the proxy, which holds the client.
 //!
-//! Without history that is all. With history, each channel of the hold has the id of its last event, so
-//! that the proxy sees when it has missed one, and a link where it then asks. That answer is made from
-//! what the proxy has, as it says in `Grip-Last`, since it may ask twice.
+//! Without history, the response holds the client on its channels. With history, each channel of the hold has
+//! the id of its last event, so that the proxy detects a gap, and a link that it then requests. The response to
+//! a link starts at the positions in the proxy's `Grip-Last`, not at stored state, since the proxy may repeat
+//! the request.
 
 use super::{
     Rejection, StreamResponse, direct,
@@ -22,18 +23,18 @@ use crate::{
 use axum::{body::Body, extract::OriginalUri, response::Response};
 use http::{HeaderMap, HeaderValue, Uri, request::Parts};
 
-/// What a request of a proxy says to proxied delivery.
+/// A request that a proxy has forwarded, or has made itself to follow a link.
 #[derive(Clone)]
-pub(super) struct Asked {
+pub(super) struct GripRequest {
     signature: HeaderValue,
     uri: Uri,
     last: Vec<(String, String)>,
-    /// The proxy reports when a client has left, if it is given a link for that.
+    /// Whether the proxy reports that a client has disconnected, if the response has a link for that.
     reports_gone: bool,
 }
 
-impl Asked {
-    /// Returns `None` without a signature. Whether it is valid is not checked here.
+impl GripRequest {
+    /// Returns `None` without a `Grip-Sig`, which is not verified here.
     pub(super) fn new(parts: &Parts) -> Option<Self> {
         let signature = parts.headers.get(GRIP_SIG)?.clone();
         Some(Self {
@@ -49,7 +50,7 @@ impl Asked {
         &self.signature
     }
 
-    /// Instructions to hold the client, and whether the proxy will report when it has gone.
+    /// Instructions to hold the client. The flag is whether the proxy will report its disconnect.
     pub(super) fn hold(
         &self,
         inner: &Inner,
@@ -108,8 +109,8 @@ impl Asked {
         }
     }
 
-    /// The answer to a proxy that follows one of our links, if that is what this is. `is_link_path`
-    /// says that the request was routed to the handler of the link path.
+    /// The response to a proxy that follows a link of this crate. Returns `None` for other requests.
+    /// `is_link_path`: the request was routed to the handler of the link path.
     pub(super) fn follow_link(
         &self,
         inner: &Inner,
@@ -148,7 +149,7 @@ impl Asked {
             }
             return Ok(StreamResponse::ready(Response::default()));
         }
-        // The reader sees closes from now on, the number those before.
+        // The reader detects closes from now on, the number in the link those before.
         let reader = inner.hub.watch(&channels);
         let closed = inner.hub.last_close(&channels);
         if closed > followed.closed {
@@ -176,7 +177,7 @@ impl Asked {
         Ok(StreamResponse::held(Held {
             response: recovery.answer()?.into_response()?,
             reader,
-            came: None,
+            presence: None,
         }))
     }
 
@@ -187,8 +188,8 @@ impl Asked {
     }
 }
 
-/// Adds the link by which the proxy reports that the client has left, if it fits. Pushpin takes this link
-/// from the first answer only.
+/// Adds the link by which the proxy reports a disconnect, unless the head would be too large. Pushpin takes
+/// this link from the first response only.
 fn with_gone_link(answer: &Answer, gone: String) -> Option<Response> {
     let mut answer = answer.clone();
     answer.instruct = answer.instruct.gone_link(gone);
@@ -204,7 +205,7 @@ fn without_history(inner: &Inner, channels: &Channels) -> Answer {
     }
 }
 
-/// The end of a stream whose link is good for nothing: the client has to ask itself.
+/// Ends a stream whose link cannot be used: the client has to reconnect.
 fn ended(invalid: InvalidLink) -> Response {
     match invalid {
         InvalidLink::Token => trace::event!(
@@ -220,7 +221,7 @@ fn ended(invalid: InvalidLink) -> Response {
     direct::with_body(Body::empty())
 }
 
-/// The URI before a router removed the prefix of a nested one.
+/// The URI before a router removed the prefix of a nested route.
 fn original_uri(parts: &Parts) -> Option<&Uri> {
     let uri = parts.extensions.get().map(|OriginalUri(uri)| uri);
     #[cfg(feature = "axum-07")]
@@ -236,7 +237,7 @@ fn reports_gone(headers: &HeaderMap) -> bool {
         .any(|feature| feature.trim_ascii() == b"link:gone")
 }
 
-/// The sequence of a position of this hub.
+/// The sequence number of a position, if this hub has issued it.
 fn sequence(inner: &Inner, id: &str) -> Option<u64> {
     let id = id.parse::<LastEventId>().ok()?;
     (id.epoch() == inner.hub.epoch()).then(|| id.sequence())

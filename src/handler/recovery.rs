@@ -1,5 +1,5 @@
-//! The answer to a proxy with history: the events after a client's positions, and a hold there or a link
-//! to the next page.
+//! The response to a proxy with history: the events after a client's positions, then a hold there or a link to
+//! the next page.
 
 use super::{Rejection, direct, head};
 use crate::{
@@ -18,30 +18,30 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use http::Uri;
 
-/// The events of one answer in bytes. An answer has a little more than this with a hold.
+/// Bytes of events in one page. A response that ends in a hold may have slightly more.
 const PAGE: usize = 64 << 10;
 
-/// Where the answer begins on each channel. The channels are in the order of links.
+/// Where the response begins on each channel. The channels have the order of links.
 pub(super) type Wanted = Vec<(Channel, Option<u64>)>;
 
-/// A client's request, or a proxy's request to a link.
+/// The URI of a client's request, or of a proxy's request to a link.
 pub(super) struct Recovery<'a> {
     pub(super) inner: &'a Inner,
     pub(super) links: &'a Links,
     pub(super) uri: &'a Uri,
     pub(super) wanted: Wanted,
-    /// The number of the last close of one of the channels.
+    /// The number of the last close of any of the channels.
     pub(super) closed: u64,
-    /// For a client that has just connected: its position, if it has one.
+    /// `Some` for a client that has just connected, with the position that it resumes from, if any.
     pub(super) opening: Option<Option<LastEventId>>,
 }
 
-/// Instructions, and what the client is sent now.
+/// Instructions for the proxy, and the bytes that the client receives now.
 #[derive(Clone)]
 pub(super) struct Answer {
     pub(super) instruct: Instruct,
     pub(super) body: Bytes,
-    /// By how much the head may grow while the stream is held.
+    /// Number of bytes by which the head may grow while the stream is held.
     pub(super) missing: usize,
 }
 
@@ -93,8 +93,8 @@ impl Recovery<'_> {
     }
 
     fn page(&self, recall: &Recall) -> Result<Answer, Rejection> {
-        // One position counts for all channels, unless some are beyond it already: after a gap they are at
-        // their heads, and a proxy may have lost events of one channel only.
+        // One position suffices for all channels, unless some are beyond it already. After a gap such channels
+        // are at their heads, and a proxy may have lost events of one channel only.
         let is_beyond = |at: &u64| *at > recall.position;
         let positions = match recall.positions.iter().any(is_beyond) {
             false => vec![recall.position],
@@ -110,7 +110,7 @@ impl Recovery<'_> {
         })
     }
 
-    /// A hold at the head without events: a reset of each channel that has newer ones.
+    /// A hold at the head without events, and a reset of each channel that has newer ones.
     fn reset(&self) -> Recall {
         let heads: Vec<_> = self
             .channels()
@@ -133,8 +133,8 @@ impl Recovery<'_> {
         recall
     }
 
-    /// A reset comes first. It has an id only if nothing follows: a client that disconnects in between
-    /// must reconnect with the position it has.
+    /// A reset comes first. It has an id only if nothing follows: a client that disconnects in between must
+    /// reconnect with its previous position.
     fn body(&self, recall: &Recall) -> Bytes {
         let mut body = BytesMut::new();
         if let Some(position) = self.opening {
@@ -160,12 +160,12 @@ impl Recovery<'_> {
     }
 }
 
-/// A key that does not sign is a fault of ours.
+/// Only a defect of this crate can keep a key from signing.
 fn unsigned(error: Error) -> Rejection {
     Rejection::response(error.into_response())
 }
 
-/// A hold without channels.
+/// Instructions to hold a stream, without channels.
 pub(super) fn held(inner: &Inner) -> Instruct {
     let keep_alive = &inner.streams.keep_alive;
     let instruct = Instruct::new().hold(Hold::Stream);

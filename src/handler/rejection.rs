@@ -1,4 +1,4 @@
-//! The refusals, and what each is as a response.
+//! The reasons to refuse a request, and their responses.
 
 use super::Unavailable;
 use crate::{
@@ -9,32 +9,32 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use std::{borrow::Cow, error, fmt};
 
-/// Why a request gets no stream.
+/// The reason why a request does not get a stream.
 ///
-/// As a response it has the [`status`](Self::status) and the [`body_text`](Self::body_text), and no
-/// GRIP header, so that a proxy passes it on. `Display` says more, for the log: also what to do.
+/// As a response it has the [`status`](Self::status) and the [`body_text`](Self::body_text), and no GRIP
+/// header, so that a proxy passes it on. `Display` adds for the log how to fix it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Rejection {
     /// `Accept` does not admit `text/event-stream`.
     NotAcceptable,
-    /// `Grip-Sig` is there, and none of the keys verifies it.
+    /// No key verifies the `Grip-Sig`.
     InvalidGripSignature,
-    /// The request did not come through a proxy, and one is required.
+    /// The request did not come through a proxy, although `require_grip_proxy` is set.
     NotProxied,
     /// `Last-Event-ID` is `error`.
     InvalidLastEventId,
-    /// No channel is left after those without a name.
+    /// All names of channels are empty, or there are no names.
     NoChannels,
-    /// A channel's name breaks a rule.
+    /// The name of a channel is invalid.
     InvalidChannel(InvalidChannel),
-    /// The handler's template has a brace or a parameter that means nothing on this route.
+    /// The handler's template has an unmatched brace, or a parameter that the route does not have.
     InvalidTemplate(InvalidTemplate),
-    /// So many channels are allowed in one subscription.
+    /// The request names more channels than this limit.
     TooManyChannels(usize),
-    /// A proxy does not take so many channels, or such long ones: the reason.
+    /// The channels are too many or too long for a proxy. Holds the reason.
     ProxyLimit(String),
-    /// The handler of the link path answers requests to valid links only.
+    /// The handler of the link path got a request that follows no valid link.
     NoLink,
     /// The path cannot be decoded.
     InvalidPath(String),
@@ -42,7 +42,7 @@ pub enum Rejection {
     Unavailable(Unavailable),
     /// The extractor found no `EventStream`: neither state, nor extension, nor registry entry.
     MissingEventStream,
-    /// What a function that names the channels, or a result, answers instead.
+    /// The response of a function that names the channels, or of a `Result` that is an error.
     Response(Box<Response>),
 }
 
@@ -51,7 +51,7 @@ impl Rejection {
         Self::Response(Box::new(response))
     }
 
-    /// The error of a subscription outside of a request, where there is nobody to answer.
+    /// Converts the refusal of a subscription outside of a request, which has no response.
     pub(crate) fn into_error(self) -> Error {
         let text = format!("the channels are refused with {}: {self}", self.status());
         Error::new(ErrorKind::InvalidChannel, text)
@@ -79,7 +79,7 @@ impl Rejection {
         }
     }
 
-    /// As a label of measures.
+    /// The label of metrics.
     fn reason(&self) -> &'static str {
         match self {
             Self::NotAcceptable => "not_acceptable",
@@ -197,7 +197,7 @@ impl From<InvalidTemplate> for Rejection {
     }
 }
 
-/// Channels and prefix are checked long before, so this says that the crate is wrong.
+/// Channels and prefix are validated earlier, so this is a defect of this crate.
 #[cfg(feature = "grip")]
 impl From<crate::grip::InvalidInstruct> for Rejection {
     fn from(error: crate::grip::InvalidInstruct) -> Self {
@@ -206,8 +206,8 @@ impl From<crate::grip::InvalidInstruct> for Rejection {
     }
 }
 
-/// A plain 500: what went wrong is for the log. But an invalid channel name came with the request, as a
-/// rule, and is said to be wrong.
+/// A plain 500, since the reason is for the log. An invalid channel name is a 400: it usually comes from the
+/// request.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let kind: ErrorKind = self.kind();
@@ -221,7 +221,7 @@ impl IntoResponse for Error {
     }
 }
 
-/// A plain 500, as of an [`Error`]: the event is the program's own, and the reason is for the log.
+/// A plain 500, as for an [`Error`]: the application made the event, and the reason is for the log.
 impl IntoResponse for InvalidEvent {
     fn into_response(self) -> Response {
         Error::from(self).into_response()
@@ -234,7 +234,7 @@ mod tests {
     use crate::EventStream;
 
     #[test]
-    fn a_refusal_says_more_to_the_log_than_to_the_client() {
+    fn a_rejection_has_more_detail_in_the_log_than_in_the_response() {
         let table = [
             (
                 Rejection::NotAcceptable,
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_outside_of_requests_names_the_limit() {
+    fn a_rejection_outside_of_requests_names_the_limit() {
         let limits = crate::Limits::new()
             .subscriptions(1)
             .subscriptions_per_channel(1);

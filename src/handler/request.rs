@@ -1,9 +1,9 @@
-//! What a request says about the stream it asks for: an extractor that reads headers only.
+//! The extractor that reads the headers of a request for a stream.
 
 #[cfg(feature = "grip")]
 use super::StreamResponse;
 #[cfg(feature = "grip")]
-use super::proxied::Asked;
+use super::proxied::GripRequest;
 use super::{Rejection, parameters::Parameters};
 use crate::{EventStream, net, sse};
 #[cfg(feature = "grip")]
@@ -19,20 +19,20 @@ use std::{fmt, sync::Arc};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Who holds a client's stream.
+/// What holds a client's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delivery {
     /// This process writes the events.
     Direct,
-    /// A GRIP proxy does. The response is instructions for it.
+    /// A GRIP proxy writes the events. The response has instructions for it.
     Proxied,
 }
 
-/// What [`EventStream::open`] and [`EventStream::respond`] need of a request: an extractor.
+/// The part of a request that [`EventStream::open`] and [`EventStream::respond`] need: an extractor.
 ///
-/// It reads headers, the URI and the route's parameters, and refuses with 406 when `Accept` does not admit
-/// `text/event-stream`. Everything else is checked by `open`, which knows the [`EventStream`].
+/// It reads headers, the URI and the route's parameters, and refuses with 406 if `Accept` does not admit
+/// `text/event-stream`. `open` checks everything that depends on the [`EventStream`].
 ///
 /// # Examples
 ///
@@ -52,8 +52,8 @@ pub struct StreamRequest {
     last_event_id: Option<String>,
     parameters: Option<Arc<Parameters>>,
     #[cfg(feature = "grip")]
-    proxy: Option<Arc<Asked>>,
-    /// Whether it was routed to the handler of the link path.
+    proxy: Option<Arc<GripRequest>>,
+    /// Whether the request was routed to the handler of the link path.
     #[cfg(feature = "grip")]
     is_link_path: bool,
     /// Method, URI, version and headers, for hooks.
@@ -72,7 +72,7 @@ impl StreamRequest {
             last_event_id: last_event_id(parts),
             parameters: None,
             #[cfg(feature = "grip")]
-            proxy: Asked::new(parts).map(Arc::new),
+            proxy: GripRequest::new(parts).map(Arc::new),
             #[cfg(feature = "grip")]
             is_link_path: false,
             parts: None,
@@ -84,8 +84,8 @@ impl StreamRequest {
         Ok(())
     }
 
-    /// Keeps what hooks see of the request. Extensions are not part of it: a value in them, such as a
-    /// permit, must not live as long as the stream.
+    /// Keeps the parts that hooks receive. Extensions are left out: a value in them, such as a permit, must not
+    /// live as long as the stream.
     pub(crate) fn keep(&mut self, parts: &Parts) {
         let (mut kept, ()) = Request::new(()).into_parts();
         kept.method = parts.method.clone();
@@ -95,24 +95,24 @@ impl StreamRequest {
         self.parts = Some(Arc::new(kept));
     }
 
-    /// A parameter of the route, percent-decoded.
+    /// Returns a parameter of the route, percent-decoded.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.as_ref()?.get(name)
     }
 
-    /// The position that the client wants to resume from: the first header `Last-Event-ID`, otherwise the
-    /// last query parameter `lastEventId`.
+    /// Returns the position that the client wants to resume from: the first header `Last-Event-ID`, otherwise
+    /// the last query parameter `lastEventId`.
     #[must_use]
     pub fn last_event_id(&self) -> Option<&str> {
         self.last_event_id.as_deref()
     }
 
-    /// Who will hold the stream, as `event_stream` sees it.
+    /// Returns what will hold the stream, given the proxies of `event_stream`.
     ///
     /// # Errors
     ///
-    /// When `Grip-Sig` is there and not valid.
+    /// The request has a `Grip-Sig` that no key verifies.
     pub fn delivery(&self, event_stream: &EventStream) -> Result<Delivery, Rejection> {
         event_stream.inner().proxies.delivery(self.signature())
     }
@@ -126,7 +126,7 @@ impl StreamRequest {
         self.is_detachable
     }
 
-    /// What hooks see of the request.
+    /// The parts that hooks receive.
     pub(super) fn parts(&self) -> Arc<Parts> {
         self.parts.clone().unwrap_or_else(|| {
             let (parts, ()) = Request::new(()).into_parts();
@@ -137,7 +137,7 @@ impl StreamRequest {
     /// The value of `Grip-Sig`, which proxies add.
     fn signature(&self) -> Option<&HeaderValue> {
         #[cfg(feature = "grip")]
-        return self.proxy.as_deref().map(Asked::signature);
+        return self.proxy.as_deref().map(GripRequest::signature);
         #[cfg(not(feature = "grip"))]
         None
     }
@@ -149,7 +149,7 @@ impl StreamRequest {
         self.is_link_path = is_link_path;
     }
 
-    /// The answer to a proxy that follows one of our links: the link says for which channels.
+    /// The response to a proxy that follows a link of this crate. The link names the channels.
     pub(super) fn follow_link(
         &self,
         inner: &Inner,
@@ -161,17 +161,17 @@ impl StreamRequest {
         proxy.follow_link(inner, is_proxied, self.is_link_path, parts)
     }
 
-    /// Instructions to hold the client, and whether the proxy will report when it has gone.
+    /// Instructions to hold the client. The flag is whether the proxy will report its disconnect.
     pub(super) fn hold(
         &self,
         inner: &Inner,
         channels: &Channels,
     ) -> Result<(Response, bool), Rejection> {
         if let Some(links) = inner.proxies.links() {
-            // The extractor reads the route's parameters, a `StreamHandler` keeps them for itself.
+            // Only the extractor stores the route's parameters here; a `StreamHandler` keeps them to itself.
             links.warn_of_routes(self.parameters.is_some());
         }
-        // It is there: nothing else makes a request proxied.
+        // Always present: only a signature makes a request proxied.
         let proxy = self.proxy.as_ref().ok_or(Rejection::NotProxied)?;
         proxy.hold(inner, channels, self.last_event_id())
     }
@@ -189,7 +189,7 @@ impl fmt::Debug for StreamRequest {
     }
 }
 
-/// Whether nothing but events will go over the connection.
+/// Whether the connection carries nothing but this response from now on.
 fn is_detachable(parts: &Parts) -> bool {
     net::is_enabled()
         && parts.version == Version::HTTP_11
@@ -199,7 +199,7 @@ fn is_detachable(parts: &Parts) -> bool {
         && !parts.headers.contains_key(UPGRADE)
 }
 
-/// The header's first value, otherwise the query's last: clients that put a position into the query append
+/// The header's first value, otherwise the query's last one. Clients that put a position into the query append
 /// it to a URL that may have an older one (event-source-polyfill 1.0.22).
 fn last_event_id(parts: &Parts) -> Option<String> {
     let header = |headers: &HeaderMap| {
@@ -212,7 +212,7 @@ fn last_event_id(parts: &Parts) -> Option<String> {
         let positions = pairs.filter(|(name, _)| name == "lastEventId");
         positions.last().map(|(_, value)| value.into_owned())
     };
-    // A client sends an empty id after an event with an empty id, which resets its position.
+    // After an event with an empty id, which resets its position, a client sends an empty header.
     header(&parts.headers)
         .or_else(query)
         .filter(|id| !id.is_empty())
@@ -226,7 +226,7 @@ mod tests {
     use tower::ServiceExt;
 
     #[tokio::test]
-    async fn a_handler_of_ones_own_is_limited_too() {
+    async fn a_custom_handler_has_the_same_limits() {
         let limits = Limits::new().channels_per_subscription(1);
         let es = EventStream::builder().limits(limits).build().unwrap();
         let respond = async move |request: StreamRequest| es.respond(&request, ["a", "b"]).await;
@@ -238,7 +238,7 @@ mod tests {
 
     #[cfg(feature = "grip")]
     #[tokio::test]
-    async fn whatever_is_in_a_signature_it_is_checked() {
+    async fn every_signature_is_verified() {
         let proxy = "http://127.0.0.1:9?verify-key=changeme";
         let es = EventStream::builder().grip(proxy).build().unwrap();
         let app: Router = Router::new().route("/", get(es.handler("a")));
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn parameters_are_those_of_the_route_and_a_fallback_has_none() {
+    async fn parameters_come_from_the_route_and_a_fallback_has_none() {
         async fn show(request: StreamRequest) -> String {
             let parameters = ["room", "id"].map(|name| request.parameter(name));
             format!("{parameters:?} {request:?}")

@@ -1,4 +1,4 @@
-//! From what a user gives `EventStream::handler` to the channels of one request.
+//! Resolves the argument of `EventStream::handler` to the channels of one request.
 
 use super::{IntoChannels, Rejection, parameters::Parameters};
 use crate::{
@@ -11,7 +11,7 @@ use std::{borrow::Cow, fmt, marker::PhantomData, sync::Arc};
 
 type Function = dyn Fn(&Parts, &Limits) -> Result<Channels, Rejection> + Send + Sync;
 
-/// How a handler comes to its channels.
+/// Names the channels of each request.
 #[derive(Clone)]
 pub struct Resolver(Kind);
 
@@ -21,9 +21,9 @@ enum Kind {
     Function(Arc<Function>),
 }
 
-/// What [`EventStream::handler`](crate::EventStream::handler) takes: names of channels, in which
-/// `{parameter}` and `<parameter>` stand for the route's parameters, or a function of the request's
-/// [`Parts`] that returns [`IntoChannels`].
+/// The argument of [`EventStream::handler`](crate::EventStream::handler): names of channels, in which
+/// `{parameter}` and `<parameter>` stand for the route's parameters, or a function of the request's [`Parts`]
+/// that returns [`IntoChannels`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which channels a handler is for",
     label = "expected names of channels, or a function `|parts: &Parts| ..` that returns them",
@@ -81,7 +81,7 @@ impl Resolver {
         Self(Kind::Templates(named.collect()))
     }
 
-    /// What is wrong with the names whatever the request, for the log.
+    /// Finds a mistake in the names that does not depend on the request, for the log.
     fn mistake(&self) -> Option<String> {
         let Kind::Templates(templates) = &self.0 else {
             return None;
@@ -96,7 +96,7 @@ impl Resolver {
         names.find_map(|name| Channel::new(name).err().map(|error| error.to_string()))
     }
 
-    /// Logs names that every request will be refused for.
+    /// Logs names for which every request will be refused.
     pub(crate) fn log_mistakes(&self) {
         if let Some(mistake) = self.mistake() {
             trace::event!(error, "a handler refuses every request: {mistake}");
@@ -111,7 +111,7 @@ impl Resolver {
         }
     }
 
-    /// The channels of a request.
+    /// Returns the channels of a request.
     pub(crate) fn resolve(
         &self,
         parts: &Parts,

@@ -1,4 +1,4 @@
-//! An open stream that has not been answered with yet.
+//! An open stream whose response is not built yet.
 
 use super::direct;
 use crate::{
@@ -13,13 +13,13 @@ use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use std::{fmt, sync::Arc};
 
-/// A subscribed client and the response it will get: what [`EventStream::open`] returns.
+/// A subscribed client and its response: what [`EventStream::open`] returns.
 ///
 /// The subscription begins with `open`, so every event and every
 /// [`close_channel`](EventStream::close_channel) since then reaches the stream. Dropping the value
 /// unsubscribes.
 ///
-/// Behind a proxy nothing is subscribed in this process: the response tells the proxy to hold the client.
+/// Behind a proxy nothing is subscribed in this process: the response instructs the proxy to hold the client.
 /// If one of the channels was closed since `open`, the response ends the stream instead.
 ///
 /// # Examples
@@ -33,7 +33,7 @@ pub struct StreamResponse {
 }
 
 enum Kind {
-    /// The head alone, or the answer to a proxy that follows a link.
+    /// The response to HEAD, or to a proxy that follows a link.
     Ready(Box<Response>),
     Direct(Direct),
     #[cfg(feature = "grip")]
@@ -43,7 +43,7 @@ enum Kind {
 pub(super) struct Direct {
     pub(super) event_stream: EventStream,
     pub(super) feed: Feed,
-    /// For the hooks, if there are any.
+    /// Input of the hooks, if there are any.
     pub(super) presence: Option<Box<(Channels, Arc<Parts>)>>,
     pub(super) detachable: bool,
 }
@@ -51,10 +51,10 @@ pub(super) struct Direct {
 #[cfg(feature = "grip")]
 pub(super) struct Held {
     pub(super) response: Response,
-    /// Sees that a channel is closed before the proxy holds the client.
+    /// Detects that a channel is closed before the proxy holds the client.
     pub(super) reader: Reader,
-    /// For the hooks, if the proxy reports when the client has gone.
-    pub(super) came: Option<Box<(Hooks, Channels, Arc<Parts>)>>,
+    /// Input of the hooks, if the proxy reports the client's disconnect.
+    pub(super) presence: Option<Box<(Hooks, Channels, Arc<Parts>)>>,
 }
 
 impl StreamResponse {
@@ -79,8 +79,8 @@ impl StreamResponse {
         Self::new(Kind::Held(Box::new(held)))
     }
 
-    /// Attaches a value that is dropped when the stream has ended: a permit, a counter, an entry in a list
-    /// of connected users.
+    /// Attaches a value that is dropped after the stream has ended: a permit, a counter, an entry in a list of
+    /// connected users.
     ///
     /// Behind a proxy no stream stays in this process, so the value is dropped with the response.
     ///
@@ -146,14 +146,14 @@ impl Held {
         if self.reader.is_closed() {
             return direct::ended(reconnect_after());
         }
-        if let Some((hooks, channels, parts)) = self.came.as_deref() {
+        if let Some((hooks, channels, parts)) = self.presence.as_deref() {
             hooks.came(channels, parts);
         }
         self.response
     }
 }
 
-/// Shows the kind of answer only: headers may hold secrets.
+/// Shows only the kind of the response: headers may hold secrets.
 impl fmt::Debug for StreamResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamResponse")

@@ -1,4 +1,4 @@
-//! The answer to a client that finds no room.
+//! The response to a client beyond a limit, or of a stream that is closed.
 
 use super::direct;
 use crate::{hub::Refused, stream};
@@ -6,10 +6,10 @@ use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header::RETRY_AFTER};
 use std::{fmt, time::Duration};
 
-/// Why there is no room for a stream now, and when a client should try again.
+/// The reason why no stream is available now, and the time after which a client should retry.
 ///
-/// As a response it is 200 and a stream that ends at once with a `retry`: a browser's `EventSource`
-/// reconnects after that time, while any other status would close it for good. With
+/// As a response it is 200 and a stream that ends at once with a `retry`: a browser's `EventSource` reconnects
+/// after that time, but never after any other status. With
 /// [`refuse_with_status`](crate::EventStreamBuilder::refuse_with_status) it is 503 with `Retry-After`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
@@ -21,9 +21,9 @@ pub struct Unavailable {
 impl Unavailable {
     pub(super) fn new(refused: &Refused, with_status: bool) -> Self {
         let retry_after = match refused {
-            // The next process takes over soon.
+            // Another process is expected to take over soon.
             Refused::Closed => stream::reconnect_after(),
-            // There is no room for this client yet: it should put little load on the server until there is.
+            // At a limit, retries should put little load on the server.
             Refused::Subscriptions(_) | Refused::OnChannel(..) => {
                 Duration::from_millis(fastrand::u64(5000..=15_000))
             }
@@ -35,8 +35,8 @@ impl Unavailable {
         }
     }
 
-    /// After what time the client should try again: 1 to 5 seconds while the stream closes, 5 to 15 seconds
-    /// at a limit.
+    /// Returns the time after which the client should retry: 1 to 5 seconds while the stream closes, 5 to 15
+    /// seconds at a limit.
     #[must_use]
     pub fn retry_after(&self) -> Duration {
         self.retry_after
