@@ -38,7 +38,7 @@ impl ChannelPublisher {
         }
     }
 
-    /// The channel.
+    /// Returns the channel.
     #[must_use]
     pub fn channel(&self) -> &Channel {
         &self.channel
@@ -48,13 +48,13 @@ impl ChannelPublisher {
     ///
     /// # Errors
     ///
-    /// When the event is too large, or a proxy fails.
+    /// The event is too large, or a proxy does not take it.
     pub async fn publish_event(&self, event: Event) -> Result<Published, Error> {
         let publishing = self.event_stream.publish(&self.channel, event)?;
         publishing.finish().await
     }
 
-    /// A sink that publishes to this channel.
+    /// Returns a sink that publishes to this channel.
     pub fn sink(&self) -> ChannelSink {
         ChannelSink {
             publisher: self.clone(),
@@ -67,9 +67,9 @@ type InFlight = Pin<Box<dyn Future<Output = Result<Published, Error>> + Send>>;
 
 /// A [`Sink`] of events for one channel.
 ///
-/// It takes one event at a time: it is ready again when the one before has been published, through
-/// every proxy if there are any. An error of a publish is that of the next call; the sink can be used
-/// after it. Dropping it loses only the answer of a publish in flight.
+/// It takes one event at a time, and is ready again once that event is published to every proxy. The next call
+/// returns the error of a publish; the sink can be used after it. Dropping the sink loses only the outcome of a
+/// publish in flight.
 ///
 /// # Examples
 ///

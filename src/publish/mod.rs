@@ -1,4 +1,4 @@
-//! Publishing beyond this process, and the handles that publish to one channel.
+//! Publishing to proxies, and handles that publish to one channel.
 
 mod channel;
 #[cfg(feature = "grip")]

@@ -1,4 +1,4 @@
-//! Without the feature `grip` there are no proxies.
+//! A substitute for the proxies without the feature `grip`.
 
 use crate::{
     Channel, Error, Health, LastEventId, Rejection, Stats, builder::EventStreamBuilder,
@@ -67,7 +67,7 @@ impl InFlight {
 }
 
 impl EventStreamBuilder {
-    /// Proxies cannot be set here, so asking for one is a mistake that must not go unnoticed.
+    /// `GRIP_URL` without this feature is an error: ignoring it would publish to no proxy silently.
     pub(crate) fn env(
         self,
         variable: impl Fn(&str) -> Result<Option<String>, Error>,

@@ -1,5 +1,5 @@
-//! The proxies of an `EventStream`: what it publishes to, whose requests it takes for proxied, and the
-//! prefix that channels have there. This is the one place where the prefix is applied.
+//! The proxies of an `EventStream`: publishing to them, verifying their requests, and the prefix of channels.
+//! No other module applies the prefix.
 
 use super::links::{LinkSettings, Links};
 use crate::{
@@ -27,13 +27,13 @@ pub(crate) struct Proxies {
     publisher: Option<Publisher>,
     prefix: String,
     required: bool,
-    /// With history, for what a proxy has missed.
+    /// `Some` with history: a proxy recovers missed events by links.
     links: Option<Links>,
-    /// A signature was refused: probably the keys differ.
+    /// Whether a refused signature was logged: probably the keys differ.
     has_refused: AtomicBool,
 }
 
-/// A publish that the proxies have not all answered.
+/// A publish to proxies that have not all answered.
 #[must_use]
 pub(crate) struct InFlight(Option<Ticket>);
 
@@ -42,17 +42,17 @@ impl Proxies {
         self.required
     }
 
-    /// The name that a channel has at the proxies.
+    /// The name of a channel at the proxies.
     pub(crate) fn name(&self, channel: &Channel) -> String {
         [&self.prefix, channel.as_str()].concat()
     }
 
-    /// The channel that has this name at the proxies, if it has our prefix.
+    /// The channel with this name at the proxies, if the name has the prefix.
     pub(crate) fn channel<'a>(&self, name: &'a str) -> Option<&'a str> {
         name.strip_prefix(&self.prefix)
     }
 
-    /// Who holds the stream of a request with this signature.
+    /// What holds the stream of a request with this signature.
     pub(crate) fn delivery(&self, grip_sig: Option<&HeaderValue>) -> Result<Delivery, Rejection> {
         let (Some(publisher), Some(grip_sig)) = (&self.publisher, grip_sig) else {
             return Ok(Delivery::Direct);
@@ -61,7 +61,7 @@ impl Proxies {
             Ok(true) => Ok(Delivery::Proxied),
             Ok(false) => Ok(Delivery::Direct),
             Err(error) => {
-                // Anybody can send a signature, so the log has one line of it only.
+                // Anyone can send a signature, so only the first refusal is logged as a warning.
                 if !self.has_refused.swap(true, Relaxed) {
                     trace::event!(
                         warn,
@@ -76,13 +76,13 @@ impl Proxies {
         }
     }
 
-    /// The links for what a proxy has missed, if there is history to take that from.
+    /// The links for missed events, if there is history.
     pub(crate) fn links(&self) -> Option<&Links> {
         self.links.as_ref()
     }
 
-    /// Queues an event for all proxies: does not wait. With history, a proxy that does not have the
-    /// `previous` event of the channel asks for it.
+    /// Queues an event for all proxies, without waiting. With history, a proxy that lacks the channel's
+    /// `previous` event requests it.
     pub(crate) fn enqueue(
         &self,
         channel: &Channel,
@@ -101,8 +101,8 @@ impl Proxies {
         InFlight(publisher.map(|publisher| publisher.enqueue(item())))
     }
 
-    /// Queues the end of all streams that the proxies hold on this channel, after its `last` event: a
-    /// proxy with history takes an item that does not follow that for a gap.
+    /// Queues the end of all streams that the proxies hold on this channel, after its `last` event. With
+    /// history, a proxy takes an item that does not follow its last one for a gap.
     pub(crate) fn close_channel(&self, channel: &Channel, last: LastEventId) -> InFlight {
         let item = || {
             let item = Item::close(self.name(channel));
@@ -135,7 +135,7 @@ impl Proxies {
 }
 
 impl InFlight {
-    /// Starts sending, once the order lock is free.
+    /// Starts sending, after the sequencer is unlocked.
     pub(crate) fn start(&mut self) {
         if let Some(ticket) = &mut self.0 {
             ticket.start();
@@ -153,8 +153,8 @@ impl InFlight {
     }
 }
 
-/// Proxies as [`EventStreamBuilder::grip`] takes them: the text of a `GRIP_URL` (also several, separated
-/// by white space), a [`GripConfig`], an array, a slice or a `Vec` of these, or a ready [`Publisher`].
+/// Proxies for [`EventStreamBuilder::grip`]: the text of a `GRIP_URL` (also several, separated by white space),
+/// a [`GripConfig`], an array, a slice or a `Vec` of these, or a [`Publisher`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which GRIP proxies to use",
     label = "expected the text of a GRIP_URL, or several",
@@ -165,7 +165,7 @@ pub trait IntoProxies {
     fn add_to(self, source: &mut ProxySource);
 }
 
-/// What [`EventStreamBuilder::grip`] was given.
+/// The argument of [`EventStreamBuilder::grip`].
 #[derive(Debug, Default)]
 pub struct ProxySource {
     configs: Vec<GripConfig>,
@@ -226,7 +226,7 @@ impl<T: IntoProxies + Clone> IntoProxies for &[T] {
 
 #[derive(Debug)]
 pub(crate) struct ProxiesBuilder {
-    /// None as long as nobody has asked for proxies.
+    /// `None` until a setter or the environment names proxies.
     source: Option<ProxySource>,
     prefix: String,
     required: bool,
@@ -277,9 +277,9 @@ impl ProxiesBuilder {
 }
 
 impl ProxySource {
-    /// What all instances of the application know, if anything.
+    /// A secret that all instances of the application share, if there is one.
     fn secret(&self) -> Option<Key> {
-        // A key that only checks signatures may be public.
+        // A key that only verifies signatures may be public.
         let checks = |config: &GripConfig| config.verify_key.clone().filter(Key::is_shared_secret);
         let knows = |config: &GripConfig| config.key.clone().or_else(|| checks(config));
         self.configs.iter().find_map(knows)
@@ -307,7 +307,7 @@ impl ProxySource {
     }
 }
 
-/// With a prefix, a valid channel must stay a valid name for a proxy.
+/// A channel must stay a valid name for a proxy with the prefix in front.
 fn check_prefix(prefix: &str) -> Result<(), Error> {
     let forbidden = |c: char| c.is_control() || c == ',' || c == ';';
     if prefix.contains(forbidden) || prefix.starts_with(is_white_space) {
@@ -320,10 +320,10 @@ fn check_prefix(prefix: &str) -> Result<(), Error> {
 }
 
 impl EventStreamBuilder {
-    /// Adds GRIP proxies: see [`IntoProxies`] for what can be given.
+    /// Adds GRIP proxies: see [`IntoProxies`] for the types.
     ///
-    /// Requests that come through one of them are answered with instructions for it, and every event
-    /// is published to each of them.
+    /// Requests that come through one of them get instructions for it as their response, and every event is
+    /// published to each of them.
     ///
     /// # Examples
     ///
@@ -345,8 +345,7 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Sets what the names of channels begin with at the proxies: `events-` by default. Direct
-    /// delivery knows nothing of it.
+    /// Sets the prefix of channel names at the proxies: `events-` by default. Direct delivery does not use it.
     pub fn grip_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.proxies.prefix = prefix.into();
         self
@@ -358,10 +357,11 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Sets what the path of a link for missed events begins with, for a proxy whose routes rewrite paths:
-    /// the part that it removes. Nothing by default.
+    /// Sets the prefix of the path of links for missed events, for a proxy whose routes rewrite paths: the part
+    /// that it removes. Empty by default.
     ///
-    /// Links are for history with proxies: a proxy that sees a gap asks for what it has missed.
+    /// Links exist only with history and proxies: a proxy that detects a gap requests the missed events with
+    /// one.
     pub fn grip_link_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.proxies.links.prefix = prefix.into();
         self
@@ -369,8 +369,8 @@ impl EventStreamBuilder {
 
     /// Sets the path, as the proxy's clients see it, below which all links for missed events are. They are
     /// served by a route with one more segment and
-    /// [`EventStream::link_handler`](crate::EventStream::link_handler). By default links lead to the route
-    /// of the stream.
+    /// [`EventStream::link_handler`](crate::EventStream::link_handler). By default links lead to the route of
+    /// the stream.
     ///
     /// It is needed where
     ///
@@ -400,11 +400,11 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Sets the key that links for missed events are signed with. By default it is derived from
-    /// the first proxy's `key`, or its `verify_key` if that is a shared secret: all instances have it.
+    /// Sets the key that signs links for missed events. By default it is derived from the first proxy's `key`,
+    /// or its `verify_key` if that is a shared secret: all instances have it.
     ///
-    /// Where there is neither, the key is random, and links are valid for this process only. After a restart,
-    /// a stream that a proxy holds ends when the proxy asks for missed events, and its client reconnects.
+    /// Without either, the key is random, and links are valid for this process only. After a restart, a stream
+    /// that a proxy holds ends when the proxy requests missed events, and its client reconnects.
     pub fn grip_link_key(mut self, key: impl Into<Key>) -> Self {
         self.proxies.links.key = Some(key.into());
         self
@@ -414,27 +414,27 @@ impl EventStreamBuilder {
     /// that clients on the same channels have the same link. A stream whose link has expired ends when the
     /// proxy uses it, and its client reconnects.
     ///
-    /// Each answer to a link has a new link. So this limits how long a link can be used that a proxy has not
-    /// asked, and not how long a stream stays.
+    /// Each response to a link has a new link. So this limits how long an unused link is valid, and not how
+    /// long a stream lasts.
     pub fn grip_link_valid_for(mut self, time: Duration) -> Self {
         self.proxies.links.valid_for = time;
         self
     }
 
-    /// Sets the shortest time without an event after which a proxy asks whether it has missed one: 120
-    /// seconds by default.
+    /// Sets the shortest time without an event after which a proxy checks for missed ones: 120 seconds by
+    /// default.
     ///
-    /// Pushpin asks at most ten links a second. Clients wait for their turn, and their events wait with them.
-    /// So the time is longer if there are many links, about five of them a second, and it is up to twice as
-    /// long for some of them, so that clients that have connected together do not ask together. Clients on
-    /// the same channels have the same link. It is never longer than half of
+    /// Pushpin requests at most ten links a second. Clients wait for their turn, and their events wait with
+    /// them. So the time grows with the number of links, for about five requests a second. For some links it is
+    /// up to twice as long, so that clients that have connected together are not updated together. Clients on
+    /// the same channels have the same link. The time is never longer than half of
     /// [`grip_link_valid_for`](Self::grip_link_valid_for).
     pub fn grip_poll(mut self, interval: Duration) -> Self {
         self.proxies.links.poll = Some(interval);
         self
     }
 
-    /// Adds the proxies that the environment names, if it does.
+    /// Adds the proxies that the environment names, if any.
     pub(crate) fn env(
         mut self,
         variable: impl Fn(&str) -> Result<Option<String>, Error>,

@@ -1,6 +1,6 @@
 //! The HTTP client of one proxy.
 //!
-//! hyper's client sends to `http`, reqwest's to `https`. Once any crate of the program switches on a TLS backend of
+//! hyper's client sends to `http`, reqwest's to `https`. Once any crate of the program enables a TLS backend of
 //! reqwest, every client of reqwest builds it, and panics or fails without a crypto provider or CA files.
 
 use std::error::Error;
@@ -17,8 +17,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::error::{Failure, FailureKind};
 
-/// Servers begin to close idle connections after 5 s. A request that meets a closing connection fails like one that
-/// the server has read, and only items with ids can be sent again then.
+/// Servers may close idle connections after 5 s. A request that meets a closing connection fails like one that
+/// the server has read, and then only items with ids can be sent again.
 const POOL_IDLE: Duration = Duration::from_secs(4);
 
 const USER_AGENT: &str = concat!("axum-eventstream/", env!("CARGO_PKG_VERSION"));
@@ -31,7 +31,7 @@ pub(super) enum Client {
 }
 
 impl Client {
-    /// A client for a control URI. Only one for `https` can fail.
+    /// A client for a control URI. Only one for `https` can fail to build.
     pub(super) fn new(uri: &Uri) -> Result<Self, String> {
         if uri.scheme() == Some(&Scheme::HTTP) {
             return Ok(Self::plain());
@@ -55,7 +55,7 @@ impl Client {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .pool_idle_timeout(POOL_IDLE);
-        // Named, since reqwest's own choice changes with the features that other crates switch on.
+        // Chosen explicitly: reqwest's default depends on the features that other crates enable.
         #[cfg(feature = "rustls")]
         let builder = builder.tls_backend_rustls();
         #[cfg(not(feature = "rustls"))]
@@ -70,7 +70,7 @@ impl Client {
         Err("https needs the feature `rustls` or `native-tls` of axum-eventstream".to_owned())
     }
 
-    /// Sends a request; returns once the head of the answer is there.
+    /// Sends a request. Returns once the head of the response is read.
     pub(super) async fn send(
         &self,
         mut request: Request<Vec<u8>>,
@@ -101,7 +101,8 @@ fn own_headers() -> [(HeaderName, HeaderValue); 2] {
     ]
 }
 
-/// The first `limit` bytes of a body. A shorter body is read to its end, so that its connection can be used again.
+/// Reads up to `limit` bytes of a body. A shorter body is read to its end, so that its connection can be
+/// reused.
 pub(super) async fn read(mut body: Body, limit: usize) -> Vec<u8> {
     let mut read = Vec::new();
     while read.len() <= limit {
@@ -115,7 +116,7 @@ pub(super) async fn read(mut body: Body, limit: usize) -> Vec<u8> {
 }
 
 fn plain_failure(error: &legacy::Error) -> Failure {
-    // Its texts name no URL.
+    // hyper's error texts name no URL.
     failure(error.is_connect(), texts(Some(error)))
 }
 
@@ -132,7 +133,7 @@ fn failure(is_connect: bool, message: String) -> Failure {
     Failure::new(kind, message)
 }
 
-/// The causes, without reqwest's own text: that holds the whole URL.
+/// The chain of causes, without reqwest's own text, which has the whole URL.
 #[cfg(any(feature = "rustls", feature = "native-tls"))]
 fn causes(error: &reqwest::Error) -> String {
     texts(error.source())
@@ -154,7 +155,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// Both send to `http` here: the rules that they share do not depend on TLS.
+    /// A client of each kind for `http`: the rules that they share do not depend on TLS.
     fn clients() -> Vec<Client> {
         vec![
             Client::plain(),
@@ -175,7 +176,7 @@ mod tests {
         request
     }
 
-    /// Answers one request, and gives it back.
+    /// Answers one request, and returns it.
     async fn answered(listener: TcpListener, answer: &[u8]) -> String {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut read = Vec::new();
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_redirect_is_an_answer_and_the_user_agent_names_the_crate() {
+    async fn a_redirect_is_not_followed_and_the_user_agent_names_the_crate() {
         let answer = b"HTTP/1.1 302 Found\r\nlocation: /other\r\ncontent-length: 4\r\n\r\nover";
         for client in clients() {
             let (listener, uri) = bind().await;
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_before_sending_differs_from_one_after_and_names_no_url() {
+    async fn a_failure_before_sending_has_its_own_kind_and_names_no_url() {
         for client in clients() {
             let (listener, uri) = bind().await;
             let server = tokio::spawn(answered(listener, b""));

@@ -1,4 +1,4 @@
-//! The task that empties a queue: batches, retries, halves.
+//! The task that sends a queue: batches, retries, halves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use super::queue::{MAX_BODY, Outcome, Reply, Waiting, too_large};
 const HEAD: &[u8] = br#"{"items":["#;
 const TAIL: &[u8] = b"]}";
 
-/// Sends what waits for one proxy, until nothing does. When it is dropped before, with its runtime, all
-/// items fail, and the next one starts another.
+/// Sends the items of one queue until it is empty. If it is dropped before, with its runtime, all items fail,
+/// and the next item starts another drain.
 pub(super) struct Drain {
     endpoint: Arc<Endpoint>,
-    /// Did not fit into the last batch.
+    /// The message that did not fit into the last batch.
     carried: Option<Message>,
     finished: bool,
 }
 
-/// An item as it travels.
+/// An encoded item of a batch.
 struct Message {
     json: Vec<u8>,
     has_id: bool,
@@ -31,7 +31,7 @@ struct Message {
 #[derive(Default)]
 struct Batch {
     messages: Vec<Message>,
-    /// Of all messages, with a comma each.
+    /// Size of all messages, with a comma each.
     bytes: usize,
 }
 
@@ -74,7 +74,7 @@ impl Drain {
         self.carried.take().or_else(next)
     }
 
-    /// Sends a batch, or its parts in order where the proxy refuses the whole.
+    /// Sends a batch. Halves of it are sent in order if the proxy refuses the whole.
     async fn deliver(&self, batch: Batch) {
         let mut parts = vec![batch];
         while let Some(part) = parts.pop() {
@@ -84,7 +84,7 @@ impl Drain {
         }
     }
 
-    /// Sends until every message has its outcome; or gives back halves that must be sent.
+    /// Sends until every message has its outcome, or returns the halves that must be sent instead.
     async fn send(&self, mut batch: Batch) -> Option<[Batch; 2]> {
         for attempt in 0.. {
             self.expire(&mut batch);
@@ -105,7 +105,7 @@ impl Drain {
             }
             let pause = pause(attempt);
             self.fail(
-                batch.take_hopeless(&failure, Instant::now() + pause),
+                batch.take_unretryable(&failure, Instant::now() + pause),
                 failure,
             );
             if batch.messages.is_empty() {
@@ -146,7 +146,7 @@ impl Drop for Drain {
 
 impl From<Waiting> for Message {
     fn from(Waiting { item, reply }: Waiting) -> Self {
-        // Strings, maps with string keys and a writer that cannot fail: nothing to go wrong.
+        // Cannot fail: strings, maps with string keys, and an infallible writer.
         let json = serde_json::to_vec(&*item).unwrap_or_default();
         let has_id = item.has_id();
         Self {
@@ -158,7 +158,7 @@ impl From<Waiting> for Message {
 }
 
 impl Batch {
-    /// Adds a message, or gives it back when the body would become too large.
+    /// Adds a message, or returns it if the body would be too large.
     fn push(&mut self, message: Message) -> Result<(), Message> {
         let bytes = self.bytes + message.json.len() + 1;
         if HEAD.len() + bytes + TAIL.len() > MAX_BODY {
@@ -189,10 +189,10 @@ impl Batch {
             .max()
     }
 
-    /// Takes out the messages that must not be sent again at `next`.
-    fn take_hopeless(&mut self, failure: &Failure, next: Instant) -> Self {
+    /// Takes the messages that must not be sent again at `next`.
+    fn take_unretryable(&mut self, failure: &Failure, next: Instant) -> Self {
         let all_have_ids = self.messages.iter().all(|message| message.has_id);
-        // A second delivery must be impossible, or harmless.
+        // A second delivery must be impossible, or harmless since the items have ids.
         let again = failure.is_before_sending() || (all_have_ids && failure.is_transient());
         self.take(|message| !again || message.reply.retry_until <= next)
     }
@@ -223,7 +223,7 @@ impl From<Vec<Message>> for Batch {
     }
 }
 
-/// Twice as long each time, up to a second, with jitter so that many publishers do not come at once.
+/// Exponential backoff up to a second, with jitter, so that publishers do not retry at the same time.
 fn pause(attempt: u32) -> Duration {
     let longest = Duration::from_millis(50 << attempt.min(4)).min(Duration::from_secs(1));
     longest.mul_f64(0.5 + fastrand::f64() / 2.0)
@@ -251,10 +251,10 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_as_large_as_a_request_may_be() {
+    fn a_batch_takes_messages_up_to_the_size_of_a_request() {
         let mut batch = Batch::default();
         assert!(batch.push(message(10, None)).is_ok());
-        // Two items have 125 bytes around them.
+        // The frame of two items takes 125 bytes.
         assert!(batch.push(message(MAX_BODY - 10 - 126, None)).is_ok());
         assert_eq!(batch.body().len(), MAX_BODY - 1);
         assert!(batch.push(message(1, None)).is_err());
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_third_of_the_time_is_for_retries_that_deliver_once() {
+    async fn retries_that_deliver_once_take_a_third_of_the_time_limit() {
         let third = Instant::now() + LIMITS.timeout / 3;
         let before = third - Duration::from_millis(1);
         let refused = Failure::new(FailureKind::Connect, "");
@@ -299,7 +299,7 @@ mod tests {
         for (failure, ids, next, hopeless) in table {
             let messages = ids.iter().map(|id| message(1, *id));
             let mut batch = Batch::from(messages.collect::<Vec<_>>());
-            let taken = batch.take_hopeless(failure, next).messages.len();
+            let taken = batch.take_unretryable(failure, next).messages.len();
             assert_eq!(
                 (taken, batch.messages.len()),
                 (hopeless, ids.len() - hopeless)
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_to_a_second_and_differ() {
+    fn pauses_grow_up_to_a_second_and_have_jitter() {
         for (attempt, longest) in [(0, 50), (1, 100), (4, 800), (5, 800), (u32::MAX, 800)] {
             let longest = Duration::from_millis(longest);
             let pauses: Vec<_> = (0..50).map(|_| pause(attempt)).collect();

@@ -1,4 +1,4 @@
-//! One proxy: its address, its credentials, one request.
+//! A proxy: its address, its credentials, a request to it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -15,11 +15,11 @@ use super::queue::{Limits, Queue};
 use crate::grip::{Authorization, GripConfig, Verifier, invalid, parse_url, public_uri};
 use crate::{Error, trace};
 
-/// Bytes of an answer that are read.
+/// Number of bytes of a response that are read.
 const MAX_ANSWER: usize = 1024;
 
 pub(super) struct Endpoint {
-    /// The control URI without what may be secret.
+    /// The control URI without the parts that may be secret.
     pub(super) name: Arc<str>,
     pub(super) queue: Queue,
     pub(super) verifier: Option<Verifier>,
@@ -53,12 +53,13 @@ impl Endpoint {
         })
     }
 
-    /// Whether the last request was answered as it should be; true before the first.
+    /// Whether the last request succeeded; true before the first.
     pub(super) fn is_healthy(&self) -> bool {
         self.healthy.load(Relaxed)
     }
 
-    /// Remembers what became of a request. One that is about an item says nothing of the proxy.
+    /// Records the outcome of a request. A failure that concerns an item does not change the health of the
+    /// proxy.
     pub(super) fn was_answered<T>(&self, answer: &Result<T, Failure>) {
         match answer {
             Ok(_) => self.healthy.store(true, Relaxed),
@@ -67,13 +68,13 @@ impl Endpoint {
         }
     }
 
-    /// An item was not even queued.
+    /// Records an item that was not queued.
     pub(super) fn refused(&self, failure: &Failure) {
         self.queue.measure_refused(failure.kind);
         trace::event!(warn, endpoint = &*self.name, kind = ?failure.kind, "publishing failed");
     }
 
-    /// Posts one body; `Ok` once the proxy has taken it.
+    /// Posts one body. Returns `Ok` once the proxy has taken it.
     pub(super) async fn post(&self, body: Vec<u8>) -> Result<Response<Body>, Failure> {
         let authorization = self.authorization.header(SystemTime::now()).map_err(|_| {
             Failure::new(
@@ -112,7 +113,7 @@ fn check_url(url: &Url) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Reads to the end, so that the connection can be used again, but not for long and not much.
+/// Reads a response up to a limit of time and size, so that the connection can be reused.
 pub(super) async fn finish(response: Response<Body>) {
     let _ = tokio::time::timeout(Duration::from_secs(1), read(response)).await;
 }
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_name_the_endpoint_and_the_setting() {
+    fn an_error_names_the_endpoint_and_the_setting() {
         let uri = |uri| GripConfig::new(uri);
         let url = |text: &str| text.parse().unwrap();
         let table = [
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_cannot_break_lines_or_give_away_credentials() {
+    fn shown_responses_have_no_line_breaks_and_no_credentials() {
         let answer = hide("got Bearer hush\r\n\u{1b}[1m", "Bearer hush");
         assert_eq!(
             status_message(http::StatusCode::BAD_REQUEST, &answer),

@@ -1,4 +1,4 @@
-//! Which proxies did not take an item, and why.
+//! The error of a publish, with the proxies that failed.
 
 use std::sync::Arc;
 use std::{error, fmt};
@@ -14,7 +14,7 @@ pub struct PublishError {
 }
 
 impl PublishError {
-    /// One entry for each proxy that did not take the item.
+    /// Returns one entry for each proxy that did not take the item.
     #[must_use]
     pub fn failures(&self) -> &[EndpointFailure] {
         &self.failures
@@ -39,7 +39,7 @@ impl From<PublishError> for Error {
     }
 }
 
-/// Why one proxy did not take an item.
+/// The failure of one proxy.
 #[derive(Clone, Debug)]
 pub struct EndpointFailure {
     pub(super) endpoint: Arc<str>,
@@ -47,19 +47,19 @@ pub struct EndpointFailure {
 }
 
 impl EndpointFailure {
-    /// The control URI without user, password and query.
+    /// Returns the control URI without user, password and query.
     #[must_use]
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The class of the failure.
+    /// Returns the class of the failure.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
         self.failure.kind
     }
 
-    /// The status of the proxy's answer, if it gave one.
+    /// Returns the status of the proxy's response, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         match self.failure.kind {
@@ -68,7 +68,7 @@ impl EndpointFailure {
         }
     }
 
-    /// What happened, with the first KiB of the proxy's answer.
+    /// Returns the cause, with the first KiB of the proxy's response.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.failure.message
@@ -97,18 +97,18 @@ pub enum FailureKind {
     Status(StatusCode),
     /// The time limit passed. The proxy may have the item.
     Timeout,
-    /// Too many items wait for this proxy. It has not seen this one.
+    /// The queue for this proxy is full. The proxy has not seen the item.
     QueueFull,
-    /// No request can be large enough for the item.
+    /// The item is larger than a request may be.
     TooLarge,
-    /// There is no tokio runtime, or it shut down. The proxy may have the item.
+    /// There is no tokio runtime, or it has shut down. The proxy may have the item.
     Runtime,
     /// The authorization could not be signed.
     Authorization,
 }
 
 impl FailureKind {
-    /// As a label of measures.
+    /// The label of metrics.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -122,7 +122,7 @@ impl FailureKind {
         }
     }
 
-    /// What to do about it.
+    /// The likely fix.
     fn advice(self) -> Option<&'static str> {
         use StatusCode as S;
         match self {
@@ -165,7 +165,7 @@ impl Failure {
         self.kind == FailureKind::Connect
     }
 
-    /// Whether the same items may be taken a little later.
+    /// Whether the proxy may take the same items a little later.
     pub(super) fn is_transient(&self) -> bool {
         use StatusCode as S;
         match self.kind {
@@ -177,7 +177,7 @@ impl Failure {
         }
     }
 
-    /// Whether one of several items may be to blame; the proxy has then taken none of them.
+    /// Whether one of several items may be the cause; the proxy has then taken none of them.
     pub(super) fn is_about_content(&self) -> bool {
         let content = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE];
         matches!(self.kind, FailureKind::Status(status) if content.contains(&status))
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_says_what_to_do() {
+    fn a_failure_names_its_fix() {
         let status = |code| FailureKind::Status(StatusCode::from_u16(code).unwrap());
         let table = [
             (

@@ -1,4 +1,4 @@
-//! Publishing to GRIP proxies: one ordered queue and one task for each.
+//! Publishing to GRIP proxies. Each proxy has an ordered queue and a task that sends it.
 
 mod client;
 mod drain;
@@ -22,20 +22,21 @@ use self::queue::{Expired, Limits, Outcome, Queued};
 use crate::Error;
 use crate::grip::{GripConfig, InvalidSignature, Item};
 
-/// Publishes to all configured proxies, and knows their requests.
+/// Publishes to all configured proxies, and verifies their requests.
 ///
-/// 1. Items reach each proxy in the order in which they were published. Those that wait together go out as one
-///    request, so throughput does not depend on the round trip.
+/// 1. Items reach each proxy in the order in which they were published. Items that wait at the same time go out
+///    as one request, so throughput does not depend on the round trip.
 /// 2. Proxies do not wait for each other: one that hangs delays only its own items.
-/// 3. An item has a [time limit](PublisherBuilder::timeout) in all, waiting included.
-/// 4. A request is sent again only where no item can be delivered twice: after a connection that could not be
-///    made; or after a broken one, 502, 503 or 504, if every item in it has an id. This goes on for a third
-///    of the time limit.
-/// 5. When a proxy refuses a request with 400 or 413, halves of it are sent, so that only the item to blame fails.
+/// 3. An item has one [time limit](PublisherBuilder::timeout), which includes the time in the queue.
+/// 4. A request is sent again only where no item can be delivered twice: if no connection could be made, or, if
+///    every item has an id, after a broken connection, 502, 503 or 504. Retries take at most a third of the
+///    time limit.
+/// 5. When a proxy refuses a request with 400 or 413, halves of it are sent, so that only the invalid item
+///    fails.
 /// 6. Redirects are failures, and the environment's HTTP proxies are not used.
 ///
-/// Clones share the queues. It may live in a `static` and be used from several runtimes, one after the other: items
-/// that were on their way when a runtime shut down fail.
+/// Clones share the queues. A publisher may live in a `static` and be used from several runtimes, one after the
+/// other. Items in flight when a runtime shuts down fail.
 ///
 /// # Examples
 ///
@@ -58,12 +59,12 @@ impl Publisher {
     ///
     /// # Errors
     ///
-    /// The first mistake in a configuration; it names the endpoint and the setting.
+    /// A configuration is invalid. The error names the endpoint and the setting.
     pub fn new(configs: impl IntoIterator<Item = GripConfig>) -> Result<Self, Error> {
         Self::builder().endpoints(configs).build()
     }
 
-    /// One publisher for the endpoints of all.
+    /// Joins publishers into one for the endpoints of all.
     pub(crate) fn joined(publishers: &[Self]) -> Self {
         let endpoints = publishers.iter().flat_map(|one| one.endpoints.iter());
         Self {
@@ -71,15 +72,15 @@ impl Publisher {
         }
     }
 
-    /// A publisher with other limits.
+    /// Returns a builder, to set other limits.
     #[must_use]
     pub fn builder() -> PublisherBuilder {
         PublisherBuilder::default()
     }
 
-    /// Publishes to all proxies, and returns when each of them has taken the item or failed.
+    /// Publishes to all proxies. Returns when each of them has taken the item or failed.
     ///
-    /// Taken does not mean delivered: a proxy answers before it writes to its clients.
+    /// A proxy answers before it writes to its clients, so taken does not mean delivered.
     ///
     /// # Errors
     ///
@@ -87,14 +88,14 @@ impl Publisher {
     ///
     /// # Cancel safety
     ///
-    /// The item is queued when the future is first polled. Dropping the future after that does not
-    /// cancel sending; the outcome is then not reported.
+    /// The item is queued when the future is first polled. Dropping the future after that does not cancel
+    /// sending; its outcome is then not reported.
     pub async fn publish(&self, item: Item) -> Result<(), PublishError> {
         self.enqueue(item).wait().await
     }
 
-    /// Queues an item for all proxies. Neither waits nor does I/O; the order of calls is the order of
-    /// delivery. Sending begins with [`Ticket::start`], which a caller that holds a lock calls after it.
+    /// Queues an item for all proxies, without waiting or I/O. The order of calls is the order of delivery.
+    /// [`Ticket::start`] starts sending; a caller that holds a lock calls it after unlocking.
     pub(crate) fn enqueue(&self, item: Item) -> Ticket {
         let item = Arc::new(item);
         let pending = |endpoint| Pending::new(endpoint, Arc::clone(&item));
@@ -103,12 +104,12 @@ impl Publisher {
 
     /// Whether a request with this `Grip-Sig` came through one of the proxies, at the time `now`.
     ///
-    /// Never when there are none. Always when one of them has no key to verify with: it signs with
-    /// a key that we do not know. Otherwise one of the keys must verify the token.
+    /// False without proxies. True if one of them has no key to verify with, since it may sign with any key.
+    /// Otherwise one of the keys must verify the token.
     ///
     /// # Errors
     ///
-    /// No key verifies the token; the error is that of the first one.
+    /// No key verifies the token. The error is the one of the first key.
     pub fn verify(
         &self,
         token: impl AsRef<[u8]>,
@@ -129,7 +130,7 @@ impl Publisher {
         first.map_or(Ok(false), Err)
     }
 
-    /// The counts of each proxy, in the order of the configurations.
+    /// Returns the counters of each proxy, in the order of the configurations.
     #[must_use]
     pub fn stats(&self) -> Vec<EndpointStats> {
         self.endpoints
@@ -181,33 +182,35 @@ impl PublisherBuilder {
         self
     }
 
-    /// How long a publish may take in all; 10 s if not set.
+    /// Sets the time limit of a publish; 10 s by default.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.limits.timeout = timeout;
         self
     }
 
-    /// How many items may wait for each proxy; 16,384 if not set. One more fails at once.
+    /// Sets how many items may wait for each proxy; 16,384 by default. A publish beyond the limit fails at
+    /// once.
     #[must_use]
     pub fn queue_limit(mut self, items: usize) -> Self {
         self.limits.items = items;
         self
     }
 
-    /// How many bytes of items may wait for each proxy; 64 MiB if not set.
+    /// Sets how many bytes of items may wait for each proxy; 64 MiB by default. A publish beyond the limit
+    /// fails at once.
     #[must_use]
     pub fn queue_bytes(mut self, bytes: usize) -> Self {
         self.limits.bytes = bytes;
         self
     }
 
-    /// The publisher. Makes no connection yet.
+    /// Builds the publisher, without connecting.
     ///
     /// # Errors
     ///
-    /// A limit is zero, the timeout is longer than a day, or a configuration has a mistake; the error
-    /// names the endpoint and the setting.
+    /// A limit is zero, the timeout is longer than a day, or a configuration is invalid. The error names the
+    /// endpoint and the setting.
     pub fn build(self) -> Result<Publisher, Error> {
         let Limits {
             timeout,
@@ -234,7 +237,7 @@ impl PublisherBuilder {
     }
 }
 
-/// An item's place in the queues of all proxies.
+/// An item in the queues of all proxies.
 #[must_use]
 pub(crate) struct Ticket(Vec<Pending>);
 
@@ -267,7 +270,7 @@ struct Pending {
     start: Option<Start>,
 }
 
-/// Wakes publishers and spawns the task that sends, when it is dropped: not under a lock.
+/// When dropped, wakes the publishers of expired items and spawns the drain. Must not be dropped under a lock.
 struct Start {
     endpoint: Arc<Endpoint>,
     _expired: Expired,
@@ -312,26 +315,26 @@ impl Pending {
         })?;
         match timeout_at(deadline, receiver).await {
             Ok(Ok(outcome)) => outcome,
-            // The sender always sends, at the latest when it is dropped.
+            // `Reply` sends an outcome even if it is dropped.
             Ok(Err(_)) | Err(_) => Err(self.endpoint.queue.limits().timed_out()),
         }
     }
 }
 
-/// The counts of one proxy since the publisher was built.
+/// The counters of one proxy since the publisher was built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointStats {
     /// The control URI without user, password and query.
     pub endpoint: String,
-    /// Items that the proxy has taken.
+    /// Number of items that the proxy has taken.
     pub sent: u64,
-    /// Items that it has not, for any reason.
+    /// Number of items that failed, for any reason.
     pub failed: u64,
-    /// Items that wait or are on their way.
+    /// Number of items that wait or are in flight.
     pub queued: u64,
-    /// Whether the last request was answered with 2xx; true before the first. 400 and 413 say something
-    /// of an item and nothing of the proxy.
+    /// Whether the last request was answered with 2xx; true before the first. 400 and 413 are ignored, since
+    /// they concern an item and not the proxy.
     pub healthy: bool,
 }
 
@@ -371,9 +374,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_item_that_nobody_sends_times_out() {
+    async fn an_item_times_out_if_its_drain_does_not_run() {
         let publisher = Publisher::new([GripConfig::new("http://127.0.0.1:9")]).unwrap();
-        // As if another runtime, which no longer runs, were sending.
+        // As if the drain ran in another runtime that is not polled any more.
         let first = publisher.endpoints[0]
             .queue
             .push(Arc::new(Item::stream("c", "1")));

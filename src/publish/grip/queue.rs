@@ -1,4 +1,4 @@
-//! The items that wait for one proxy, in order.
+//! The queue of one proxy.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,15 +11,15 @@ use tokio::time::Instant;
 use super::error::{Failure, FailureKind};
 use crate::{grip::Item, measure};
 
-/// Requests stay below this many bytes: Pushpin refuses larger ones.
+/// Limit of a request's size: Pushpin refuses larger ones.
 pub(super) const MAX_BODY: usize = 1_000_000;
 
-/// Items whose time is over that a publish takes out: it holds the order lock.
-const FEW: usize = 16;
+/// Number of expired items that a publish removes, bounded since it holds the sequencer.
+const EXPIRED_PER_PUBLISH: usize = 16;
 
 pub(super) type Outcome = Result<(), Failure>;
 
-/// How long and how much may wait.
+/// Limits of time and size.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) timeout: Duration,
@@ -60,7 +60,7 @@ pub(super) struct Waiting {
     pub(super) reply: Reply,
 }
 
-/// The publisher's end of an item: exactly one outcome, also when it is dropped with its runtime.
+/// The sending side of an item's outcome. It sends exactly one, even if it is dropped with its runtime.
 pub(super) struct Reply {
     pub(super) deadline: Instant,
     pub(super) retry_until: Instant,
@@ -69,11 +69,11 @@ pub(super) struct Reply {
     counters: Arc<Counters>,
 }
 
-/// A place in the queue.
+/// The publisher's side of a queued item.
 pub(super) struct Queued {
     pub(super) receiver: oneshot::Receiver<Outcome>,
     pub(super) deadline: Instant,
-    /// Nobody drains the queue yet: the caller must.
+    /// Whether the caller must start a drain, since none is running.
     pub(super) is_first: bool,
 }
 
@@ -87,7 +87,7 @@ impl Queue {
         }
     }
 
-    /// Measures what becomes of the items under the proxy's name.
+    /// Names the proxy in metrics.
     pub(super) fn named(mut self, name: &Arc<str>) -> Self {
         let proxy = measure::Proxy::new(name.clone());
         self.counters = Arc::new(Counters {
@@ -97,13 +97,13 @@ impl Queue {
         self
     }
 
-    /// Measures how many items have no outcome yet.
+    /// Records the number of items without an outcome.
     pub(super) fn measure(&self) {
         let Counters { queued, proxy, .. } = &*self.counters;
         proxy.queued(queued.load(Relaxed));
     }
 
-    /// Measures an item that was never in the queue.
+    /// Records an item that was not queued.
     pub(super) fn measure_refused(&self, kind: FailureKind) {
         self.counters.proxy.failed(kind.name());
     }
@@ -116,7 +116,7 @@ impl Queue {
         &self.counters
     }
 
-    /// Puts an item at the end, if there is room. The caller takes the expired items out first: see
+    /// Appends an item, if there is room. The caller first removes expired items with
     /// [`take_expired`](Self::take_expired).
     pub(super) fn push(&self, item: Arc<Item>) -> Result<Queued, Failure> {
         let size = item.size();
@@ -162,13 +162,13 @@ impl Queue {
         })
     }
 
-    /// Takes out some of the items whose time is over, so that they take no room. Their publishers are woken
-    /// when the result is dropped. The sending task fails the others.
+    /// Removes some of the expired items, so that they do not use up the limits. Dropping the result wakes
+    /// their publishers. The drain removes the others.
     pub(super) fn take_expired(&self, now: Instant) -> Expired {
         let mut expired = Vec::new();
         let mut state = self.lock();
         let is_over = |first: &Waiting| first.reply.deadline <= now;
-        while expired.len() < FEW && state.waiting.front().is_some_and(is_over) {
+        while expired.len() < EXPIRED_PER_PUBLISH && state.waiting.front().is_some_and(is_over) {
             expired.extend(state.pop());
         }
         Expired(expired, self.limits)
@@ -178,14 +178,14 @@ impl Queue {
         self.lock().pop()
     }
 
-    /// Ends draining, unless there is more to drain.
+    /// Marks the drain as ended, unless the queue has more items.
     pub(super) fn finish(&self) -> bool {
         let mut state = self.lock();
         state.draining = !state.waiting.is_empty();
         !state.draining
     }
 
-    /// Ends draining at once; all that wait fail.
+    /// Marks the drain as ended; all waiting items fail.
     pub(super) fn abandon(&self) {
         let mut state = self.lock();
         let abandoned = std::mem::take(&mut *state);
@@ -206,7 +206,7 @@ impl State {
     }
 }
 
-/// Items whose time is over. They fail when this is dropped.
+/// Expired items. Dropping them sends their failure.
 pub(super) struct Expired(Vec<Waiting>, Limits);
 
 impl Expired {
@@ -233,7 +233,7 @@ impl Reply {
         counters.queued.fetch_add(1, Relaxed);
         Self {
             deadline: now + limits.timeout,
-            // Leaves time for those behind: a dead proxy is reported as such, not as a timeout.
+            // Leaves time for the items behind: they fail with the proxy's failure, and not with a timeout.
             retry_until: now + limits.timeout / 3,
             since: now,
             sender: Some(sender),
@@ -260,7 +260,7 @@ impl Reply {
                 Ok(()) => proxy.published(self.since.elapsed()),
                 Err(failure) => proxy.failed(failure.kind.name()),
             }
-            // Nobody listens when the publish was dropped: it is sent all the same.
+            // The receiver is gone if the publish was dropped. The item is sent nevertheless.
             let _ = sender.send(outcome);
         }
     }
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_item_starts_draining_and_the_last_one_ends_it() {
+    fn the_first_item_starts_a_drain_and_the_last_one_ends_it() {
         let queue = queue(9, 99);
         assert!(queue.push(item("1")).unwrap().is_first);
         assert!(!queue.push(item("2")).unwrap().is_first);
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_no_request_can_hold_is_refused_at_once() {
+    fn an_item_larger_than_a_request_is_refused_at_once() {
         let queue = queue(9, usize::MAX);
         let item = Arc::new(Item::stream("c", vec![b'x'; MAX_BODY - 1]));
         let refused = queue.push(item).err().unwrap();
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn abandoned_items_fail_and_the_queue_starts_again() {
+    fn abandoned_items_fail_and_the_queue_can_be_used_again() {
         let queue = queue(2, 99);
         let mut first = queue.push(item("1")).unwrap();
         queue.abandon();
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn expired_items_give_up_their_place() {
+    async fn expired_items_make_room() {
         let queue = queue(1, 99);
         let mut first = queue.push(item("1")).unwrap();
         tokio::time::advance(Duration::from_secs(8)).await;

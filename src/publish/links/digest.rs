@@ -1,4 +1,4 @@
-//! The digest that tells links of different answers apart.
+//! The digest of everything that the response to a link depends on.
 
 use super::{PUSHPIN_CHANNELS, Page};
 use crate::Channel;
@@ -6,17 +6,17 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use percent_encoding::percent_decode_str;
 use sha2::{Digest as _, Sha256};
 
-/// How much of the SHA-256 counts: 16 bytes keep links short, and no link can be made to fit another.
+/// Length of the truncated SHA-256: 16 bytes keep links short, and resist second preimages.
 const BYTES: usize = 16;
 
-/// The SHA-256 of everything that the answer to a link depends on, as base64url.
+/// The truncated SHA-256 of everything that the response to a link depends on, as base64url.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Digest {
     text: String,
     bits: u64,
 }
 
-/// The route that a link leads to.
+/// The route of a link.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Route<'a> {
     /// The path of a stream, as the origin receives it.
@@ -25,7 +25,7 @@ pub(super) enum Route<'a> {
     Links(&'a str),
 }
 
-/// What a link is for.
+/// The purpose of a link.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind<'a> {
     Resume,
@@ -34,8 +34,8 @@ pub(super) enum Kind<'a> {
 }
 
 impl Digest {
-    /// The digest for [`canonical`] `channels`, whose names have this prefix at the proxies, after the close
-    /// of one of them with the number `closed`.
+    /// The digest for [`canonical`] `channels` with this prefix at the proxies. `closed` is the number of the
+    /// last close of any of them.
     pub(super) fn new(
         route: Route<'_>,
         kind: Kind<'_>,
@@ -60,7 +60,7 @@ impl Digest {
         &self.text
     }
 
-    /// Evenly distributed bits that are equal for equal digests.
+    /// Uniformly distributed bits, equal for equal digests.
     pub(super) fn bits(&self) -> u64 {
         self.bits
     }
@@ -78,7 +78,7 @@ impl From<&[u8]> for Digest {
     }
 }
 
-/// Writes fields with their lengths, so that no two inputs have the same encoding.
+/// Writes each field with its length, so that no two inputs have the same encoding.
 struct Fields(Sha256);
 
 impl Fields {
@@ -88,8 +88,8 @@ impl Fields {
             Route::Links(path) => ("links", path),
         };
         self.field(kind.as_bytes());
-        // Segments are decoded: a proxy may escape a path in another way than the client did. Leading
-        // slashes are one, as in the link.
+        // Segments are decoded, since a proxy may escape a path in another way than the client did. Leading
+        // slashes count as one, as in the link.
         let segments = path.trim_start_matches('/').split('/');
         self.list(segments.map(|segment| percent_decode_str(segment).collect()));
     }
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use proptest::{collection::vec, prelude::*};
 
-    /// Everything that a digest is over.
+    /// All inputs of a digest.
     #[derive(Clone, Debug, PartialEq)]
     struct Input {
         is_link_path: bool,
@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    /// Few values, so that two inputs are often almost equal.
+    /// Few values, so that two inputs often differ in one field only.
     fn input() -> impl Strategy<Value = Input> {
         let name = "[ab]{1,2}";
         (
@@ -191,13 +191,13 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
-        fn different_answers_have_different_digests(one in input(), other in input()) {
+        fn links_with_different_responses_have_different_digests(one in input(), other in input()) {
             prop_assert_eq!(one == other, one.digest() == other.digest());
             prop_assert_eq!(one == other, one.digest().as_str() == other.digest().as_str());
         }
 
         #[test]
-        fn the_order_of_channels_does_not_matter(
+        fn the_order_of_channels_does_not_change_the_digest(
             mut names in proptest::collection::btree_set("[a-z]{1,8}", 1..40).prop_map(Vec::from_iter),
             seed: u64,
         ) {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_the_same_however_it_is_escaped() {
+    fn the_escaping_of_a_path_does_not_change_the_digest() {
         let digest = |path| Digest::new(Route::Stream(path), Kind::Resume, "", &["a"], 0);
         assert_eq!(digest("/a%2Cb/%7e"), digest("/a,b/~"));
         assert_eq!(digest("//a"), digest("/a"));

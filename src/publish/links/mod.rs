@@ -1,16 +1,15 @@
-//! Recovery links: the URIs by which a proxy asks for the events that it has missed.
+//! Recovery links: the URIs by which a proxy requests missed events.
 //!
-//! Pushpin sends one request for concurrent link requests whose URI without the query and whose
-//! `Grip-Last` headers are equal, and gives its answer to all of those clients. So a link names a
-//! [`Digest`] of everything that its answer depends on, as a path segment or as a fragment: links of
-//! different answers differ there.
+//! Pushpin merges concurrent link requests with equal `Grip-Last` headers whose URIs are equal without the
+//! query, and sends the response to all of those clients. So a link names a [`Digest`] of everything that its
+//! response depends on, as a path segment or as a fragment: links with different responses differ there.
 //!
-//! Nothing in a link belongs to one client: Pushpin updates up to a hundred clients at once if their
-//! whole links are equal. The token signs the digest and an expiry, and the digest authorizes the rest
-//! of the query and the names in `Grip-Last`.
+//! No part of a link belongs to one client: Pushpin updates up to a hundred clients at once if their whole
+//! links are equal. The token signs the digest and an expiry, and the digest authorizes the rest of the query
+//! and the names in `Grip-Last`.
 //!
-//! Each answer to a link has a new one, so an expiry does not bound how long a stream stays. What revokes a
-//! link is a later close of one of its channels.
+//! Each response to a link has a new link, so an expiry does not bound how long a stream lasts. A later close
+//! of one of its channels revokes a link.
 
 mod digest;
 mod names;
@@ -37,33 +36,33 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// The most channels of one stream behind a proxy with history: Pushpin 1.41 takes 64 header lines, and a
+/// Limit of the channels of one stream behind a proxy with history. Pushpin 1.41 accepts 64 header lines, and a
 /// link request has up to four of its own and one for each channel.
 pub(crate) const MAX_CHANNELS: usize = 60;
 
-/// Pushpin's default `connection_subscription_max`: of a stream with more channels it may hold the first
-/// ones only, and `Grip-Last` then repeats no others.
+/// Pushpin's default `connection_subscription_max`. Of a stream with more channels it may hold only the first
+/// ones, and `Grip-Last` then repeats no others.
 pub(crate) const PUSHPIN_CHANNELS: usize = 20;
 
 pub(crate) struct Links {
     settings: LinkSettings,
-    /// What channels begin with at the proxies.
+    /// The prefix of channels at the proxies.
     channel_prefix: String,
     signing: SigningKey,
     verifier: Verifier,
     polls: Polls,
-    /// Whether there is a handler for the link path.
+    /// Whether a handler for the link path was created.
     is_routed: AtomicBool,
     /// Whether a mistake in the routes was logged.
     has_warned: AtomicBool,
 }
 
-/// What a token signs.
+/// The claims of a token.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
     #[serde(rename = "h")]
     digest: String,
-    /// The number of the last close of one of the channels when the link was made, if there was one.
+    /// The number of the last close of any of the channels when the link was made, if there was one.
     #[serde(rename = "c", default, skip_serializing_if = "is_zero")]
     closed: u64,
     exp: u64,
@@ -73,47 +72,47 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// A request to a link, as far as the link is concerned.
+/// The parts of a request that links depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LinkRequest<'a> {
     /// The URI as the origin received it.
     pub(crate) uri: &'a Uri,
-    /// Whether it was routed to the handler of the link path.
+    /// Whether the request was routed to the handler of the link path.
     pub(crate) is_link_path: bool,
     /// The channels in `Grip-Last`, without their prefix.
     pub(crate) last: &'a [&'a str],
 }
 
-/// What a link is good for.
+/// The content of a valid link.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Followed {
     pub(crate) channels: Vec<String>,
     pub(crate) purpose: Purpose,
-    /// A later close of one of the channels revokes the link.
+    /// A close with a higher number revokes the link.
     pub(crate) closed: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To go on after the positions in `Grip-Last`.
+    /// Recover from the positions in `Grip-Last`.
     Resume,
-    /// To send the next page.
+    /// Send the next page.
     Page(Page),
-    /// To report that the client has left.
+    /// Report that the client has disconnected.
     Gone,
 }
 
-/// Why a link is good for nothing.
+/// The reason why a link is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InvalidLink {
-    /// It has expired, or another key than ours has signed it.
+    /// The link has expired, or another key has signed it.
     Token,
-    /// It is for other channels than `Grip-Last` names, or for another route.
+    /// The link is for other channels than `Grip-Last` names, or for another route.
     Digest,
 }
 
 impl Links {
-    /// `secret` is what all instances of the application have in common, if they have anything.
+    /// `secret` is shared by all instances of the application, if it is set.
     pub(super) fn new(
         mut settings: LinkSettings,
         channel_prefix: &str,
@@ -135,13 +134,13 @@ impl Links {
         })
     }
 
-    /// There is a handler for the link path.
+    /// Records that a handler for the link path was created.
     pub(crate) fn set_routed(&self) {
         self.is_routed.store(true, Relaxed);
     }
 
-    /// Logs, once, that links will probably not reach a handler: the proxy then delivers nothing more to
-    /// its clients, and nothing else says why. `is_custom` says that a custom handler holds the client.
+    /// Logs once that links will probably not reach a handler. The proxy then delivers nothing more to its
+    /// clients, without an error. `is_custom`: a custom handler holds the client.
     pub(crate) fn warn_of_routes(&self, is_custom: bool) {
         let has_path = self.settings.path.is_some();
         let misses_route = has_path && !self.is_routed.load(Relaxed);
@@ -162,8 +161,8 @@ impl Links {
         }
     }
 
-    /// The link of a hold, and the silence after which the proxy asks it. `channels` are
-    /// [`canonical`], as in every link, and `closed` is the number of their last close.
+    /// The link of a hold, and the silence after which the proxy requests it. `channels` are [`canonical`], as
+    /// in every link, and `closed` is the number of their last close.
     pub(crate) fn resume(
         &self,
         uri: &Uri,
@@ -188,14 +187,14 @@ impl Links {
         self.link(uri, &digest, closed, &query::page(channels, page))
     }
 
-    /// The link by which a proxy reports that the client has left, if there is a route for it.
+    /// The link by which a proxy reports a disconnect, if there is a route for it.
     pub(crate) fn gone(&self, uri: &Uri, channels: &[Channel]) -> Option<String> {
         self.settings.path.as_ref()?;
         let digest = self.digest(self.route(uri), Kind::Gone, channels, 0);
         self.link(uri, &digest, 0, &query::gone(channels)).ok()
     }
 
-    /// What the link of a request is good for. Returns `None` if the request follows no link.
+    /// The content of a request's link. Returns `None` if the request follows no link.
     pub(crate) fn follow(&self, request: LinkRequest<'_>) -> Option<Result<Followed, InvalidLink>> {
         let query = LinkQuery::of(request.uri)?;
         let claims = self.claims(query.token);
@@ -211,7 +210,7 @@ impl Links {
         serde_json::from_value(claims.into()).map_err(|_| InvalidLink::Token)
     }
 
-    /// Checks that the digest that was signed is the one of this request.
+    /// Checks that the signed digest is the one of this request.
     fn check(
         &self,
         request: LinkRequest<'_>,
@@ -239,14 +238,14 @@ impl Links {
         Some(followed)
     }
 
-    /// The link path, if the last segment of a request below it is the digest that was signed.
+    /// The link path, if the last segment of a request below it is the signed digest.
     fn link_path(&self, uri: &Uri, signed: &str) -> Option<Route<'_>> {
         let (_, segment) = uri.path().rsplit_once('/')?;
         let path = self.settings.path.as_deref()?;
         (segment == signed).then_some(Route::Links(path))
     }
 
-    /// The route that links of a request to `uri` lead to.
+    /// The route of links for a request to `uri`.
     fn route<'a>(&'a self, uri: &'a Uri) -> Route<'a> {
         match &self.settings.path {
             Some(path) => Route::Links(path),
@@ -274,7 +273,7 @@ impl Links {
             }
             None => {
                 let prefix = &self.settings.prefix;
-                // Two slashes would begin the name of another host.
+                // Two leading slashes would begin an authority.
                 let path = plain(uri.path().trim_start_matches('/'));
                 format!("{prefix}/{path}?{parameter}={token}{rest}#{digest}")
             }

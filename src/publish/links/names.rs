@@ -3,7 +3,7 @@
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// What stays as it is; neither [`SEPARATOR`] nor [`PACKED`] is among it.
+/// Characters that are not escaped. [`SEPARATOR`] and [`PACKED`] are escaped.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -13,13 +13,13 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b':')
     .remove(b'@');
 
-/// Stands between escaped names.
+/// Separates escaped names.
 const SEPARATOR: char = '!';
 
-/// Stands before names in base64url, which have commas between them: no name contains one.
+/// Precedes names in base64url, which commas separate: no name contains one.
 const PACKED: char = '*';
 
-/// The names, escaped or in base64url: whichever is shorter.
+/// The names, escaped or in base64url, whichever is shorter.
 pub(super) fn write(names: &[impl AsRef<str>]) -> String {
     let names: Vec<_> = names.iter().map(AsRef::as_ref).collect();
     let escaped = names
@@ -56,7 +56,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     #[test]
-    fn names_are_written_in_the_shorter_way() {
+    fn names_have_the_shorter_encoding() {
         let cases: [(&[&str], &str); 5] = [
             (&["a"], "a"),
             (&["room-1.x/y:z@~_", "b"], "room-1.x/y:z@~_!b"),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_no_name() {
+    fn invalid_encodings_are_refused() {
         for text in ["%ff", "a!%ff", "*!", "*_w", "*a"] {
             assert_eq!(read(text), None, "{text}");
         }
@@ -82,7 +82,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_names_are_read_again_and_fit_into_a_link(names in vec("[^,;\\p{C}]{1,60}", 1..20)) {
+        fn all_names_survive_a_round_trip_and_fit_into_a_link(names in vec("[^,;\\p{C}]{1,60}", 1..20)) {
             let text = write(&names);
             prop_assert_eq!(read(&text), Some(names));
             let link = format!("/a?b={text}");

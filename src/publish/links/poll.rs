@@ -1,12 +1,11 @@
-//! How long proxies wait before they ask without a gap.
+//! The interval after which proxies check for missed events without a gap.
 //!
-//! Pushpin carries out at most ten updates a second, each for all clients with one link. Beyond that,
-//! clients wait for their turn, and their events wait with them. So the interval is longer while more
-//! links are alive, and differs between links.
+//! Pushpin carries out at most ten updates a second, each for all clients with one link. Beyond that, clients
+//! wait for their turn, and their events wait with them. So the interval grows with the number of live links,
+//! and differs between links.
 //!
-//! How many are alive is estimated from the links that proxies follow: a link of silent channels is followed
-//! once per interval, and a link whose clients have left is not. So clients that connect and leave do not
-//! count.
+//! That number is estimated from the links that proxies follow. A link of silent channels is followed once per
+//! interval, and a link whose clients have disconnected is not. So short connections do not count.
 
 use super::digest::Digest;
 use std::{
@@ -15,21 +14,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Half of what Pushpin does, since recoveries after a gap count too.
+/// Updates per second: half of Pushpin's limit, since recoveries after a gap count too.
 const LINKS_PER_SECOND: f64 = 5.0;
 
-/// The estimate is good to about 1 % up to 100,000 links, and grows no further at 700,000.
+/// Bits of the estimate: good to about 1 % up to 100,000 links, saturated at 700,000.
 const BITS: usize = 1 << 16;
 
 pub(super) struct Polls {
     shortest: Duration,
-    /// A poll that comes after its link has expired would end the stream.
+    /// A poll after the expiry of its link would end the stream.
     longest: Duration,
     seen: Mutex<Seen>,
 }
 
-/// The links that were followed in the current and in the previous interval: each sets the bit that its
-/// digest selects.
+/// The links that were followed in the current and in the previous interval. Each sets the bit that its digest
+/// selects.
 struct Seen {
     current: Bits,
     previous: Bits,
@@ -98,15 +97,15 @@ impl Seen {
         self.since = Some(now);
     }
 
-    /// The shortest interval, and the seconds over which the intervals of all links are spread: clients that
-    /// have connected together must not ask together.
+    /// The shortest interval, and the seconds over which the intervals of all links are spread, so that clients
+    /// that have connected together are not updated together.
     fn pace(&self, shortest: Duration) -> (Duration, u64) {
         let seconds = self.links() / LINKS_PER_SECOND;
         let shortest = shortest.max(Duration::from_secs(seconds.ceil() as u64));
         (shortest, seconds as u64)
     }
 
-    /// The number of links that set so many bits, on average.
+    /// The expected number of links for this number of set bits.
     fn links(&self) -> f64 {
         let free = (BITS - self.count).max(1) as f64;
         -(BITS as f64) * (free / BITS as f64).ln()
@@ -154,7 +153,7 @@ mod tests {
         Polls::new(SHORTEST, Duration::from_secs(86_400))
     }
 
-    /// The shortest and the longest interval of so many links, once all of them have been followed.
+    /// The shortest and the longest interval of `links` links that have all been followed.
     fn intervals(polls: &Polls, links: usize, now: Instant) -> (u64, u64) {
         (0..links).for_each(|link| polls.followed(&digest(link), now));
         let intervals = || (0..links).map(|link| polls.interval(&digest(link)).as_secs());
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn many_links_make_the_interval_longer_and_are_spread() {
+    fn the_interval_grows_with_the_number_of_links_and_is_spread() {
         let now = Instant::now();
         for (links, shortest, longest) in [
             (1, 20, 20),
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clients_of_a_link_ask_together() {
+    fn the_clients_of_a_link_have_the_same_interval() {
         let (polls, now) = (polls(), Instant::now());
         intervals(&polls, 300, now);
         let interval = polls.interval(&digest(7));
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_connect_and_leave_do_not_count() {
+    fn short_connections_do_not_count() {
         let polls = polls();
         for client in 0..100_000 {
             assert_eq!(polls.interval(&digest(client)), SHORTEST);
@@ -195,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn no_poll_comes_after_half_of_the_validity() {
+    fn the_interval_is_at_most_half_of_the_validity() {
         let polls = Polls::new(SHORTEST, Duration::from_secs(30));
         assert_eq!(intervals(&polls, 20_000, Instant::now()), (30, 30));
     }
 
     #[test]
-    fn links_that_are_no_longer_asked_are_forgotten() {
+    fn links_that_are_no_longer_followed_do_not_count() {
         let (polls, start) = (polls(), Instant::now());
         let long = intervals(&polls, 300, start);
         let at = |seconds| start + Duration::from_secs(seconds);
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn any_number_of_links_has_an_interval() {
+    fn every_number_of_links_has_an_interval() {
         let mut seen = Seen {
             current: Bits::new(),
             previous: Bits::new(),

@@ -1,4 +1,4 @@
-//! The query of a link: the token, and what `Grip-Last` does not repeat.
+//! The query of a link: the token, and the parts that `Grip-Last` does not repeat.
 
 use super::{MAX_CHANNELS, Purpose, names};
 use crate::{Channel, LastEventId};
@@ -7,15 +7,14 @@ use std::{fmt, str::FromStr};
 
 pub(super) const TOKEN: &str = "grip-next";
 
-/// Of a hold: the channels after the first 20, which `Grip-Last` may not repeat. Otherwise all channels.
+/// For a hold, the channels after the first 20, which `Grip-Last` may not repeat. Otherwise all channels.
 const CHANNELS: &str = "grip-channels";
 
 const PAGE: &str = "grip-page";
 
 const GONE: &str = "grip-gone";
 
-/// Where the next page of a replay begins: after a sequence number that counts for all channels, or after
-/// one for each of them.
+/// Where the next page of a replay begins: one sequence number for all channels, or one for each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     epoch: u64,
@@ -30,7 +29,7 @@ pub(crate) struct LinkQuery<'a> {
     is_gone: bool,
 }
 
-/// What follows the token in the link of a hold.
+/// The part of a hold's link after the token.
 pub(super) fn resume(more: &[Channel]) -> String {
     match more {
         [] => String::new(),
@@ -66,13 +65,13 @@ impl<'a> LinkQuery<'a> {
         })
     }
 
-    /// What the query asks for, with the channels in `Grip-Last`. The digest does not authorize it yet.
+    /// The content of the query, with the channels in `Grip-Last`. The digest does not authorize it yet.
     pub(super) fn followed(&self, last: &[&str]) -> Option<(Vec<String>, Purpose)> {
         let named = self.channels.map_or(Some(Vec::new()), names::read)?;
         let (channels, purpose) = match (self.page, self.is_gone) {
             (Some(page), _) => (named, Purpose::Page(page.parse().ok()?)),
             (None, true) => (named, Purpose::Gone),
-            // More names than a link can have are not even compared.
+            // More names than a link can have are not compared.
             (None, false) if named.len() + last.len() > 2 * MAX_CHANNELS => return None,
             (None, false) => (held(named, last), Purpose::Resume),
         };
@@ -100,7 +99,7 @@ impl Page {
         Self { epoch, sequences }
     }
 
-    /// The position on the channel with this index, if it is one of this epoch.
+    /// The position on the channel with this index, if it is of this epoch.
     pub(crate) fn position(&self, epoch: u64, index: usize) -> Option<u64> {
         let sequence = match *self.sequences {
             [all] => Some(all),
@@ -140,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_positions_of_a_page_are_read_again(
+        fn the_positions_of_a_page_survive_a_round_trip(
             epoch in 0_u64..1 << 48,
             sequences in vec(any::<u64>(), 1..60),
         ) {
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_without_a_token_is_no_link() {
+    fn a_query_without_a_token_is_not_a_link() {
         let query = |text: &str| LinkQuery::of(&text.parse().unwrap()).is_some();
         assert!(query("/a?x=1&grip-next=t"));
         assert!(query("/a?grip-next="));

@@ -12,13 +12,13 @@ const DEFAULT_POLL: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Debug)]
 pub(crate) struct LinkSettings {
-    /// What comes before the path of a request, for proxies that rewrite paths.
+    /// Prefix of a request's path, for proxies that rewrite paths.
     pub(crate) prefix: String,
     /// The path of all links, instead of the request's path.
     pub(crate) path: Option<String>,
     pub(crate) key: Option<Key>,
     pub(crate) valid_for: Duration,
-    /// The shortest time without an event after which the proxy asks, if it is set.
+    /// The shortest time without an event after which the proxy polls, if it is set.
     pub(crate) poll: Option<Duration>,
 }
 
@@ -35,19 +35,19 @@ impl Default for LinkSettings {
 }
 
 impl LinkSettings {
-    /// The key of links: the one that is set, otherwise one that follows from `secret`, otherwise a random one.
+    /// The key of links: the one that is set, otherwise one derived from `secret`, otherwise a random one.
     pub(super) fn take_key(&mut self, secret: Option<&Key>) -> Result<Key, Error> {
         let key = self.key.take().or_else(|| derived(secret));
         key.map_or_else(random, Ok)
     }
 
-    /// When a link that is made `now` expires, as a Unix time. It is rounded up to a quarter of the
-    /// validity, so that links are equal for that long.
+    /// When a link that is made `now` expires, as a Unix time. It is rounded up to a quarter of the validity,
+    /// so that links are equal for that long.
     pub(super) fn expiry(&self, now: SystemTime) -> u64 {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let valid_for = self.valid_for.as_secs();
         let grid = (valid_for / 4).max(1);
-        // Without the fraction of the current second the link would be valid for less.
+        // Truncating `now` to seconds would shorten the validity.
         let earliest = now.as_secs() + 1 + valid_for;
         earliest.next_multiple_of(grid)
     }
@@ -56,7 +56,7 @@ impl LinkSettings {
         self.poll.unwrap_or(DEFAULT_POLL).min(self.longest_poll())
     }
 
-    /// A stream whose link has expired ends when the proxy asks it. GRIP counts whole seconds.
+    /// A stream ends when the proxy follows its expired link, so polls come earlier. GRIP counts whole seconds.
     pub(super) fn longest_poll(&self) -> Duration {
         let half = self.valid_for.as_secs() / 2;
         Duration::from_secs(half.max(1))
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_comes_before_its_link_expires() {
+    fn a_poll_interval_longer_than_half_of_the_validity_is_refused() {
         let settings = |poll: Option<u64>, valid_for| LinkSettings {
             poll: poll.map(Duration::from_secs),
             valid_for: Duration::from_secs(valid_for),

@@ -1,4 +1,4 @@
-//! Links as a proxy follows them: only as they were made.
+//! Links are followed by a proxy only as they were made.
 
 use super::*;
 use proptest::{collection::vec, prelude::*};
@@ -37,7 +37,7 @@ fn uri(path: &str) -> Uri {
     path.parse().unwrap()
 }
 
-/// Follows a link as its route does; an HTTP server drops the fragment.
+/// Follows a link as its route does; an HTTP server does not receive the fragment.
 fn follow(
     links: &Links,
     link: &str,
@@ -137,7 +137,7 @@ fn a_link_names_its_route() {
     assert_eq!(
         follow(&both, &link, false, &["a"]),
         REFUSED,
-        "it is no stream"
+        "it is not a stream"
     );
     assert_eq!(follow(&links(Some("/other")), &link, true, &["a"]), REFUSED);
     assert_eq!(follow(&stream, &link, true, &["a"]), REFUSED);
@@ -271,7 +271,7 @@ fn channels_beyond_the_twentieth_are_named_in_the_link() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn any_link_is_followed_as_it_was_made(
+    fn every_link_is_followed_as_it_was_made(
         all in proptest::collection::hash_set("[^,;\\p{C}\\s]{1,20}", 1..=60).prop_map(Vec::from_iter),
         sequences in vec(any::<u64>(), 60),
         same: bool,
