@@ -1,4 +1,4 @@
-//! Does a request accept an event stream?
+//! Content negotiation for event streams.
 
 use http::{HeaderMap, header::ACCEPT};
 
@@ -7,17 +7,17 @@ const MEDIA_TYPE: &[u8] = b"text/event-stream";
 /// Whether the `Accept` headers admit `text/event-stream`, by
 /// [RFC 9110, 12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1).
 ///
-/// 1. No header, or none with an item in it, admits everything.
-/// 2. `text/event-stream` counts before `text/*`, and that before `*/*`. Among equals, one with a weight
-///    above 0 admits.
-/// 3. A range with a parameter before `q` is another media type. `charset=utf-8` is the exception, since
-///    every event stream is UTF-8. What follows `q` has no meaning.
-/// 4. A weight is the number that its text starts with, as npm's `negotiator` reads it (`q=1.5` admits);
-///    without one (`q=`, `q=x`), it is 0.
-/// 5. An item that is no media range is ignored, but it is an item.
+/// 1. No header, or a header without an item, admits everything.
+/// 2. `text/event-stream` takes precedence over `text/*`, and `text/*` over `*/*`. Among equals, one with a
+///    weight above 0 admits.
+/// 3. A range with a parameter before `q` is another media type. `charset=utf-8` is the exception, since every
+///    event stream is UTF-8. Parameters after `q` are ignored.
+/// 4. A weight is the number at the start of its text, as npm's `negotiator` reads it (`q=1.5` admits). Without
+///    a number (`q=`, `q=x`), it is 0.
+/// 5. An item that is not a media range is ignored, but it counts as an item.
 pub(crate) fn admits_event_stream(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT);
-    // What browsers send: nothing counts before it.
+    // Fast path for the header of browsers. Nothing takes precedence over it.
     if values.iter().any(|value| value == MEDIA_TYPE) {
         return true;
     }
@@ -33,7 +33,7 @@ pub(crate) fn admits_event_stream(headers: &HeaderMap) -> bool {
     best.is_some_and(|(_, admitted)| admitted)
 }
 
-/// How well the media range matches, and whether its weight is above 0.
+/// How specific the media range is, and whether its weight is above 0. `None` if it does not match.
 fn matching(item: &[u8]) -> Option<(Specificity, bool)> {
     let mut parts = split_unquoted(item, b';');
     let specificity = Specificity::of(parts.next()?)?;
@@ -69,7 +69,7 @@ fn weight(parameter: &[u8]) -> Option<&[u8]> {
     value_of(b"q", parameter)
 }
 
-/// The value of a parameter, without quotes, if the parameter has this name.
+/// The value of the parameter with this name, without quotes.
 fn value_of<'a>(expected: &[u8], parameter: &'a [u8]) -> Option<&'a [u8]> {
     let mut parts = parameter.splitn(2, |&byte| byte == b'=');
     let name = parts.next()?.trim_ascii();
@@ -81,7 +81,7 @@ fn value_of<'a>(expected: &[u8], parameter: &'a [u8]) -> Option<&'a [u8]> {
         .then_some(unquoted.unwrap_or(value))
 }
 
-/// Whether the number that the text starts with is above 0.
+/// Whether the number at the start of the text is above 0.
 fn is_positive(weight: &[u8]) -> bool {
     let mut in_fraction = false;
     weight
@@ -95,7 +95,7 @@ fn is_positive(weight: &[u8]) -> bool {
         .any(|byte| matches!(byte, b'1'..=b'9'))
 }
 
-/// The parts between separators that are not in a quoted string, trimmed.
+/// The trimmed parts between separators that are not in a quoted string.
 fn split_unquoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |&byte| {
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn these_admit() {
+    fn matching_ranges_admit() {
         let cases: [&[&str]; 59] = [
             &[],
             &[""],
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn these_do_not_admit() {
+    fn other_ranges_do_not_admit() {
         let cases: [&[&str]; 51] = [
             &["text/html"],
             &["text/html, application/json"],

@@ -1,4 +1,4 @@
-//! Where events are encoded.
+//! The reused buffer of the encoder.
 
 use std::{
     cell::Cell,
@@ -8,33 +8,33 @@ use std::{
 
 use bytes::Bytes;
 
-/// Enough for an ordinary event.
-const ROOM: usize = 512;
+/// Initial capacity, enough for an ordinary event.
+const MIN_CAPACITY: usize = 512;
 
-/// A larger buffer is not kept for the next event.
+/// A larger buffer is freed, and not reused for the next event.
 const MAX_KEPT: usize = 4096;
 
-/// A large buffer with less slack is not moved to be rid of it.
+/// A large buffer with more slack than this is reallocated.
 const SLACK: usize = 64;
 
 thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A buffer that its thread uses again, so that an event costs the one allocation of its final bytes.
+/// A thread-local buffer, so that an event costs only the allocation of its final bytes.
 #[derive(Clone)]
 pub(super) struct Buffer(Vec<u8>);
 
 impl Buffer {
     pub(super) fn with_room(room: usize) -> Self {
-        // No spare while it is in use, as by a value that builds events when it is serialised.
+        // The spare is empty while it is in use, as by a value that builds events when it is serialised.
         let mut bytes = SPARE.try_with(Cell::take).unwrap_or_default();
-        bytes.reserve(room.max(ROOM));
+        bytes.reserve(room.max(MIN_CAPACITY));
         Self(bytes)
     }
 
-    /// Makes room for `more` bytes. A large buffer has no more than that, so that
-    /// [`into_bytes`](Self::into_bytes) does not move it.
+    /// Reserves room for `more` bytes. A large buffer gets no more than that, so that
+    /// [`into_bytes`](Self::into_bytes) does not reallocate it.
     pub(super) fn fit(&mut self, more: usize) {
         if self.capacity() > MAX_KEPT {
             self.0.reserve_exact(more);
@@ -42,7 +42,7 @@ impl Buffer {
         }
     }
 
-    /// The bytes without slack, but for a little in a large buffer.
+    /// Returns the bytes without slack, except for up to `SLACK` bytes of a large buffer.
     pub(super) fn into_bytes(mut self) -> Bytes {
         match (self.capacity(), self.capacity() - self.len()) {
             (0..=MAX_KEPT, _) => Bytes::copy_from_slice(&self),
@@ -54,10 +54,10 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if (ROOM..=MAX_KEPT).contains(&self.capacity()) {
+        if (MIN_CAPACITY..=MAX_KEPT).contains(&self.capacity()) {
             self.clear();
             let bytes = mem::take(&mut self.0);
-            // Fails when the thread ends; then the buffer goes too.
+            // Fails while the thread ends, in which case the buffer is freed.
             let _ = SPARE.try_with(|spare| spare.set(bytes));
         }
     }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_buffer_is_used_again_and_empty() {
+    fn a_dropped_buffer_is_reused_empty() {
         let first = filled(1000);
         assert_eq!(first.into_bytes(), "x".repeat(1000));
         let second = Buffer::with_room(0);
@@ -97,13 +97,13 @@ mod tests {
     }
 
     #[test]
-    fn two_buffers_at_once_are_two() {
+    fn two_buffers_at_once_share_nothing() {
         let (first, second) = (filled(1), filled(1));
         assert_ne!(first.as_ptr(), second.as_ptr());
     }
 
     #[test]
-    fn a_large_buffer_becomes_the_bytes_and_is_not_kept() {
+    fn a_large_buffer_becomes_the_bytes_and_is_not_reused() {
         let large = filled(MAX_KEPT + 1);
         let bytes = large.clone().into_bytes();
         assert_eq!(bytes, "x".repeat(MAX_KEPT + 1));

@@ -1,4 +1,4 @@
-//! Events with more than a name and data.
+//! The builder of events.
 
 use std::{fmt, time::Duration};
 
@@ -11,10 +11,10 @@ use super::{
     invalid_event::{check_id, check_name, check_retry},
 };
 
-/// Builds an [`Event`]; made by [`Event::builder`].
+/// Builds an [`Event`]: see [`Event::builder`].
 ///
-/// Setters remember and [`build`](Self::build) checks. A setter called again replaces the value, except
-/// that [`comment`](Self::comment) adds to the comments.
+/// Setters store values, and [`build`](Self::build) validates them. A repeated setter replaces the value,
+/// except that [`comment`](Self::comment) adds to the comments.
 ///
 /// # Examples
 ///
@@ -43,24 +43,24 @@ pub struct EventBuilder {
 }
 
 impl EventBuilder {
-    /// The name that listeners are registered for. Without one, browsers dispatch `message`.
+    /// Sets the name that listeners are registered for. Without one, browsers dispatch `message`.
     pub fn event(mut self, name: impl Into<String>) -> Self {
         self.event = Some(name.into());
         self
     }
 
-    /// The data, as text. An event with a name has data always, if need be empty: browsers dispatch
-    /// nothing without.
+    /// Sets the data, as text. An event with a name has data always, even if empty: browsers dispatch nothing
+    /// without.
     pub fn data(mut self, data: impl Into<String>) -> Self {
         self.data = Some(data.into());
         self
     }
 
-    /// The data, as compact JSON.
+    /// Sets the data, as compact JSON.
     ///
     /// # Errors
     ///
-    /// [`InvalidEvent`] when the value cannot be serialised.
+    /// [`InvalidEvent`] if the value cannot be serialised.
     pub fn json_data<T>(self, value: &T) -> Result<Self, InvalidEvent>
     where
         T: Serialize + ?Sized,
@@ -69,40 +69,39 @@ impl EventBuilder {
         Ok(self.data(json))
     }
 
-    /// The id that a client sends as `Last-Event-ID` when it reconnects, at most 255 bytes without white
-    /// space at either end. The empty id makes the client forget its last one. `error` is no id: a client
-    /// that sends it is refused.
+    /// Sets the id that a client sends as `Last-Event-ID` when it reconnects: at most 255 bytes without white
+    /// space at either end. The empty id makes the client forget its last one. `error` is not allowed, since a
+    /// client that sends it is refused.
     ///
-    /// It takes the place of the id that a stream with history assigns, and with it goes the guarantee
-    /// that a client which resumes from here misses nothing.
+    /// It replaces the id that a stream with history assigns. A client that resumes from it may miss events.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
         self
     }
 
-    /// How long a client waits before it reconnects, in whole milliseconds: a remainder is cut off. At
+    /// Sets how long a client waits before it reconnects, in whole milliseconds: a remainder is cut off. At
     /// most `i32::MAX` milliseconds, nearly 25 days: clients misread a longer time.
     pub fn retry(mut self, after: Duration) -> Self {
         self.retry = Some(after);
         self
     }
 
-    /// Text that clients ignore, written right after a `:`. Each line of it is a comment line.
+    /// Adds text that clients ignore, written right after a `:`. Each line of it is a comment line.
     pub fn comment(mut self, text: impl AsRef<str>) -> Self {
         encode::comment_lines(&mut self.comments, text.as_ref());
         self
     }
 
-    /// Checks and encodes the event.
+    /// Validates and encodes the event.
     ///
     /// # Errors
     ///
-    /// [`InvalidEvent`] when
+    /// [`InvalidEvent`] if
     ///
-    /// - the name is empty, or has CR, LF or NUL in it;
-    /// - the id has more than 255 bytes, CR, LF or NUL in it, or white space at either end, or is `error`;
+    /// - the name is empty, or contains CR, LF or NUL;
+    /// - the id has more than 255 bytes, contains CR, LF or NUL, has white space at either end, or is `error`;
     /// - the retry time is above `i32::MAX` milliseconds;
-    /// - nothing at all was set.
+    /// - nothing was set.
     pub fn build(self) -> Result<Event, InvalidEvent> {
         self.check()?;
         let retry = self.retry.map(check_retry).transpose()?;
@@ -140,7 +139,7 @@ impl EventBuilder {
     }
 }
 
-/// Shows the length of the data only: data may be private.
+/// Shows only the length of the data, which may be private.
 impl fmt::Debug for EventBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventBuilder")
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_in_one_order_whatever_the_order_of_calls() {
+    fn the_order_of_lines_does_not_depend_on_the_order_of_calls() {
         let cases = [
             (builder().data("a"), "data: a\n\n"),
             (builder().event("x"), "event: x\ndata: \n\n"),
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_names_and_ids_are_refused() {
+    fn an_invalid_name_or_id_is_refused() {
         let long = "x".repeat(256);
         let shown = "x".repeat(64);
         let cases = [

@@ -1,4 +1,4 @@
-//! The events that a stream sends of itself.
+//! Events of the stream itself, such as its opening and keep-alives.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const STREAM_OPEN: &[u8] = b"event: stream-open\ndata: \n\n";
 const STREAM_OPEN_COMMENT: &[u8] = b":stream-open\n\n";
 const KEEP_ALIVE: &[u8] = b"event: keep-alive\ndata: \n\n";
 
-/// How a stream begins.
+/// The form of a stream's opening.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Opening {
     /// The event `stream-open`.
@@ -25,7 +25,7 @@ pub(crate) enum Opening {
 impl Opening {
     /// The first bytes of a stream, with the position that it starts from.
     ///
-    /// A browser keeps the position of a block without data too, although it dispatches nothing.
+    /// Browsers store the id of a block without data too, although they dispatch nothing for it.
     pub(crate) fn frame(self, id: Option<LastEventId>) -> Bytes {
         match (self, id) {
             (Self::Event, None) => Bytes::from_static(STREAM_OPEN),
@@ -36,24 +36,24 @@ impl Opening {
     }
 }
 
-/// What an idle stream sends.
+/// The event that keeps an idle stream alive.
 pub(crate) fn keep_alive() -> Bytes {
     Bytes::from_static(KEEP_ALIVE)
 }
 
-/// Tells a client how long to wait before it comes back, and dispatches nothing.
+/// Sets how long a client waits before it reconnects. Clients dispatch nothing for it.
 pub(crate) fn retry(wait: Duration) -> Bytes {
     format!("retry: {}\n\n", wait.as_millis()).into()
 }
 
-/// A comment, which clients do not see.
+/// A comment, which clients ignore.
 pub(crate) fn comment(text: &str) -> Bytes {
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");
     let lines = lines.split('\n').map(|line| format!(":{line}\n"));
     Bytes::from(lines.collect::<String>() + "\n")
 }
 
-/// Tells a client that it has missed events of these channels, and how many if that is known.
+/// The event that reports missed events of these channels, and their number if it is known.
 pub(crate) fn stream_reset(
     channels: &[Channel],
     missed: Option<u64>,
@@ -71,7 +71,7 @@ mod tests {
     const ID: Option<LastEventId> = Some(LastEventId::new(0xab, 3));
 
     #[test]
-    fn events_of_the_stream_itself_are_these_bytes() {
+    fn events_of_the_stream_itself_have_these_bytes() {
         let channels = ["b", "a\"\u{e9}\\"].map(|name| Channel::new(name).unwrap());
         let cases = [
             (Opening::Event.frame(None), "event: stream-open\ndata: \n\n"),

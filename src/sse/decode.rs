@@ -1,4 +1,4 @@
-//! Reads back what the encoder wrote.
+//! The decoder for the encoder's own output.
 //!
 //! The [rules of the HTML standard](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation),
 //! less those for input that the encoder never writes: CR as a line break and a byte order mark.
@@ -7,7 +7,7 @@ use std::{borrow::Cow, str};
 
 use memchr::memchr;
 
-/// The fields of an event, with their values. A comment is a field without a name.
+/// The fields of an event, with their values. A comment is a field with an empty name.
 fn fields(event: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = event;
     std::iter::from_fn(move || {
@@ -26,7 +26,7 @@ fn values<'a>(event: &'a [u8], name: &str) -> impl Iterator<Item = &'a str> {
         .map(|(_, value)| str::from_utf8(value).unwrap_or_default())
 }
 
-/// The value of a field that counts once.
+/// The value of a field that occurs once.
 pub(super) fn value<'a>(event: &'a [u8], name: &str) -> Option<&'a str> {
     values(event, name).next()
 }
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_fields_with_values() {
+    fn each_line_is_a_field_with_a_value() {
         let cases: [(&str, &[(&str, &str)]); 5] = [
             ("\n", &[("", "")]),
             (":c\ndata: a\n\n", &[("", "c"), ("data", "a"), ("", "")]),

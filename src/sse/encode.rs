@@ -1,19 +1,19 @@
-//! The lines of an event: the only place where an event becomes bytes.
+//! The encoder, which writes the lines of an event. No other module writes them.
 
 use memchr::memchr2;
 use serde::Serialize;
 
 use super::{LastEventId, last_event_id};
 
-/// What [`event_line`] and a `data` line cost beside their values.
+/// Bytes of [`event_line`] and a `data` line beside their values.
 pub(super) const OVERHEAD: usize = "event: \ndata: \n".len();
 
-/// Room for an `id` line with a [`LastEventId`] and the blank line.
+/// Bytes of an `id` line with a [`LastEventId`] and the blank line.
 pub(super) const END: usize = "id: \n\n".len() + last_event_id::MAX_LEN;
 
 const DATA: &[u8] = b"data: ";
 
-/// Writes `:` and the text, as a comment line for each line of it.
+/// Writes each line of the text as a comment line.
 pub(super) fn comment_lines(out: &mut Vec<u8>, text: &str) {
     lines(out, b":", text.as_bytes());
 }
@@ -26,7 +26,7 @@ pub(super) fn data_lines(out: &mut Vec<u8>, text: &str) {
     lines(out, DATA, text.as_bytes());
 }
 
-/// Serialises the value straight into `out`.
+/// Serialises the value directly into `out`.
 pub(super) fn json_lines<T>(out: &mut Vec<u8>, value: &T) -> serde_json::Result<()>
 where
     T: Serialize + ?Sized,
@@ -34,7 +34,7 @@ where
     let start = out.len();
     out.extend_from_slice(DATA);
     serde_json::to_writer(&mut *out, value)?;
-    // Only a `RawValue` can hold a line break.
+    // Only a `RawValue` can contain a line break.
     if memchr2(b'\r', b'\n', &out[start..]).is_some() {
         let json = out.split_off(start);
         lines(out, DATA, &json[DATA.len()..]);
@@ -51,7 +51,7 @@ pub(super) enum Id<'a> {
     Position(LastEventId),
 }
 
-/// Writes what follows the data, with the blank line.
+/// Writes the lines after the data, and the blank line.
 pub(super) fn end(out: &mut Vec<u8>, id: Option<Id<'_>>, retry_ms: Option<u64>) {
     match id {
         Some(Id::Own(id)) => line(out, b"id: ", id.as_bytes()),
@@ -75,7 +75,7 @@ fn line(out: &mut Vec<u8>, prefix: &[u8], value: &[u8]) {
     out.push(b'\n');
 }
 
-/// LF, CR and CRLF end a line, as for every reader of the format.
+/// Splits at LF, CR and CRLF, the line breaks of the format.
 fn lines(out: &mut Vec<u8>, prefix: &[u8], mut text: &[u8]) {
     while let Some(end) = memchr2(b'\r', b'\n', text) {
         line(out, prefix, &text[..end]);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_id_retry_and_a_blank_line() {
+    fn an_event_ends_with_id_retry_and_a_blank_line() {
         let position = Id::Position(LastEventId::new(0xab, 10));
         let cases = [
             (None, None, "\n"),

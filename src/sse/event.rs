@@ -1,4 +1,4 @@
-//! An event to publish.
+//! The event that an application publishes.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use super::{
     invalid_event::check_name,
 };
 
-/// A server-sent event: a name, data, and where needed an id, a retry time and comments.
+/// A server-sent event: a name, data, and optionally an id, a retry time and comments.
 ///
-/// It is checked and encoded when it is built, so publishing it cannot fail because of it. Data may hold
-/// anything; LF, CR and CRLF are one line break each, and clients get LF. Names and ids must not contain
+/// It is validated and encoded when it is built, so a publish never fails on an invalid event. Data may contain
+/// anything; LF, CR and CRLF are one line break each, and clients receive LF. Names and ids must not contain
 /// CR, LF or NUL.
 ///
 /// # Examples
@@ -38,12 +38,11 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event whose data is the value as compact JSON.
+    /// Creates an event whose data is the value as compact JSON.
     ///
     /// # Errors
     ///
-    /// [`InvalidEvent`] when the name is empty or has CR, LF or NUL in it, or the value cannot be
-    /// serialised.
+    /// [`InvalidEvent`] if the name is empty or contains CR, LF or NUL, or the value cannot be serialised.
     pub fn json<T>(name: impl AsRef<str>, value: &T) -> Result<Self, InvalidEvent>
     where
         T: Serialize + ?Sized,
@@ -55,23 +54,23 @@ impl Event {
         Ok(event)
     }
 
-    /// An event whose data is text.
+    /// Creates an event whose data is text.
     ///
     /// # Errors
     ///
-    /// [`InvalidEvent`] when the name is empty or has CR, LF or NUL in it.
+    /// [`InvalidEvent`] if the name is empty or contains CR, LF or NUL.
     pub fn text(name: impl AsRef<str>, data: impl AsRef<str>) -> Result<Self, InvalidEvent> {
         let name = name.as_ref();
         check_name(name)?;
         Ok(Self::own(name, data.as_ref()))
     }
 
-    /// An event with more than a name and data.
+    /// Returns a builder, for an event with more than a name and data.
     pub fn builder() -> EventBuilder {
         EventBuilder::default()
     }
 
-    /// An event whose name is known to be valid.
+    /// Creates an event whose name is known to be valid.
     pub(super) fn own(name: &str, data: &str) -> Self {
         let mut event = Self::start(name, data.len());
         encode::data_lines(&mut event.lines, data);
@@ -89,7 +88,7 @@ impl Event {
         }
     }
 
-    /// The bytes that a client gets when the stream assigns no id.
+    /// Returns the bytes that a client receives if the stream assigns no id.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut bytes = Vec::with_capacity(self.encoded_len());
@@ -98,25 +97,25 @@ impl Event {
         bytes.into()
     }
 
-    /// Makes room for what [`seal`](Self::seal) adds, which then copies nothing large.
+    /// Reserves room for the lines that [`seal`](Self::seal) adds, so that sealing does not copy a large event.
     pub(crate) fn prepare(&mut self) {
         let more = self.encoded_len() - self.lines.len() + encode::END;
         self.lines.fit(more);
     }
 
-    /// The bytes that clients get: with the event's own id or else the given one, and without slack.
+    /// Returns the bytes that clients receive, without slack. The event's own id takes precedence over `id`.
     pub(crate) fn seal(mut self, id: Option<LastEventId>) -> Bytes {
         let own = self.id.as_deref().map(Id::Own);
         encode::end(&mut self.lines, own.or(id.map(Id::Position)), self.retry);
         self.lines.into_bytes()
     }
 
-    /// Whether the event has an id of its own, also an empty one.
+    /// Whether the event has an id of its own, which may be empty.
     pub(crate) fn has_id(&self) -> bool {
         self.id.is_some()
     }
 
-    /// The length of [`encode`](Self::encode) in bytes.
+    /// Returns the length of [`encode`](Self::encode) in bytes.
     pub(crate) fn encoded_len(&self) -> usize {
         let id = self.id.as_ref().map_or(0, |id| "id: \n".len() + id.len());
         let retry = self.retry.map_or(0, |milliseconds| {
@@ -126,7 +125,7 @@ impl Event {
     }
 }
 
-/// Shows the length of the data only: data may be private.
+/// Shows only the length of the data, which may be private.
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Event")
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_event_takes_little_more_room_than_its_bytes() {
+    fn a_large_event_takes_little_more_memory_than_its_bytes() {
         let event = text(&"n".repeat(4000), &"d".repeat(100_000));
         assert!((104_000..105_000).contains(&event.lines.capacity()));
     }
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn sealing_a_prepared_event_moves_no_large_data() {
+    fn sealing_a_prepared_event_does_not_reallocate() {
         let lines = "x\n".repeat(10_000);
         let json = vec![1; 10_000];
         let own = Event::builder().data(&lines).id("own").build().unwrap();
@@ -193,9 +192,9 @@ mod tests {
             own,
         ] {
             event.prepare();
-            let (place, length) = (event.lines.as_ptr(), event.lines.len());
+            let (address, length) = (event.lines.as_ptr(), event.lines.len());
             let sealed = event.seal(position());
-            assert_eq!(sealed.as_ptr(), place);
+            assert_eq!(sealed.as_ptr(), address);
             assert!(sealed.len() > length);
         }
     }
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_of_its_own_wins_over_the_position_and_retry_follows() {
+    fn an_id_of_the_event_replaces_the_position() {
         let retry = Duration::from_millis(5);
         let event = Event::builder().data("a").id("own").retry(retry);
         let event = event.build().unwrap();
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_no_json_is_an_error_with_its_cause() {
+    fn a_value_that_cannot_be_serialised_is_an_error_with_its_cause() {
         let error = Event::json("test", &BTreeMap::from([((1, 2), 3)])).unwrap_err();
         let message = "the data of the event cannot be serialised as JSON";
         assert_eq!(error.to_string(), message);

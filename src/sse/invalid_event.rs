@@ -1,23 +1,23 @@
-//! What an event must not be.
+//! The error of an invalid event.
 
 use memchr::memchr3;
 
 use crate::{Error, ErrorKind, excerpt::excerpt, white_space::has_outer_white_space};
 use std::time::Duration;
 
-/// The longest id of an event in bytes.
+/// The maximum length of an event's id in bytes.
 const MAX_ID_LEN: usize = 255;
 
-/// The longest `retry` in milliseconds. Browsers read it as a 32-bit `int`; a longer one makes npm's
-/// `eventsource` reconnect in a loop without a pause, since it is too long for `setTimeout`.
+/// The maximum `retry` in milliseconds. Browsers read it as a 32-bit `int`. With a longer one, npm's
+/// `eventsource` reconnects in a loop without a pause, since `setTimeout` overflows.
 const MAX_RETRY: u128 = i32::MAX as u128;
 
-/// Why an [`Event`](crate::Event) cannot be built.
+/// The reason why an [`Event`](crate::Event) cannot be built.
 ///
 /// As a response it is a plain `500 Internal Server Error`, and the reason is logged.
 ///
-/// The message shows the start of the name or id, or the retry time, and the rule. When a value cannot be serialised, the
-/// [`source`](std::error::Error::source) is the error of `serde_json`.
+/// The message shows the start of the name or id, or the retry time, and the rule. If a value cannot be
+/// serialised, the [`source`](std::error::Error::source) is the error of `serde_json`.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct InvalidEvent(Reason);
@@ -91,13 +91,13 @@ pub(super) fn check_id(id: &str) -> Result<(), InvalidEvent> {
     match id {
         // A request with `Last-Event-ID: error` is answered with 400.
         "error" => Err(InvalidEvent::new("id", id, Rule::Reserved)),
-        // HTTP trims header values, so the client could not send the id that it has.
+        // HTTP trims header values, so a client could not send the id unchanged.
         _ if has_outer_white_space(id) => Err(InvalidEvent::new("id", id, Rule::OuterWhiteSpace)),
         _ => Ok(()),
     }
 }
 
-/// The whole milliseconds of a `retry`.
+/// Returns a `retry` in whole milliseconds.
 pub(super) fn check_retry(after: Duration) -> Result<u64, InvalidEvent> {
     match after.as_millis() {
         milliseconds @ 0..=MAX_RETRY => Ok(milliseconds as u64),

@@ -1,19 +1,19 @@
-//! Positions in a stream, as ids of events.
+//! Positions in a stream, used as ids of events.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use crate::excerpt::excerpt;
 
-/// The length of the longest id of this form in bytes.
+/// The maximum length of such an id in bytes.
 pub(super) const MAX_LEN: usize = EPOCH_LEN + "-18446744073709551615".len();
 
 const EPOCH_LEN: usize = 12;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// A position in the events of an `EventStream`: the id that it gives to an event, and that a client
-/// sends back as `Last-Event-ID`.
+/// A position in the events of an `EventStream`. The stream assigns it to an event as its id, and a client
+/// returns it as `Last-Event-ID`.
 ///
 /// Its text is the epoch as 12 hexadecimal digits, `-`, and the sequence number: at most 33 bytes of
 /// `0-9a-f-`, which is safe in a header and in CORS. The epoch differs between runs of a program: see
@@ -36,7 +36,7 @@ pub struct LastEventId {
 }
 
 impl LastEventId {
-    /// A position; of the epoch, the low 48 bits count.
+    /// Creates a position from the low 48 bits of the epoch and a sequence number.
     pub(crate) const fn new(epoch: u64, sequence: u64) -> Self {
         Self {
             epoch: epoch & 0xffff_ffff_ffff,
@@ -44,13 +44,13 @@ impl LastEventId {
         }
     }
 
-    /// The number of the run of the program, of 48 bits.
+    /// Returns the number of the program's run, of 48 bits.
     #[must_use]
     pub fn epoch(self) -> u64 {
         self.epoch
     }
 
-    /// The number of the event in that run.
+    /// Returns the number of the event in that run.
     #[must_use]
     pub fn sequence(self) -> u64 {
         self.sequence
@@ -80,7 +80,7 @@ impl fmt::Display for LastEventId {
 impl FromStr for LastEventId {
     type Err = InvalidLastEventId;
 
-    /// Takes exactly the form that [`Display`](fmt::Display) writes.
+    /// Accepts only the form that [`Display`](fmt::Display) writes.
     fn from_str(text: &str) -> Result<Self, InvalidLastEventId> {
         parse(text).ok_or_else(|| InvalidLastEventId(excerpt(text)))
     }
@@ -112,7 +112,7 @@ fn parse(text: &str) -> Option<LastEventId> {
     })
 }
 
-/// Why text is not a [`LastEventId`]; the message shows the start of the text.
+/// The error of text that is not a [`LastEventId`]. The message shows the start of the text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid last event id {0}: it is not 12 hexadecimal digits, '-', and a number")]
 pub struct InvalidLastEventId(Box<str>);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_text_is_refused() {
+    fn text_of_another_form_is_refused() {
         let cases = [
             "",
             "-",
@@ -191,7 +191,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn writing_and_display_agree_and_are_read_back(epoch: u64, sequence: u64) {
+        fn written_and_displayed_text_are_equal_and_survive_a_round_trip(epoch: u64, sequence: u64) {
             let id = LastEventId::new(epoch, sequence);
             let mut written = Vec::new();
             id.write_to(&mut written);

@@ -1,15 +1,14 @@
-//! Server-sent events: how an event becomes bytes, and what a request says about events.
+//! Server-sent events: encoding, decoding, and the request headers about them.
 //!
-//! 1. An [`Event`] is checked and encoded when it is built. Sealing adds its position, its `retry`
-//!    and the blank line; the same bytes then go to every client.
+//! 1. An [`Event`] is validated and encoded when it is built. Sealing adds its position, its `retry` and the
+//!    blank line. The same bytes then go to every client.
 //! 2. The order of the lines is: comments, `event`, `data`, `id`, `retry`, blank line.
-//! 3. LF, CR and CRLF in data and comments are one line break each. Names and ids have none.
+//! 3. LF, CR and CRLF in data and comments are one line break each. Names and ids contain none.
 //! 4. Empty data is a `data: ` line, since clients dispatch nothing without one.
 //! 5. A client's position is a [`LastEventId`].
 //!
-//! The format is that of the
-//! [HTML standard](https://html.spec.whatwg.org/multipage/server-sent-events.html). Nothing here knows
-//! of time, I/O, or an HTTP framework.
+//! The [HTML standard](https://html.spec.whatwg.org/multipage/server-sent-events.html) defines the format. This
+//! module depends on neither time nor I/O nor an HTTP framework.
 
 mod accept;
 mod buffer;

@@ -1,4 +1,4 @@
-//! An event as a subscriber in this process gets it.
+//! The event that a subscriber in this process receives.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::decode;
 use crate::Channel;
 
-/// An event that a `Subscription` yields: the bytes that clients get, read when asked.
+/// An event that a `Subscription` yields: the bytes that clients receive, decoded on demand.
 ///
 /// A clone shares the bytes.
 #[derive(Clone)]
@@ -18,65 +18,65 @@ pub struct ReceivedEvent {
 }
 
 impl ReceivedEvent {
-    /// An event that [`Event`](super::Event) encoded.
+    /// Wraps the bytes of an event that [`Event`](super::Event) encoded.
     pub(crate) fn new(channel: Option<Channel>, bytes: Bytes) -> Self {
         Self { bytes, channel }
     }
 
-    /// The channel that the event was published to; none for an event of the stream itself, such as
+    /// Returns the channel that the event was published to; `None` for an event of the stream itself, such as
     /// `stream-reset`.
     #[must_use]
     pub fn channel(&self) -> Option<&Channel> {
         self.channel.as_ref()
     }
 
-    /// The name of the event, `message` when it has none.
+    /// Returns the name of the event, `message` by default.
     #[must_use]
     pub fn event(&self) -> &str {
         decode::value(&self.bytes, "event").unwrap_or("message")
     }
 
-    /// The data, with LF for each line break.
+    /// Returns the data, with LF for each line break.
     #[must_use]
     pub fn data(&self) -> Cow<'_, str> {
         decode::data(&self.bytes)
     }
 
-    /// Whether there is data, be it empty: clients dispatch nothing without.
+    /// Whether the event has data, which may be empty: clients dispatch nothing without.
     pub(crate) fn has_data(&self) -> bool {
         decode::value(&self.bytes, "data").is_some()
     }
 
-    /// The data, read as JSON.
+    /// Deserialises the data as JSON.
     ///
     /// # Errors
     ///
-    /// The error of `serde_json` when the data is not JSON or not of this type.
+    /// The data is not JSON, or not of this type: the error of `serde_json`.
     pub fn json<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_str(&self.data())
     }
 
-    /// The id, the event's own or the one that the stream assigned.
+    /// Returns the id, the event's own or the one that the stream assigned.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         decode::value(&self.bytes, "id")
     }
 
-    /// How long a client is told to wait before it reconnects, in whole milliseconds.
+    /// Returns the time that a client waits before it reconnects, in whole milliseconds.
     #[must_use]
     pub fn retry(&self) -> Option<Duration> {
         let milliseconds = decode::value(&self.bytes, "retry")?.parse().ok()?;
         Some(Duration::from_millis(milliseconds))
     }
 
-    /// The bytes as they go to clients.
+    /// Returns the bytes that clients receive.
     #[must_use]
     pub fn as_bytes(&self) -> &Bytes {
         &self.bytes
     }
 }
 
-/// Shows the length of the data only: data may be private.
+/// Shows only the length of the data, which may be private.
 impl fmt::Debug for ReceivedEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReceivedEvent")
@@ -101,14 +101,14 @@ mod tests {
     }
 
     #[test]
-    fn an_event_knows_its_channel() {
+    fn an_event_has_its_channel() {
         let channel = Channel::new("a").unwrap();
         let event = ReceivedEvent::new(Some(channel.clone()), Bytes::new());
         assert_eq!(event.channel(), Some(&channel));
     }
 
     #[test]
-    fn empty_data_is_data() {
+    fn an_event_with_empty_data_has_data() {
         let cases = [
             ("data: a\n\n", true),
             ("data: \n\n", true),
@@ -131,14 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_comments_has_nothing_but_its_bytes() {
+    fn an_event_of_comments_has_no_fields() {
         let event = received(":event: x\n:data: x\n\n");
         assert_eq!((event.event(), &*event.data()), ("message", ""));
         assert_eq!(event.as_bytes(), ":event: x\n:data: x\n\n");
     }
 
     #[test]
-    fn json_is_read_over_several_lines() {
+    fn json_may_have_several_data_lines() {
         let event = received("data: [1,\ndata: 2]\n\n");
         assert_eq!(event.json::<Vec<u8>>().unwrap(), [1, 2]);
         assert!(event.json::<String>().is_err());
@@ -160,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_sealed_event_is_read_back(
+        fn a_sealed_event_survives_a_round_trip(
             comment in ".{0,9}",
             name in option::of("[^\r\n\0]{1,9}"),
             data in "[a: \r\né\"]{0,20}",
