@@ -1,6 +1,6 @@
-//! The handler, the extractors and the refusals for axum 0.7.
+//! The handler, the extractors and the rejections for axum 0.7.
 //!
-//! Both generations share the types of `http` and the trait of bodies, so a response only changes hands.
+//! Both versions share the types of `http` and the trait `Body`, so a response is only rewrapped.
 
 use crate::{
     Error, EventStream, Health, InvalidEvent, Rejection, StreamHandler, StreamRequest,
@@ -90,7 +90,7 @@ pub(crate) async fn parameters(parts: &mut Parts) -> Result<Option<RawPathParams
     }
 }
 
-/// The URI before a router of axum 0.7 took the prefix of a nested one off it.
+/// The URI before a router of axum 0.7 removed the prefix of a nested route.
 #[cfg(feature = "grip")]
 pub(crate) fn original_uri(parts: &Parts) -> Option<&http::Uri> {
     let original = parts.extensions.get();

@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use std::any::Any;
 
-/// Takes the router's state if that is an `EventStream`, otherwise the request's extension, otherwise the
+/// Extracts the router's state if it is an `EventStream`, otherwise the request's extension, otherwise the
 /// registry's entry [`DEFAULT_NAME`]. `State<EventStream>` works as well.
 ///
 /// # Examples
@@ -25,7 +25,7 @@ use std::any::Any;
 /// let es = EventStream::new();
 /// let app: Router = Router::new().route("/messages", post(send)).with_state(es.clone());
 ///
-/// // With another state, the stream is an extension.
+/// With another state, the stream is an extension.
 /// let app: Router<u32> = Router::new().route("/messages", post(send)).layer(Extension(es));
 /// ```
 impl<S: Send + Sync + 'static> FromRequestParts<S> for EventStream {
@@ -45,7 +45,7 @@ impl<S: Send + Sync + 'static> FromRequestParts<S> for StreamRequest {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Rejection> {
         let mut request = Self::new(parts)?;
         request.read_parameters(parts).await?;
-        // The stream that will respond, and whether it has hooks, is not known here.
+        // Kept unconditionally: the stream that will respond may have hooks.
         request.keep(parts);
         Ok(request)
     }
@@ -63,7 +63,7 @@ mod tests {
         app.oneshot(request).await.unwrap()
     }
 
-    /// An `EventStream` is one subscription larger for each request that reaches it.
+    /// Subscribes, so that the statistics show which `EventStream` was extracted.
     async fn subscribe(es: EventStream, request: StreamRequest) -> Result<Response, Rejection> {
         es.respond(&request, "a").await
     }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_router_without_an_event_stream_is_a_500_that_names_the_ways_to_add_one() {
+    async fn a_missing_event_stream_is_a_500_that_names_the_ways_to_add_one() {
         let response = ask(Router::new().route("/", get(subscribe)).with_state(7_u32)).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = axum::body::to_bytes(response.into_body(), 1000).await;

@@ -1,4 +1,4 @@
-//! `tracing`, or nothing without that feature.
+//! `tracing` events, which expand to nothing without the feature.
 
 macro_rules! event {
     ($level:ident, $($argument:tt)+) => {{

@@ -15,7 +15,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn white_space_counts_at_either_end_only() {
+    fn white_space_inside_of_the_text_does_not_count() {
         let characters = " \t\n\u{b}\u{c}\r\u{85}\u{a0}\u{1680}\u{2000}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
         for c in characters.chars() {
             assert!(has_outer_white_space(&format!("{c}a")), "{c:?}");

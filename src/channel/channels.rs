@@ -10,9 +10,9 @@ use crate::{Error, ErrorKind};
 pub(crate) struct Channels(Vec<Channel>);
 
 impl Channels {
-    /// Collects names, without empty ones and without duplicates.
+    /// Collects names. Empty names and duplicates are dropped.
     ///
-    /// Holds at most `limit` names, however many there are.
+    /// Fails at the name after the `limit`th one, without reading further names.
     pub(crate) fn collect<I>(names: I, limit: usize) -> Result<Self, ChannelsError>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -29,7 +29,7 @@ impl Channels {
                 return Err(ChannelsError::TooMany { limit });
             }
             let channel = Channel::new(name)?;
-            // The last one is not among them: where there is one only, nothing is hashed.
+            // The last channel is compared directly, so that a single name is not hashed.
             seen.extend(channels.last().cloned());
             channels.push(channel);
         }
@@ -57,7 +57,7 @@ impl<'a> IntoIterator for &'a Channels {
     }
 }
 
-/// Why names are not [`Channels`].
+/// The error of [`Channels::collect`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ChannelsError {
     #[error("no channel is named: name one at least")]
@@ -87,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn empty_and_repeated_names_are_dropped_and_order_is_kept() {
+    fn empty_and_repeated_names_are_dropped_in_order() {
         let channels = Channels::collect(["b", "", "a", "", "b", "a"], 2).unwrap();
         assert_eq!(names(&channels), ["b", "a"]);
         assert_eq!(channels.len(), 2);
     }
 
     #[test]
-    fn no_name_is_no_channel() {
+    fn an_empty_list_of_names_is_refused() {
         for names in [&[][..], &[""], &["", ""]] {
             let error = Channels::collect(names, 9).unwrap_err();
             assert_eq!(error.to_string(), "no channel is named: name one at least");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn one_invalid_name_refuses_all() {
+    fn an_invalid_name_refuses_the_whole_list() {
         for invalid in ["b;", " a", "a ", " ", "\u{feff}"] {
             let refusal = Channel::new(invalid).unwrap_err().to_string();
             let error = Channels::collect(["a", invalid], 9).unwrap_err();
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_limit_is_refused_without_reading_on() {
+    fn a_list_over_the_limit_is_refused_without_reading_on() {
         let mut read = 0;
         let endless = (0..).map(|n| n.to_string()).inspect(|_| read += 1);
         let error = Channels::collect(endless, 3).unwrap_err();

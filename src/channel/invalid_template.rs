@@ -1,11 +1,11 @@
-//! Why a template is wrong for the route that it is used with.
+//! The error of a template that does not fit its route.
 
 use crate::excerpt::excerpt;
 use std::borrow::Cow;
 
 /// A mistake in a template that was given to [`EventStream::handler`](crate::EventStream::handler).
 ///
-/// The message is one line that names the parameter or the brace. Every request of the route gets it with
+/// The message is one line that names the parameter or the brace. Every request to the route is answered with
 /// status 500, so that no client is subscribed to a channel that the template does not mean.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{mistake}")]
@@ -68,7 +68,7 @@ impl InvalidTemplate {
         }
     }
 
-    /// What repairs the program, for the log.
+    /// The fix, for the log.
     pub(crate) fn advice(&self) -> Cow<'static, str> {
         match &self.mistake {
             Mistake::Missing { .. } => {

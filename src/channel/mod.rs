@@ -1,4 +1,4 @@
-//! Names of channels: one rule for publishing and subscribing, in both deliveries.
+//! Channel names. Publishing and subscribing share one rule, in both deliveries.
 
 mod channels;
 mod invalid_template;
@@ -14,15 +14,14 @@ pub use invalid_template::InvalidTemplate;
 pub(crate) use names::Names;
 pub(crate) use template::ChannelTemplate;
 
-/// The longest name in bytes.
+/// The maximum length of a name in bytes.
 const MAX_LEN: usize = 255;
 
 /// The name of a channel.
 ///
-/// A name is 1 to 255 bytes of UTF-8 without control characters, `,` and `;`, since GRIP has no way to
-/// quote these, and without white space at either end (Unicode white space and U+FEFF). Nothing is
-/// trimmed: the text that an application has checked is the channel that is subscribed.
-/// A clone shares the text.
+/// A name is 1 to 255 bytes of UTF-8 without control characters, `,` and `;`, since GRIP has no way to quote
+/// these, and without white space at either end (Unicode white space and U+FEFF). Nothing is trimmed: the text
+/// that an application has checked is the channel that is subscribed. A clone shares the text.
 ///
 /// # Examples
 ///
@@ -39,12 +38,12 @@ const MAX_LEN: usize = 255;
 pub struct Channel(Arc<str>);
 
 impl Channel {
-    /// Checks a name.
+    /// Validates a name.
     ///
     /// # Errors
     ///
-    /// [`InvalidChannel`] when the name is empty, longer than 255 bytes, has a control character, `,` or
-    /// `;` in it, or begins or ends with white space.
+    /// [`InvalidChannel`] if the name is empty, longer than 255 bytes, contains a control character, `,` or
+    /// `;`, or begins or ends with white space.
     pub fn new(name: impl AsRef<str>) -> Result<Self, InvalidChannel> {
         let name = name.as_ref();
         match broken_rule(name) {
@@ -56,7 +55,7 @@ impl Channel {
         }
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -123,7 +122,7 @@ impl TryFrom<String> for Channel {
     }
 }
 
-/// Why a name is not a [`Channel`]; the message shows the start of the name and the rule.
+/// The error of an invalid name. The message shows the start of the name and the rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid channel name {name}: {rule}")]
 pub struct InvalidChannel {
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_channel_has_exactly_the_name_that_was_given() {
+    fn a_valid_name_is_kept_unchanged() {
         let longest = "é".repeat(127) + "x";
         let names = [
             "test",
@@ -200,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_names_are_refused_with_name_and_rule() {
+    fn an_invalid_name_is_refused_with_name_and_rule() {
         let cases = [
             ("", r#"invalid channel name "": it is empty"#),
             (

@@ -1,4 +1,4 @@
-//! Names of channels as a caller gives them: one, or several.
+//! The argument types for channel names: one name, or a collection.
 
 use super::Channel;
 use std::{
@@ -10,9 +10,10 @@ use std::{
 
 /// One name or a collection of names.
 ///
-/// It is a list of types, since a rule for every `IntoIterator` would take an `Err` for no name at all.
+/// A list of types: an implementation for every `IntoIterator` would accept a `Result`, and take `Err` for no
+/// name.
 pub trait Names {
-    /// The names, in the order of the collection.
+    /// Returns the names, in the order of the collection.
     fn into_names(self) -> impl Iterator<Item: AsRef<str>>;
 }
 

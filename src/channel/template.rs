@@ -1,4 +1,4 @@
-//! Channel names with route parameters in them: `room-{room}`.
+//! Channel names with route parameters, such as `room-{room}`.
 
 use super::invalid_template::{BraceError, InvalidTemplate};
 use crate::white_space::is_white_space;
@@ -6,13 +6,13 @@ use std::borrow::Cow;
 
 /// A channel name in which `{name}` and `<name>` stand for route parameters.
 ///
-/// 1. `{name}` takes any name that a route can have, and `{*name}` is the same parameter. Whether the
-///    route has it is known at the request.
+/// 1. `{name}` takes any name that a route can have, and `{*name}` is the same parameter. Whether the route has
+///    it is checked at the request.
 /// 2. `{{` and `}}` are literal braces. Any other brace is a mistake, never literal text.
-/// 3. `<name>` is a parameter if the route has it. If not, it is a mistake where the name is an identifier
-///    (ASCII letters, digits and `_`, no digit first), and literal text otherwise.
-/// 4. `:name`, and `*name` between slashes, are literal text, but a mistake where the route has a parameter
-///    of that name: routes were written so before axum 0.8.
+/// 3. `<name>` is a parameter if the route has it. Otherwise it is a mistake where the name is an identifier
+///    (ASCII letters, digits and `_`, no digit first), and literal text in all other cases.
+/// 4. `:name`, and `*name` between slashes, are literal text, but a mistake where the route has a parameter of
+///    that name: this is the syntax of routes before axum 0.8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChannelTemplate {
     text: Box<str>,
@@ -25,12 +25,12 @@ pub(crate) struct ChannelTemplate {
 enum Segment {
     Literal(String),
     Braces(String),
-    /// With the angles, for the case that it is literal text.
+    /// Includes the angle brackets, since it may be literal text.
     Angles(String),
 }
 
 impl ChannelTemplate {
-    /// Trims the text, which is the program's own. Values of parameters are never trimmed.
+    /// Trims the text, which is a literal of the application. Values of parameters are never trimmed.
     pub(crate) fn new(text: &str) -> Self {
         let text = text.trim_matches(is_white_space);
         Self {
@@ -51,11 +51,11 @@ impl ChannelTemplate {
         !segments.iter().all(is_literal) || !self.old_forms.is_empty()
     }
 
-    /// The template with each parameter replaced by its value, which is not expanded again.
+    /// Replaces each parameter by its value, which is not expanded again.
     ///
     /// # Errors
     ///
-    /// When the template is wrong for this route: the message names the parameter or the brace.
+    /// The template is wrong for this route. The message names the parameter or the brace.
     pub(crate) fn expand<'a>(
         &'a self,
         value: impl Fn(&str) -> Option<&'a str>,
@@ -78,7 +78,7 @@ impl ChannelTemplate {
 }
 
 impl Segment {
-    /// The text, or the name of the parameter that is missing.
+    /// The text, or the name of the missing parameter.
     fn expand<'a>(&'a self, value: impl Fn(&str) -> Option<&'a str>) -> Result<&'a str, &'a str> {
         match self {
             Self::Literal(text) => Ok(text),
@@ -121,7 +121,7 @@ fn parse(text: &str) -> Result<Vec<Segment>, BraceError> {
     Ok(segments)
 }
 
-/// The segment that begins with a brace or an angle, and the length of its text.
+/// The segment that begins with a brace or an angle bracket, and the length of its text.
 fn special_at(text: &str) -> Result<(Segment, usize), BraceError> {
     match text.as_bytes() {
         [b'{', b'{', ..] => Ok((Segment::Literal("{".into()), 2)),
@@ -138,7 +138,7 @@ fn special_at(text: &str) -> Result<(Segment, usize), BraceError> {
     }
 }
 
-/// `<name>`; without a name between them, the angle is a character like any other.
+/// `<name>`. Without a name after it, the angle bracket is literal text.
 fn angles_at(text: &str) -> (Segment, usize) {
     match text[1..].find(['<', '>', '{', '}']).map(|end| end + 1) {
         Some(end) if end > 1 && text[end..].starts_with('>') => {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_replaced_and_other_text_is_literal() {
+    fn a_parameter_is_replaced_and_other_text_is_literal() {
         let cases = [
             ("", ""),
             ("plain", "plain"),

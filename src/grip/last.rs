@@ -1,9 +1,9 @@
-//! What a proxy says it has last had of each channel.
+//! The header by which a proxy reports the last item of each channel.
 
 use super::header::GRIP_LAST;
 use http::HeaderMap;
 
-/// `Grip-Last: CHANNEL; last-id=ID, ...`, of all its lines. What is not of this form is left out.
+/// Parses all lines of `Grip-Last: CHANNEL; last-id=ID, ...`. Entries of another form are ignored.
 pub(crate) fn last_ids(headers: &HeaderMap) -> Vec<(String, String)> {
     let lines = headers.get_all(GRIP_LAST).into_iter();
     let lines = lines.filter_map(|line| std::str::from_utf8(line.as_bytes()).ok());
@@ -28,7 +28,7 @@ mod tests {
     type Case<'a> = (&'a [&'a [u8]], &'a [(&'a str, &'a str)]);
 
     #[test]
-    fn each_channel_has_its_last_id() {
+    fn every_entry_is_a_channel_with_its_last_id() {
         let cases: [Case<'_>; 6] = [
             (&[], &[]),
             (&[b"a; last-id=1"], &[("a", "1")]),
