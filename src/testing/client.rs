@@ -1,4 +1,4 @@
-//! A client of an application.
+//! A client of a `Router`.
 
 #[cfg(feature = "grip")]
 use super::FakeGripProxy;
@@ -13,7 +13,7 @@ use http_body::Body as _;
 use std::{convert::Infallible, fmt, time::Duration};
 use tower_service::Service;
 
-/// What a refusal may have.
+/// Size limit of the body of a refusal or another response.
 const MAX_BODY: usize = 1 << 20;
 
 /// A client of a `Router`, without a socket: see the [module](super).
@@ -28,7 +28,7 @@ pub struct TestClient {
 }
 
 impl TestClient {
-    /// A client that waits 10 seconds at the most, for whatever it waits.
+    /// Creates a client that waits at most 10 seconds for a response or an event.
     pub fn new(app: Router) -> Self {
         Self {
             app,
@@ -46,17 +46,17 @@ impl TestClient {
         self
     }
 
-    /// Sets how long it waits. With paused time, keep this below the interval of keep-alives.
+    /// Sets how long the client waits. With paused time, keep this below the interval of keep-alives.
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Adds a header to all requests, in place of any other of that name.
+    /// Adds a header to all requests. It replaces another header of that name.
     ///
     /// # Panics
     ///
-    /// When name or value are none of a header.
+    /// The name or the value is invalid in a header.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let name = HeaderName::from_bytes(name.as_bytes()).expect("the name of a header");
         let value = HeaderValue::from_bytes(value.as_ref()).expect("the value of a header");
@@ -64,11 +64,11 @@ impl TestClient {
         self
     }
 
-    /// Opens a stream, and reads that it is open.
+    /// Opens a stream, and reads its opening.
     ///
     /// # Panics
     ///
-    /// When there is another answer than a stream.
+    /// The response is not a stream.
     pub async fn get(&self, path: &str) -> TestStream {
         let response = self.send(request("GET", path, Body::empty())).await;
         let status = response.status();
@@ -84,17 +84,17 @@ impl TestClient {
         );
     }
 
-    /// Asks for a stream that is refused: the status, and the body.
+    /// Requests a stream that is refused. Returns the status and the body.
     ///
     /// A stream that ends at once with a `retry`, as at a limit, is a refusal with status 200.
     ///
     /// # Panics
     ///
-    /// When it is not refused.
+    /// The stream is not refused.
     pub async fn refused(&self, path: &str) -> (StatusCode, String) {
         let response = self.send(request("GET", path, Body::empty())).await;
         let status = response.status();
-        // An open stream has no length: its body must not be read to the end.
+        // An open stream has no length: reading its body to the end would not return.
         let is_open = response.body().size_hint().exact().is_none();
         assert!(
             !(status.is_success() && is_open),
@@ -110,7 +110,7 @@ impl TestClient {
     ///
     /// # Panics
     ///
-    /// When the answer is neither 2xx nor 3xx.
+    /// The response is neither 2xx nor 3xx.
     pub async fn post(&self, path: &str, body: impl Into<Body>) -> Response {
         let response = self.send(request("POST", path, body.into())).await;
         let status = response.status();
@@ -120,7 +120,7 @@ impl TestClient {
         response
     }
 
-    /// Sends any request. Headers of its own stay.
+    /// Sends any request. Its own headers take precedence.
     pub async fn send(&self, mut request: Request<Body>) -> Response {
         for (name, value) in &self.headers {
             request.headers_mut().entry(name).or_insert(value.clone());
@@ -129,7 +129,7 @@ impl TestClient {
         let answer = self.call(request);
         let answer = tokio::time::timeout(self.limit, answer).await;
         let Ok(answer) = answer else {
-            panic!("{what} got no answer within {:?}", self.limit);
+            panic!("{what} got no response within {:?}", self.limit);
         };
         answer
     }

@@ -26,9 +26,9 @@ pub(super) type Written = Result<Bytes, BrokenOff>;
 
 pub(super) enum Command {
     Item(Arc<Item>),
-    /// Asks the next link, as after a time of silence.
-    Ask,
-    /// The connection breaks.
+    /// Follows the next link, as after a poll interval.
+    Poll,
+    /// Breaks the connection to the client.
     Break,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Hold {
     pub(super) instructions: Instructions,
     pub(super) commands: UnboundedReceiver<Command>,
     pub(super) body: UnboundedSender<Written>,
-    /// When something was written, or asked for.
+    /// Time of the last write or poll.
     pub(super) last: Instant,
 }
 
@@ -47,19 +47,20 @@ pub(super) struct Hold {
 struct Ended;
 
 impl Hold {
-    /// Runs until the client goes, or the stream ends. At first it asks if the client is `behind`.
+    /// Runs until the client disconnects, or the stream ends. If the client is `behind`, follows the next link
+    /// first.
     pub(super) async fn run(mut self, behind: bool) {
         let mut state = Ok(());
         if behind || !self.instructions.is_stream() {
-            state = self.ask().await;
+            state = self.follow_link().await;
         }
         while state.is_ok() {
             let (keep_alive, poll) = (self.keep_alive_at(), self.poll_at());
             tokio::select! {
                 biased;
                 () = self.body.closed() => return,
-                command = self.commands.recv() => state = self.obey(command).await,
-                () = at(poll) => state = self.ask().await,
+                command = self.commands.recv() => state = self.handle(command).await,
+                () = at(poll) => state = self.follow_link().await,
                 () = at(keep_alive) => self.keep_alive(),
             }
         }
@@ -83,14 +84,14 @@ impl Hold {
 
     pub(super) fn write(&mut self, bytes: Bytes) {
         self.last = Instant::now();
-        // The client may be gone.
+        // Fails if the client has disconnected.
         let _ = self.body.send(Ok(bytes));
     }
 
-    async fn obey(&mut self, command: Option<Command>) -> Result<(), Ended> {
+    async fn handle(&mut self, command: Option<Command>) -> Result<(), Ended> {
         match command {
             Some(Command::Item(item)) => self.take(&item).await,
-            Some(Command::Ask) => self.ask().await,
+            Some(Command::Poll) => self.follow_link().await,
             Some(Command::Break) | None => {
                 let _ = self.body.send(Err(BrokenOff));
                 Err(Ended)
@@ -105,9 +106,9 @@ impl Hold {
         };
         match item.action() {
             Action::Close => Err(Ended),
-            Action::Hint => self.ask().await,
+            Action::Hint => self.follow_link().await,
             Action::Send(_) if held.prev_id.is_some() && held.prev_id != item.prev_id => {
-                self.ask().await
+                self.follow_link().await
             }
             Action::Send(bytes) => {
                 if held.prev_id.is_some() {
@@ -119,8 +120,8 @@ impl Hold {
         }
     }
 
-    /// Asks the next link for what the client has missed, page by page, until there is a hold again.
-    async fn ask(&mut self) -> Result<(), Ended> {
+    /// Follows next links, page by page, until a response has a hold again.
+    async fn follow_link(&mut self) -> Result<(), Ended> {
         loop {
             let (link, _) = self.instructions.next.take().ok_or(Ended)?;
             let request = LinkRequest::new(&self.uri, &link, self.grip_last());
@@ -131,12 +132,12 @@ impl Hold {
                 self.instructions = instructions;
                 return Ok(());
             }
-            // Until the next hold, the channels stay the same.
+            // Responses without a hold do not change the channels.
             self.instructions.next = instructions.next;
         }
     }
 
-    /// The lines of `Grip-Last`: the last message that the client has of each channel.
+    /// The lines of `Grip-Last`: the id of the client's last message on each channel.
     fn grip_last(&self) -> Vec<String> {
         let channels = self.instructions.channels.iter();
         let line = |held: &Held| {
@@ -154,7 +155,7 @@ async fn at(time: Option<Instant>) {
     }
 }
 
-/// What the client reads.
+/// The response body of a held client.
 pub(super) struct HeldBody(pub(super) UnboundedReceiver<Written>);
 
 impl http_body::Body for HeldBody {
@@ -171,7 +172,7 @@ impl http_body::Body for HeldBody {
     }
 }
 
-/// The proxy has stopped.
+/// The error of a body whose connection to the proxy is broken.
 #[derive(Debug)]
 pub(super) struct BrokenOff;
 

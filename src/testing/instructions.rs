@@ -1,4 +1,4 @@
-//! What a response tells a proxy.
+//! The instructions for a proxy in a response.
 
 use crate::grip::{GRIP_CHANNEL, GRIP_HOLD, GRIP_KEEP_ALIVE, GRIP_LINK};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -14,7 +14,7 @@ pub(super) struct Instructions {
     pub(super) next: Option<(String, Option<Duration>)>,
 }
 
-/// A channel of a hold, and the id of the message that must come before the next one.
+/// A channel of a hold, and the id of the message that must precede the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) name: String,
@@ -22,7 +22,7 @@ pub(super) struct Held {
 }
 
 impl Instructions {
-    /// Takes the instructions out of a response's headers, as the client must not see them.
+    /// Removes the instructions from a response's headers, since the client must not see them, and parses them.
     pub(super) fn take(headers: &mut HeaderMap) -> Self {
         let line = |name: &HeaderName| {
             let values = headers.get_all(name).into_iter();
@@ -115,7 +115,7 @@ mod tests {
     use crate::grip::{Hold, Instruct};
 
     #[test]
-    fn what_the_crate_says_is_understood() {
+    fn instructions_of_the_crate_are_parsed() {
         let mut headers = Instruct::new()
             .hold(Hold::Stream)
             .channel("events-é b")

@@ -1,4 +1,4 @@
-//! What is published to a proxy.
+//! The items that applications publish to a proxy.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -32,10 +32,10 @@ struct Message {
     action: Option<String>,
 }
 
-/// What an item does to a held stream.
+/// The effect of an item on a held stream.
 pub(super) enum Action {
     Send(Bytes),
-    /// The client has missed something.
+    /// The client has missed an item.
     Hint,
     Close,
 }

@@ -1,4 +1,4 @@
-//! Requests to next links, merged as Pushpin merges them.
+//! Merges requests to next links as Pushpin does.
 
 use super::{
     instructions::Instructions,
@@ -14,30 +14,31 @@ use http::{HeaderValue, Request, StatusCode, Uri};
 use std::{collections::HashMap, sync::Arc};
 use tokio::{sync::watch, task::yield_now};
 
-/// How often other tasks run before a request leaves: Pushpin collects its requests for some
+/// Number of times that other tasks run before a request is sent, since Pushpin collects requests for some
 /// milliseconds too.
-const TURNS: usize = 32;
+const YIELDS: usize = 32;
 
-/// What Pushpin compares: the URI with its fragment and without its query, and the lines of `Grip-Last`.
+/// The key that Pushpin compares: the URI with its fragment and without its query, and the lines of
+/// `Grip-Last`.
 type Key = (String, Vec<String>);
 
-/// The requests in flight, with the answer that each will have.
+/// The requests in flight, with their future responses.
 pub(super) type InFlight = HashMap<Key, watch::Receiver<Option<LinkAnswer>>>;
 
-/// The proxy's own request, without the client's headers.
+/// A request that the proxy makes itself, without the client's headers.
 pub(super) struct LinkRequest {
     uri: String,
     grip_last: Vec<String>,
 }
 
-/// What all clients of a merged request get.
+/// The response to all clients of a merged request.
 #[derive(Clone, Debug)]
 pub(super) struct LinkAnswer {
     pub(super) instructions: Instructions,
     pub(super) body: Bytes,
 }
 
-/// Removes a request that is done, also after a panic of the application.
+/// Removes a finished request, even if the application has panicked.
 struct Done<'a> {
     shared: &'a Shared,
     key: Key,
@@ -68,7 +69,7 @@ impl LinkRequest {
         shared.sign(request.headers_mut());
         for line in self.grip_last {
             let line = HeaderValue::from_maybe_shared(Bytes::from(line));
-            let line = line.expect("it was in a header");
+            let line = line.expect("a line of a header is a header value");
             request.headers_mut().append(GRIP_LAST, line);
         }
         request
@@ -76,8 +77,8 @@ impl LinkRequest {
 }
 
 impl Shared {
-    /// Sends a request, or waits for the answer to an equal one in flight. Returns `None` if there is no
-    /// answer with 200.
+    /// Sends a request, or waits for the response to an equal one in flight. Returns `None` if the response is
+    /// not 200.
     pub(super) async fn merged(
         self: &Arc<Self>,
         app: &Router,
@@ -91,7 +92,7 @@ impl Shared {
             return answer.clone();
         }
         let _done = Done { shared: self, key };
-        for _ in 0..TURNS {
+        for _ in 0..YIELDS {
             yield_now().await;
         }
         let got = fetch(app, request.into_request(self)).await?;
@@ -99,7 +100,7 @@ impl Shared {
         Some(got)
     }
 
-    /// The answer of the request in flight with this key; otherwise `answered` becomes that.
+    /// Returns the response of the request in flight with this key, or registers `answered` for it.
     fn join(
         &self,
         key: &Key,

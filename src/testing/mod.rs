@@ -1,8 +1,8 @@
-//! For tests of applications: a client that needs no socket, and a proxy that misbehaves on demand.
+//! Tools to test applications: a client that needs no socket, and a proxy with faults on demand.
 //!
-//! A [`TestClient`] asks a `Router` itself. What it waits for has a limit, so a test that fails does so
-//! soon and says what has come instead. With paused time it does so at once. Everything here panics
-//! where an assertion would.
+//! A [`TestClient`] sends requests to a `Router` directly. It waits with a time limit, so a failing test fails
+//! soon and shows what it received instead. With paused time it fails at once. Everything here panics where an
+//! assertion would.
 //!
 //! ```
 //! use axum::{Extension, Router, routing::get};

@@ -1,4 +1,4 @@
-//! A GRIP proxy that misbehaves on demand.
+//! A GRIP proxy with faults on demand.
 
 use super::{
     hold::{Command, HeldBody, Hold, Written},
@@ -38,15 +38,15 @@ const ISSUER: &str = "fake";
 /// Pushpin refuses larger requests.
 const MAX_REQUEST: usize = 1_000_000;
 
-/// A GRIP proxy in the test's own process: it signs requests, obeys instructions, and delivers what is
-/// published, in the way of Pushpin. On demand it loses, repeats, delays and refuses, and it restarts.
+/// A GRIP proxy in the test's own process. Like Pushpin, it signs requests, follows instructions, and delivers
+/// published items. On demand it loses, repeats, delays and refuses items, and it restarts.
 ///
-/// Concurrent requests to next links become one request if their paths, fragments and `Grip-Last` headers
-/// are equal, even if their queries differ. All of their clients get its answer.
+/// Concurrent requests to next links are merged if their paths, fragments and `Grip-Last` headers are equal,
+/// even if their queries differ. All of their clients get the same response.
 ///
-/// A [`TestClient`](super::TestClient) goes [through](super::TestClient::through) it. Applications publish
-/// to it over a socket, so it needs time that is not paused. It holds streams, not single responses; a link
-/// that is not answered with 200 ends the stream at once.
+/// A [`TestClient`](super::TestClient) sends its requests [through](super::TestClient::through) it.
+/// Applications publish to it over a socket, so time must not be paused. It holds streams, not single
+/// responses. A stream ends at once if the response to its link is not 200.
 ///
 /// # Examples
 ///
@@ -83,12 +83,12 @@ pub(super) struct Shared {
     address: SocketAddr,
     key: String,
     signing: SigningKey,
-    state: Mutex<Inside>,
+    state: Mutex<ProxyState>,
     pub(super) in_flight: Mutex<InFlight>,
 }
 
 #[derive(Default)]
-struct Inside {
+struct ProxyState {
     holds: Vec<Client>,
     last_ids: HashMap<String, String>,
     seen: HashSet<(String, String)>,
@@ -99,13 +99,13 @@ struct Inside {
     delay: Duration,
 }
 
-/// A held client, as the proxy knows it.
+/// The proxy's side of a held client.
 struct Client {
     commands: mpsc::UnboundedSender<Command>,
     body: mpsc::WeakUnboundedSender<Written>,
 }
 
-/// Stops with the last handle on the proxy.
+/// Stops when the last handle on the proxy is dropped.
 struct Server {
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
@@ -116,11 +116,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl FakeGripProxy {
-    /// Starts a proxy with a key of its own on a free port.
+    /// Starts a proxy with a random key on a free port.
     ///
     /// # Panics
     ///
-    /// When there is none.
+    /// There is no free port.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let key = format!("{:032x}", fastrand::u128(..));
@@ -136,7 +136,7 @@ impl FakeGripProxy {
         Self { shared, server }
     }
 
-    /// How an application publishes to it, and knows its requests.
+    /// Returns the configuration with which an application publishes to the proxy and verifies its requests.
     #[must_use]
     pub fn config(&self) -> GripConfig {
         let mut config = GripConfig::new(format!("http://{}", self.shared.address));
@@ -145,54 +145,54 @@ impl FakeGripProxy {
         config
     }
 
-    /// The items that it has taken so far, as they were published; those it lost are among them.
+    /// Returns the items that were published so far, including the ones it lost.
     #[must_use]
     pub fn published(&self) -> Vec<Value> {
-        self.inside().published.clone()
+        self.state().published.clone()
     }
 
-    /// How many clients it holds.
+    /// Returns the number of clients it holds.
     #[must_use]
     pub fn clients(&self) -> usize {
-        let mut inside = self.inside();
-        inside.holds.retain(Client::is_here);
-        inside.holds.len()
+        let mut state = self.state();
+        state.holds.retain(Client::is_connected);
+        state.holds.len()
     }
 
-    /// Takes the next items and delivers them to nobody.
+    /// Accepts the next items without delivering them.
     pub fn lose(&self, items: usize) {
-        self.inside().lose += items;
+        self.state().lose += items;
     }
 
     /// Delivers the next items twice.
     pub fn repeat(&self, items: usize) {
-        self.inside().repeat += items;
+        self.state().repeat += items;
     }
 
-    /// Answers the next requests to publish with this status, and does nothing else.
+    /// Answers the next publish requests with this status, without delivering their items.
     pub fn refuse(&self, requests: usize, status: StatusCode) {
-        self.inside().refuse = Some((requests, status));
+        self.state().refuse = Some((requests, status));
     }
 
-    /// Lets requests to publish wait for so long, from now on.
+    /// Delays all further publish requests.
     pub fn delay(&self, delay: Duration) {
-        self.inside().delay = delay;
+        self.state().delay = delay;
     }
 
-    /// Lets all held clients ask for what they missed, as after a time of silence.
+    /// Makes all held clients follow their next links, as after a poll interval.
     pub fn ask(&self) {
-        self.inside().tell_all(|| Command::Ask);
+        self.state().send_all(|| Command::Poll);
     }
 
-    /// Stops: all clients are cut off, connections are refused, and what it knew is forgotten.
+    /// Stops the proxy: it disconnects all clients, refuses connections, and forgets its state.
     pub async fn stop(&self) {
         let server = lock(&self.server).take();
         {
-            let mut inside = self.inside();
-            inside.tell_all(|| Command::Break);
-            inside.holds.clear();
-            inside.last_ids.clear();
-            inside.seen.clear();
+            let mut state = self.state();
+            state.send_all(|| Command::Break);
+            state.holds.clear();
+            state.last_ids.clear();
+            state.seen.clear();
         }
         if let Some(Server { stop, task }) = server {
             drop(stop);
@@ -200,24 +200,24 @@ impl FakeGripProxy {
         }
     }
 
-    /// Stops, and starts again on the same port.
+    /// Stops the proxy, and starts it again on the same port.
     ///
     /// # Panics
     ///
-    /// When something else has taken the port.
+    /// The port is in use.
     pub async fn restart(&self) {
         self.stop().await;
         let listener = TcpListener::bind(self.shared.address)
             .await
-            .expect("the port from before");
+            .expect("the former port is free");
         *lock(&self.server) = Some(Server::start(listener, self.shared.clone()));
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
+    fn state(&self) -> MutexGuard<'_, ProxyState> {
         lock(&self.shared.state)
     }
 
-    /// Lets a request through to `app`, and does what the response says.
+    /// Forwards a request to `app`, and follows the instructions in the response.
     pub(super) async fn forward(&self, app: &Router, mut request: Request<Body>) -> Response {
         instructions::remove(request.headers_mut());
         self.shared.sign(request.headers_mut());
@@ -247,18 +247,18 @@ impl FakeGripProxy {
     ) -> HeldBody {
         let (commands, obeyed) = mpsc::unbounded_channel();
         let (body, read) = mpsc::unbounded_channel();
-        let mut inside = self.inside();
-        // Messages may have come between the application's answer and now.
+        let mut state = self.state();
+        // Items may have been published since the application made the response.
         let behind = instructions.channels.iter().any(|held| {
-            let last = inside.last_ids.get(&held.name);
+            let last = state.last_ids.get(&held.name);
             last.is_some_and(|last| held.prev_id.as_ref().is_some_and(|prev_id| prev_id != last))
         });
-        inside.holds.retain(Client::is_here);
-        inside.holds.push(Client {
+        state.holds.retain(Client::is_connected);
+        state.holds.push(Client {
             commands,
             body: body.downgrade(),
         });
-        drop(inside);
+        drop(state);
         let mut hold = Hold {
             shared: self.shared.clone(),
             app: app.clone(),
@@ -283,7 +283,7 @@ impl fmt::Debug for FakeGripProxy {
 }
 
 impl Shared {
-    /// What makes a request one of this proxy's.
+    /// Adds the headers by which an application recognizes a proxy's request.
     pub(super) fn sign(&self, headers: &mut HeaderMap) {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -300,15 +300,15 @@ impl Shared {
 }
 
 impl Client {
-    fn is_here(&self) -> bool {
+    fn is_connected(&self) -> bool {
         self.body.upgrade().is_some_and(|body| !body.is_closed())
     }
 }
 
-impl Inside {
-    fn tell_all(&self, command: impl Fn() -> Command) {
+impl ProxyState {
+    fn send_all(&self, command: impl Fn() -> Command) {
         for client in &self.holds {
-            // One that is just going hears nothing more.
+            // Fails if the client is disconnecting.
             let _ = client.commands.send(command());
         }
     }
@@ -324,14 +324,14 @@ impl Inside {
             }
             self.last_ids.insert(item.channel.clone(), id.clone());
         }
-        self.tell_all(|| Command::Item(item.clone()));
+        self.send_all(|| Command::Item(item.clone()));
         if self.repeat > 0 {
             self.repeat -= 1;
-            self.tell_all(|| Command::Item(item.clone()));
+            self.send_all(|| Command::Item(item.clone()));
         }
     }
 
-    /// The status that the request gets whatever is in it.
+    /// Returns the status of the next publish request, whatever its body, if it is to be refused.
     fn refusal(&mut self) -> Option<StatusCode> {
         let (requests, status) = self.refuse.as_mut()?;
         *requests = requests.checked_sub(1)?;
@@ -357,8 +357,8 @@ impl Server {
 async fn publish(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     let delay = lock(&shared.state).delay;
     tokio::time::sleep(delay).await;
-    let mut inside = lock(&shared.state);
-    if let Some(status) = inside.refusal() {
+    let mut state = lock(&shared.state);
+    if let Some(status) = state.refusal() {
         return status.into_response();
     }
     let bad = |text: &'static str| (StatusCode::BAD_REQUEST, text).into_response();
@@ -374,9 +374,9 @@ async fn publish(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     let Ok(parsed) = parsed.collect::<Result<Vec<Item>, _>>() else {
         return bad("Invalid format.\n");
     };
-    inside.published.extend(items);
+    state.published.extend(items);
     for item in parsed {
-        inside.take(&Arc::new(item));
+        state.take(&Arc::new(item));
     }
     "Published\n".into_response()
 }

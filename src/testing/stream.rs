@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 /// A stream that a [`TestClient`] has opened. Dropping it disconnects.
 ///
-/// Keep-alives and comments are not among its events: they are [counted](Self::keep_alives).
+/// Keep-alives and comments are not yielded as events: they are [counted](Self::keep_alives).
 pub struct TestStream {
     client: TestClient,
     path: String,
@@ -23,13 +23,13 @@ pub struct TestStream {
     keep_alives: usize,
 }
 
-/// What comes next on a stream.
+/// The next item of a stream.
 enum Next {
     Event(ReceivedEvent),
     End,
-    /// The stream breaks off.
+    /// The body has failed.
     Broken,
-    /// Nothing in time.
+    /// The time limit has passed.
     Silence,
 }
 
@@ -49,7 +49,7 @@ impl TestStream {
         stream
     }
 
-    /// The opening, which is an event or a comment.
+    /// Reads the opening, which is an event or a comment.
     async fn expect_opening(&mut self) {
         let limit = self.client.waits();
         let opening = self.block(Instant::now() + limit).await;
@@ -63,29 +63,29 @@ impl TestStream {
         );
     }
 
-    /// The headers of the response.
+    /// Returns the headers of the response.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The last id that was received: where a client would resume.
+    /// Returns the last received id, from which a client would resume.
     #[must_use]
     pub fn last_event_id(&self) -> Option<&str> {
         self.last_event_id.as_deref()
     }
 
-    /// How many keep-alives and comments have been received.
+    /// Returns the number of keep-alives and comments received.
     #[must_use]
     pub fn keep_alives(&self) -> usize {
         self.keep_alives
     }
 
-    /// The next event.
+    /// Returns the next event.
     ///
     /// # Panics
     ///
-    /// When there is none in time, or the stream has ended.
+    /// No event arrives in time, or the stream has ended.
     pub async fn next(&mut self) -> ReceivedEvent {
         let limit = self.client.waits();
         let next = self.within(limit).await;
@@ -101,11 +101,11 @@ impl TestStream {
         }
     }
 
-    /// The next event, which has this name.
+    /// Returns the next event, which must have this name.
     ///
     /// # Panics
     ///
-    /// When it has another one, or does not come.
+    /// The event has another name, or none arrives in time.
     pub async fn expect(&mut self, name: &str) -> ReceivedEvent {
         let event = self.next().await;
         let is = shown(&event);
@@ -117,11 +117,11 @@ impl TestStream {
         event
     }
 
-    /// The next event, which has this name and this value as JSON.
+    /// Returns the next event, which must have this name and this value as JSON.
     ///
     /// # Panics
     ///
-    /// When it has others, or does not come.
+    /// The event differs, or none arrives in time.
     pub async fn expect_json<T>(&mut self, name: &str, value: &T) -> ReceivedEvent
     where
         T: Serialize + ?Sized,
@@ -138,11 +138,11 @@ impl TestStream {
         event
     }
 
-    /// The next event, which has this name and these data.
+    /// Returns the next event, which must have this name and this data.
     ///
     /// # Panics
     ///
-    /// When it has others, or does not come.
+    /// The event differs, or none arrives in time.
     pub async fn expect_text(&mut self, name: &str, data: &str) -> ReceivedEvent {
         let event = self.expect(name).await;
         assert!(
@@ -154,11 +154,11 @@ impl TestStream {
         event
     }
 
-    /// Waits, and sees no event. With paused time this takes none.
+    /// Waits, and expects no event. With paused time this takes no real time.
     ///
     /// # Panics
     ///
-    /// When there is an event, or the stream ends.
+    /// An event arrives, or the stream ends.
     pub async fn expect_silence(&mut self, time: Duration) {
         match self.within(time).await {
             Next::Silence => {}
@@ -167,11 +167,11 @@ impl TestStream {
         }
     }
 
-    /// Sees the stream end as it should.
+    /// Expects the stream to end properly.
     ///
     /// # Panics
     ///
-    /// When there is an event, the stream goes on, or it breaks off.
+    /// An event arrives, or the stream goes on or breaks off.
     pub async fn expect_end(&mut self) {
         let limit = self.client.waits();
         match self.within(limit).await {
@@ -182,11 +182,11 @@ impl TestStream {
         }
     }
 
-    /// Sees the stream break off, as when a proxy stops.
+    /// Expects the stream to break off, as when a proxy stops.
     ///
     /// # Panics
     ///
-    /// When there is an event, the stream goes on, or it ends as it should.
+    /// An event arrives, or the stream goes on or ends properly.
     pub async fn expect_break(&mut self) {
         let limit = self.client.waits();
         match self.within(limit).await {
@@ -197,7 +197,7 @@ impl TestStream {
         }
     }
 
-    /// Disconnects, and opens the stream again as a browser does: with the last id.
+    /// Disconnects, and reopens the stream with the last id, as a browser does.
     pub async fn reconnect(self) -> Self {
         let Self {
             client,
@@ -213,7 +213,7 @@ impl TestStream {
         }
     }
 
-    /// What comes next that is not a keep-alive.
+    /// The next item that is not a keep-alive.
     async fn within(&mut self, limit: Duration) -> Next {
         let deadline = Instant::now() + limit;
         loop {
@@ -253,7 +253,7 @@ impl TestStream {
         }
     }
 
-    /// The first whole event of what has been received.
+    /// Takes the first complete event out of the received bytes.
     fn split(&mut self) -> Option<Bytes> {
         let mut pairs = self.received.windows(2);
         let end = pairs.position(|pair| pair == b"\n\n")? + 2;
