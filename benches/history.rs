@@ -1,6 +1,6 @@
-//! What many channels with history cost: memory, and the longest publish while they go.
+//! Cost of many channels with history: memory, and the longest publish during their expiry.
 //!
-//! `cargo bench --bench history`, with `-- memory`, `-- expiry` or `-- budget` if only one is wanted.
+//! `cargo bench --bench history`, with `-- memory`, `-- expiry` or `-- budget` to run only one of them.
 
 use axum_eventstream::{Event, EventStream, History};
 use futures_util::FutureExt as _;
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Each in a process of its own, so that none uses the memory that another has freed.
+/// Each case runs in its own process, so that none reuses memory that another has freed.
 const CASES: [&str; 4] = [
     "memory 100000 1",
     "memory 1000 256",
@@ -54,7 +54,7 @@ async fn publish(es: &EventStream, channel: usize) {
     published.await.expect("no proxy can fail");
 }
 
-/// Without a runtime, a publish has nothing to wait for.
+/// Without a runtime: a publish without proxies completes in its first poll.
 fn fill(es: &EventStream, channels: usize) {
     for channel in 0..channels {
         publish(es, channel)
@@ -83,7 +83,7 @@ fn memory(channels: usize, events: usize) {
     );
 }
 
-/// Publishes without a pause while the channels go that have expired meanwhile.
+/// Publishes without a pause while expired channels are removed.
 fn expiry(channels: usize) {
     let max_age = Duration::from_secs(1);
     let es = event_stream(max_age, 1 << 30);
@@ -94,7 +94,7 @@ fn expiry(channels: usize) {
     runtime.block_on(publishing).expect("it does not panic");
 }
 
-/// It also shows the publishes of an equal time afterwards: a busy machine stops both now and then.
+/// Also measures publishes for an equal time afterwards, since a busy machine delays both now and then.
 async fn longest(es: &EventStream, channels: usize) {
     let (mut during, mut stats) = (Vec::new(), Duration::ZERO);
     let expiring = Instant::now();
@@ -109,8 +109,8 @@ async fn longest(es: &EventStream, channels: usize) {
     while expiring.elapsed() < 2 * gone {
         publish_many(es, channels, &mut after).await;
     }
-    println!("expiry: {channels} channels have gone after {gone:?}, longest stats() {stats:?}");
-    for (when, mut times) in [("while they go", during), ("afterwards", after)] {
+    println!("expiry: {channels} channels removed after {gone:?}, longest stats() {stats:?}");
+    for (when, mut times) in [("during removal", during), ("afterwards", after)] {
         times.sort();
         let (median, longest) = (times[times.len() / 2], &times[times.len() - 3..]);
         let above = times
@@ -132,7 +132,7 @@ async fn publish_many(es: &EventStream, channel: usize, times: &mut Vec<Duration
     }
 }
 
-/// A large event takes the place of many small ones.
+/// A large event evicts many small ones.
 fn budget(channels: usize) {
     let es = event_stream(Duration::from_secs(3600), 64 << 20);
     fill(&es, channels);

@@ -1,6 +1,6 @@
-//! The parts on their own: what an event, a publish, a resume, a request and a signature cost.
+//! Cost of single operations: an event, a publish, a resume, a request, a signature.
 //!
-//! `cargo bench --bench micro`, with a filter such as `-- encode` if only some are wanted.
+//! `cargo bench --bench micro`, with a filter such as `-- encode` to run only some of them.
 
 use axum::{
     Router,
@@ -19,13 +19,13 @@ use tower::ServiceExt as _;
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 fn main() {
-    // Nothing here waits, but streams that have been opened have timers.
+    // No operation waits, but open streams have timers.
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let _entered = runtime.enter();
     divan::main();
 }
 
-/// Some 200 bytes of JSON.
+/// About 200 bytes of JSON.
 #[derive(Serialize)]
 struct Message {
     id: u64,
@@ -53,14 +53,14 @@ mod encode {
         Event::json("message", black_box(&MESSAGE)).expect("an event")
     }
 
-    /// What an encoder cannot do without.
+    /// A lower bound for the encoder: `serde_json` alone.
     #[divan::bench]
     fn serde_json_to_vec() -> Vec<u8> {
         serde_json::to_vec(black_box(&MESSAGE)).expect("JSON")
     }
 }
 
-/// A publish without a proxy is done when it is polled, unless it yields.
+/// Polls a publish without proxies, which completes at once or after one yield.
 fn publish(es: &EventStream, channel: &str, event: Event) {
     let mut published = Box::pin(es.publish_event(channel, event));
     let result = (&mut published).now_or_never();
@@ -101,7 +101,7 @@ mod append {
         });
     }
 
-    /// Others have subscribers of their own.
+    /// Other channels with a subscriber each.
     #[divan::bench(args = [0, 10_000])]
     fn among_other_channels(bencher: Bencher<'_, '_>, others: usize) {
         let es = EventStream::new();
@@ -113,7 +113,7 @@ mod append {
     }
 }
 
-/// Sends a request to the router, and reads what its body has ready. Gives the number of bytes.
+/// Sends a request to the router, and reads the ready part of its body. Returns the number of bytes.
 fn bytes_ready(app: &Router, request: Request<Body>) -> usize {
     let answered = app.clone().oneshot(request).now_or_never();
     let Ok(response) = answered.expect("nothing to wait for");
@@ -142,7 +142,7 @@ mod resume {
         let es = EventStream::builder().history(history).build();
         let es = es.expect("an event stream");
         let names: Vec<_> = (0..channels).map(|index| format!("news-{index}")).collect();
-        // Something has to be there before, for a position to come after.
+        // A position refers to an earlier event, so one must exist.
         publish(&es, "others", event());
         let position = es.current_id().expect("a position");
         (0..MISSED).for_each(|index| publish(&es, &names[index % channels], event()));
@@ -180,7 +180,7 @@ mod respond {
         bencher.bench(|| bytes_ready(&app, request(path, HeaderMap::new())));
     }
 
-    /// Refused, so that there is little else to do.
+    /// Refused, so that little but the measured part runs.
     #[divan::bench(args = [1, 20])]
     fn not_acceptable(bencher: Bencher<'_, '_>, ranges: usize) {
         let app = app();
@@ -196,7 +196,7 @@ mod signature {
     use axum_eventstream::grip::{Key, Verifier};
     use std::time::SystemTime;
 
-    /// Of `pushpin`, and valid until the year 2100.
+    /// Signed by `pushpin`, and valid until the year 2100.
     const HS256: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJwdXNocGluIiwiZXhwIjo0MTAyNDQ0ODAwfQ.NJr-50Melor3uQw-cgmOCOx6PBqloDM6gBjoD89T15g";
     const ES256: &str = "eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJwdXNocGluIiwiZXhwIjo0MTAyNDQ0ODAwfQ.-pR6724Dq7NSvszezJCK-POAOD3QiHHCXbiRVXIe8mBEMjN4mH10C2iWlLhxp9ZjDRdW-ZFCrcNJ1fJhYDVGQA";
 

@@ -1,4 +1,4 @@
-//! Many clients in one thread, each of which checks every event it gets.
+//! Many clients in one thread, each of which checks every event it receives.
 
 use crate::load::{
     machine,
@@ -21,38 +21,38 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Nothing here takes longer, or it never ends.
+/// Longest time to wait for events: beyond it, they will not arrive.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How many connections are opened at a time.
+/// Number of connections that are opened at the same time.
 const OPENING: usize = 64;
 
-/// How many sockets are looked at in a row.
-const TURN: usize = 256;
+/// Number of events that one `epoll::wait` returns at most.
+const MAX_READY: usize = 256;
 
-/// The key of the connection that is no stream.
+/// The epoll key of the connection for other requests.
 const PING: u64 = u64::MAX;
 
 pub(crate) struct Clients {
     epoll: OwnedFd,
     server: SocketAddr,
-    /// How long to sleep when there is nothing to read.
+    /// How long to sleep when no socket is ready.
     sleep: Duration,
     clients: Vec<Client>,
     ready: Vec<epoll::Event>,
     buffer: Vec<u8>,
-    /// Streams that have not begun.
+    /// Number of streams without an opening yet.
     unopened: usize,
-    /// Clients that wait for the event `goal`.
+    /// Number of clients that have not received the event `goal`.
     waiting: usize,
     goal: u64,
-    /// Events that were received.
+    /// Number of events that were received.
     pub(crate) received: u64,
-    /// Events that were not.
+    /// Number of events that were not received.
     pub(crate) lost: u64,
-    /// Events that the server has said are missing.
-    pub(crate) told: u64,
-    /// Nanoseconds from publish to receipt, if they are wanted.
+    /// Number of missing events that the server has reported.
+    pub(crate) reported: u64,
+    /// Nanoseconds from publish to receipt, if they are recorded.
     pub(crate) latencies: Option<Vec<u64>>,
     ping: Option<Ping>,
 }
@@ -65,28 +65,28 @@ struct Client {
     last: u64,
 }
 
-/// Another request on the same server, sent again whenever it is answered.
+/// A connection for other requests to the same server, one after the other.
 struct Ping {
     tcp: TcpStream,
     answered: bool,
 }
 
 impl Clients {
-    /// If they never sleep, a server's sends do not pay for waking them: on a network they would not.
+    /// Without sleep, a server's sends do not pay for waking the clients: over a network they would not either.
     pub(crate) fn new(server: SocketAddr, never_sleep: bool) -> Self {
         Self {
             epoll: epoll::create(CreateFlags::CLOEXEC).expect("epoll"),
             server,
             sleep: Duration::from_secs(u64::from(!never_sleep)),
             clients: Vec::new(),
-            ready: Vec::with_capacity(TURN),
+            ready: Vec::with_capacity(MAX_READY),
             buffer: vec![0; 256 << 10],
             unopened: 0,
             waiting: 0,
             goal: 0,
             received: 0,
             lost: 0,
-            told: 0,
+            reported: 0,
             latencies: None,
             ping: None,
         }
@@ -96,7 +96,8 @@ impl Clients {
         self.clients.len()
     }
 
-    /// Opens `count` streams on the channels that `channel` names. The last event they know is `last`.
+    /// Opens `count` streams on the channels that `channel` names. `last` is the number of the last published
+    /// event.
     pub(crate) fn open(&mut self, count: usize, last: u64, channel: impl Fn(usize) -> String) {
         for index in 0..count {
             let tcp = self.request(&format!("/events/{}", channel(index)));
@@ -113,7 +114,7 @@ impl Clients {
         self.poll_until("opened", |clients| clients.unopened == 0);
     }
 
-    /// Sends other requests to the server from now on.
+    /// Starts sending other requests to the server.
     pub(crate) fn ping(&mut self) {
         let tcp = connect(self.server);
         self.add(&tcp, PING);
@@ -121,7 +122,7 @@ impl Clients {
         self.ping = Some(Ping { tcp, answered });
     }
 
-    /// Waits until every client has got event number `goal`.
+    /// Waits until every client has received event number `goal`.
     pub(crate) fn wait(&mut self, goal: u64) {
         self.goal = goal;
         let waiting = self.clients.iter().filter(|client| client.last < goal);
@@ -129,7 +130,7 @@ impl Clients {
         self.poll_until("received", |clients| clients.waiting == 0);
     }
 
-    /// Waits until every client has seen the end of its stream, as it should be.
+    /// Waits until every stream has ended properly.
     pub(crate) fn wait_for_end(&mut self) {
         let ended = |client: &Client| client.stream.has_ended();
         self.poll_until("ended", |clients| clients.clients.iter().all(ended));
@@ -188,7 +189,7 @@ impl Clients {
         let now = self.latencies.is_some().then(machine::now);
         let client = &mut self.clients[key];
         let (mut opened, before) = (false, client.last);
-        let (mut received, mut lost, mut told) = (0, 0, 0);
+        let (mut received, mut lost, mut reported) = (0, 0, 0);
         client.stream.feed(&self.buffer[..length], &mut |event| {
             opened = true;
             match payload::read(event) {
@@ -201,7 +202,7 @@ impl Clients {
                         latencies.push(now.saturating_sub(at));
                     }
                 }
-                Received::Missed(missed) => told += missed,
+                Received::Missed(missed) => reported += missed,
                 Received::Other => {}
             }
         });
@@ -212,8 +213,11 @@ impl Clients {
         if before < self.goal && client.last >= self.goal {
             self.waiting -= 1;
         }
-        (self.received, self.lost, self.told) =
-            (self.received + received, self.lost + lost, self.told + told);
+        (self.received, self.lost, self.reported) = (
+            self.received + received,
+            self.lost + lost,
+            self.reported + reported,
+        );
     }
 
     fn ended(&mut self, key: usize) {
@@ -239,11 +243,11 @@ impl Clients {
     }
 }
 
-/// Connects from one of many loopback addresses: each has some 28 000 ports, and those of closed
-/// connections are not free at once.
+/// Connects from one of many loopback addresses. Each has about 28,000 ports, and ports of closed connections
+/// are not free at once.
 fn connect(server: SocketAddr) -> TcpStream {
     static CONNECTED: AtomicU32 = AtomicU32::new(0);
-    // From 127.0.1.0 on, and for each process others.
+    // From 127.0.1.0 on, and different for each process.
     let first = Ipv4Addr::LOCALHOST.to_bits() + 255 + std::process::id() % (1 << 16) * 64;
     let source = Ipv4Addr::from_bits(first + CONNECTED.fetch_add(1, Relaxed) / 10_000);
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");

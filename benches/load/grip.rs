@@ -1,4 +1,4 @@
-//! Publishing through a real proxy on this machine, beside one request for each event.
+//! Publishing through a real proxy on this machine, compared with one request per event.
 
 use crate::load::{
     client,
@@ -15,17 +15,17 @@ use tokio::runtime::Runtime;
 
 const SIZE: usize = 200;
 
-/// Events a second.
+/// Events per second.
 pub(crate) struct Rates {
-    /// Published all at once.
+    /// All events published at once with this crate.
     pub(crate) ours: f64,
-    /// Written by hand: a request for each, one after the other.
+    /// A hand-written request per event, one after the other.
     pub(crate) in_order: f64,
-    /// Written by hand: a request for each, a hundred at a time, in no order.
+    /// Hand-written requests per event, a hundred at a time, unordered.
     pub(crate) at_once: f64,
 }
 
-/// Nothing if there is no proxy to be run.
+/// Returns `None` if no proxy is installed.
 pub(crate) fn publish(events: u64) -> Option<Rates> {
     let version = Command::new("pushpin").arg("--version").output();
     version.is_ok().then(|| {
@@ -65,7 +65,7 @@ fn event(number: u64) -> Event {
     Event::text(payload::NAME, payload::data(number, SIZE)).expect("an event")
 }
 
-/// A client that is held by the proxy gets every event once and in order.
+/// Checks that a client held by the proxy receives every event once and in order.
 async fn receive(proxy: SocketAddr, events: u64) {
     let mut response = client::get(proxy, "/events", &[]).await;
     for expected in 0..=events {

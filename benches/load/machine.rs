@@ -1,4 +1,4 @@
-//! What the system tells about itself and its processes.
+//! Resources of the system and its processes.
 
 use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
@@ -10,20 +10,20 @@ use std::{fs, thread};
 const SERVERS: usize = 0;
 const CLIENTS: usize = 1;
 
-/// Keeps this process on a core of its own. Gives that of the servers, if there are two.
+/// Pins this process to a core. Returns the servers' core, if there are two cores.
 pub(crate) fn pin_clients() -> Option<usize> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (cores >= 2 && pin(CLIENTS)).then_some(SERVERS)
 }
 
-/// Keeps this process, and what it starts, on one core. False if the system refuses.
+/// Pins this process and its children to one core. Returns false if the system refuses.
 pub(crate) fn pin(core: usize) -> bool {
     let mut set = CpuSet::new();
     set.set(core);
     sched_setaffinity(None, &set).is_ok()
 }
 
-/// Allows as many open files as the hard limit says, and tells how many that are.
+/// Raises the limit of open files to the hard limit, and returns it.
 pub(crate) fn raise_open_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -37,12 +37,12 @@ pub(crate) fn raise_open_files() -> usize {
     allowed.map_or(usize::MAX, |allowed| allowed as usize)
 }
 
-/// Nanoseconds on a clock that all processes share.
+/// Nanoseconds of a clock that all processes share.
 pub(crate) fn now() -> u64 {
     nanoseconds(ClockId::Monotonic)
 }
 
-/// The CPU time of this process in nanoseconds, its own and the kernel's.
+/// User and system CPU time of this process in nanoseconds.
 pub(crate) fn cpu_time() -> u64 {
     nanoseconds(ClockId::ProcessCPUTime)
 }
@@ -52,12 +52,12 @@ fn nanoseconds(clock: ClockId) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// The memory that a process has in RAM, in bytes.
+/// Resident memory of a process in bytes.
 pub(crate) fn resident(pid: u32) -> u64 {
     kibibytes(&format!("/proc/{pid}/status"), "VmRSS:")
 }
 
-/// The memory of kernel objects, such as sockets and files, in bytes; of the whole machine.
+/// Memory of kernel objects, such as sockets and files, of the whole machine, in bytes.
 pub(crate) fn kernel() -> u64 {
     kibibytes("/proc/meminfo", "Slab:")
 }
@@ -71,19 +71,19 @@ fn kibibytes(path: &str, name: &str) -> u64 {
         * 1024
 }
 
-/// The first line that begins with the field's name, without it.
+/// The rest of the first line that begins with the field's name.
 fn field(path: &str, name: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     let value = text.lines().find_map(|line| line.strip_prefix(name));
     value.unwrap_or_default().trim().to_owned()
 }
 
-/// How many files and sockets a process has open.
+/// Number of open files and sockets of a process.
 pub(crate) fn open_files(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
-/// On what, and how, was measured.
+/// Describes the machine and the pinning.
 pub(crate) fn description(core: Option<usize>, rounds: usize) -> String {
     let processor = field("/proc/cpuinfo", "model name\t:");
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Load: this crate beside what is written by hand, and beside a floor that cannot be less.
+//! Load: this crate compared with hand-written servers, and with a floor of one system call per event.
 //!
 //! `cargo bench -p axum-eventstream-benches --bench load` measures everything and prints a table; with `-- fan-out burst` only these
 //! scenarios (also large, idle, churn, latency, waits, others, scale, grip), with `-- --rounds 5` more

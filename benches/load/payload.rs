@@ -1,4 +1,4 @@
-//! The events: numbered, with the time at which they were published.
+//! Numbered events with the time of their publish.
 
 use crate::load::machine;
 use memchr::memmem;
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// The name of the events.
 pub(crate) const NAME: &str = "message";
 
-/// The data of event number `number`: JSON of `size` bytes, or a little more if that is too few.
+/// The data of event number `number`: JSON of at least `size` bytes.
 pub(crate) fn data(number: u64, size: usize) -> String {
     let mut data = String::with_capacity(size + 8);
     let at = machine::now();
@@ -19,25 +19,25 @@ pub(crate) fn data(number: u64, size: usize) -> String {
     data
 }
 
-/// The lines of the event, for peers that write them by hand.
+/// The lines of the event, for hand-written peers.
 pub(crate) fn event(data: &str) -> String {
     format!("event: {NAME}\ndata: {data}\n\n")
 }
 
-/// What a client makes of an event.
+/// The client's view of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Event {
         number: u64,
         at: u64,
     },
-    /// The server says that so many are missing.
+    /// The server reports this number of missing events.
     Missed(u64),
     /// An opening, a keep-alive or a comment.
     Other,
 }
 
-/// Reads an event as it was on the wire, without the blank line.
+/// Parses an event as it was on the wire, without the blank line.
 pub(crate) fn read(event: &[u8]) -> Received {
     match event.strip_prefix(b"event: message\ndata: {\"number\":") {
         Some(data) => {

@@ -1,4 +1,4 @@
-//! The figures as a picture, without anything but text.
+//! Draws the figures as an SVG, written as text.
 
 use crate::load::{peers::Peer, report::Report};
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ const HEIGHT: f64 = 330.0;
 const TOP: f64 = 60.0;
 const BOTTOM: f64 = 280.0;
 
-/// Where the two diagrams are, from left to right.
+/// Horizontal offsets of the two diagrams.
 const LINES: (f64, f64) = (50.0, 400.0);
 const BARS: (f64, f64) = (470.0, 740.0);
 
@@ -19,7 +19,7 @@ const PEERS: [(Peer, &str); 4] = [
     (Peer::Net, "#d6492a"),
 ];
 
-/// CPU time by the number of subscribers, and memory of a connection.
+/// Draws CPU time by the number of subscribers, and memory per connection.
 pub(crate) fn svg(report: &Report, subscribers: &[usize]) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \

@@ -1,4 +1,4 @@
-//! A peer in a process of its own, as the process that measures sees it.
+//! The measuring process's handle on a peer in another process.
 
 use crate::load::{clients::Clients, machine, peers::Peer};
 use std::{
@@ -15,12 +15,12 @@ pub(crate) struct Server {
     address: SocketAddr,
     control: BufReader<TcpStream>,
     is_pinned: bool,
-    /// The number of the last event.
+    /// The number of the last published event.
     last: u64,
 }
 
 impl Server {
-    /// Starts a peer, on this core if there is a choice.
+    /// Starts a peer, pinned to this core if there is one.
     pub(crate) fn start(peer: Peer, core: Option<usize>) -> Self {
         let program = env::current_exe().expect("this program");
         let mut process = Command::new(program)
@@ -49,7 +49,7 @@ impl Server {
         }
     }
 
-    /// This many clients, all on the channel `hot`.
+    /// Opens this many clients on the channel `hot`.
     pub(crate) fn clients(&self, count: usize) -> Clients {
         let mut clients = self.no_clients();
         clients.open(count, self.last, |_| "hot".to_owned());
@@ -60,7 +60,7 @@ impl Server {
         Clients::new(self.address, self.is_pinned)
     }
 
-    /// Publishes on the channel `hot`, and gives the number of the last event.
+    /// Publishes on the channel `hot`, and returns the number of the last event.
     pub(crate) fn publish(&mut self, count: u64, size: usize) -> u64 {
         let first = self.last + 1;
         self.last += count;
@@ -68,7 +68,7 @@ impl Server {
         self.last
     }
 
-    /// Publishes one event after the other, each when all clients have got the one before.
+    /// Publishes events one by one, each after all clients have received the previous one.
     pub(crate) fn lock_step(&mut self, clients: &mut Clients, events: u64, size: usize) {
         for _ in 0..events {
             let last = self.publish(1, size);
@@ -76,12 +76,12 @@ impl Server {
         }
     }
 
-    /// The CPU time of the process until now, in nanoseconds.
+    /// Returns the CPU time of the process so far, in nanoseconds.
     pub(crate) fn cpu_time(&mut self) -> u64 {
         self.ask("cpu").parse().expect("a number")
     }
 
-    /// How long other requests have waited since this was asked last, in nanoseconds.
+    /// Returns how long other requests have waited since the previous call, in nanoseconds.
     pub(crate) fn waits(&mut self) -> Vec<u64> {
         let waits = self.ask("waits");
         let waits = waits.split_whitespace();
@@ -101,7 +101,7 @@ impl Server {
         machine::open_files(self.process.id())
     }
 
-    /// Waits until the process has no more than `count` files and sockets open.
+    /// Waits until the process has at most `count` open files and sockets.
     pub(crate) fn wait_for_open_files(&self, count: usize) {
         let started = Instant::now();
         while self.open_files() > count {

@@ -1,16 +1,16 @@
-//! The figures of all rounds, and the table they make.
+//! The figures of all rounds, and their table.
 
 use crate::load::peers::Peer;
 use std::fmt::Write as _;
 
-/// What is measured in one row.
+/// The quantity of one row.
 #[derive(Clone, Copy)]
 pub(crate) struct Quantity {
     pub(crate) title: &'static str,
     pub(crate) unit: &'static str,
-    /// Digits after the point.
+    /// Digits after the decimal point.
     pub(crate) digits: usize,
-    /// Whose figure is 1.
+    /// The peer whose figure is 1.
     pub(crate) reference: Option<Peer>,
 }
 
@@ -21,12 +21,12 @@ pub(crate) struct Report {
 
 struct Row {
     quantity: Quantity,
-    /// What each peer came to, round by round.
+    /// The figures of each peer, by round.
     figures: Vec<(Peer, Vec<f64>)>,
 }
 
 impl Report {
-    /// Lets each peer run in turn, in several rounds, so that whatever else the machine does hits all alike.
+    /// Alternates between the peers in several rounds, so that background load affects all of them alike.
     pub(crate) fn measure<const N: usize>(
         &mut self,
         rounds: usize,
@@ -52,7 +52,7 @@ impl Report {
         }
     }
 
-    /// All rows, in Markdown.
+    /// Renders all rows as Markdown.
     pub(crate) fn table(&self) -> String {
         let mut table = "| |".to_owned();
         let peers = Peer::ALL.iter();
@@ -66,7 +66,7 @@ impl Report {
         table
     }
 
-    /// A peer's medians as multiples of the reference's, for each row whose title begins like this.
+    /// A peer's medians as multiples of the reference's, for each row whose title has this prefix.
     pub(crate) fn ratios(&self, title: &str, peer: Peer) -> Vec<f64> {
         let rows = self
             .rows
@@ -75,7 +75,7 @@ impl Report {
         rows.filter_map(|row| row.ratio(peer)).collect()
     }
 
-    /// A peer's median in the row whose title begins like this.
+    /// A peer's median in the row whose title has this prefix.
     pub(crate) fn figure(&self, title: &str, peer: Peer) -> Option<f64> {
         let mut rows = self.rows.iter();
         rows.find(|row| row.quantity.title.starts_with(title))?
@@ -131,7 +131,7 @@ fn median(figures: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// Of nanoseconds, that below which this part of them is, in microseconds.
+/// Returns this quantile of nanoseconds, in microseconds.
 pub(crate) fn percentile(nanoseconds: &mut [u64], part: f64) -> f64 {
     let last = nanoseconds
         .len()

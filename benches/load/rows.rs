@@ -1,4 +1,4 @@
-//! The rows of the table: which peers run which scenario, and what their figures are called.
+//! The rows of the table: their peers, scenarios and titles.
 
 use crate::load::{
     grip,
@@ -12,12 +12,12 @@ use std::fmt::Write as _;
 /// The numbers of subscribers on one channel.
 pub(crate) const SUBSCRIBERS: [usize; 4] = [100, 1000, 5000, 10_000];
 
-/// How much oftener than others those scenarios are run whose figures vary most.
+/// Factor of rounds for scenarios whose figures vary most.
 const OFTEN: usize = 3;
 
 type Row = fn(&mut Report, Core, usize);
 
-/// What can be asked for by name. The last argument is the number of rounds.
+/// The scenarios that can be selected by name. The last argument is the number of rounds.
 pub(crate) const ALL: [(&str, Row); 8] = [
     ("fan-out", fan_out),
     ("large", large),
@@ -201,7 +201,7 @@ pub(crate) fn proxied() -> String {
     )
 }
 
-/// Five processes of servers, if open files allow that many connections in each.
+/// Runs five server processes, if the limit of open files allows that many connections in each.
 pub(crate) fn scaled(core: Core, clients: usize) -> String {
     const SERVERS: usize = 5;
     let Scale {

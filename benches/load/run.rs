@@ -1,4 +1,4 @@
-//! What this program does, by its arguments.
+//! Runs the program according to its arguments.
 
 use crate::load::{
     machine,
@@ -10,17 +10,17 @@ use crate::load::{
 };
 use std::{collections::HashMap, env, fs, str::FromStr};
 
-/// Between these lines of the page the figures are.
+/// The markers around the figures in the page.
 const BEGIN: &str = "<!-- figures: written by scripts/bench -->\n";
 const END: &str = "<!-- end of figures -->";
 
 /// Options that have a value.
 const VALUED: [&str; 6] = ["--peer", "--core", "--hold", "--rounds", "--page", "--plot"];
 
-/// What this program was started with.
+/// The arguments of this program.
 #[derive(Default)]
 struct Arguments {
-    /// What is to be measured; all if empty.
+    /// The selected scenarios; all if empty.
     names: Vec<String>,
     options: HashMap<String, String>,
 }
@@ -52,7 +52,7 @@ impl Arguments {
         Some(value)
     }
 
-    /// Whether a scenario is to be measured.
+    /// Whether a scenario is selected.
     fn wants(&self, name: &str) -> bool {
         self.names.is_empty() || self.names.iter().any(|wanted| wanted == name)
     }

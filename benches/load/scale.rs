@@ -1,5 +1,5 @@
-//! As many connections as the machine allows: several servers, each with its clients in a process of
-//! its own, since open files are limited for each process.
+//! As many connections as the machine allows. Open files are limited per process, so several servers run, each
+//! with its clients in a process of its own.
 
 use crate::load::{machine, peers::Peer, process::Server, scenarios::Core};
 use std::{
@@ -9,19 +9,19 @@ use std::{
     time::Instant,
 };
 
-/// Events that are sent to all connections.
+/// Number of events that are sent to all connections.
 const EVENTS: u64 = 5;
 
-/// What all connections together came to.
+/// The figures of all connections.
 pub(crate) struct Scale {
     pub(crate) connections: usize,
-    /// Bytes of the servers' memory for a connection.
+    /// Bytes of the servers' memory per connection.
     pub(crate) memory: f64,
-    /// Bytes of kernel objects for a connection, that of the client included.
+    /// Bytes of kernel objects per connection, for both of its ends.
     pub(crate) kernel: f64,
-    /// Connections opened a second, by all servers on their core.
+    /// Connections opened per second, by all servers on their core.
     pub(crate) rate: f64,
-    /// CPU time of a server for one event on one connection, in microseconds.
+    /// CPU time of a server per event and connection, in microseconds.
     pub(crate) cpu: f64,
 }
 

@@ -1,18 +1,18 @@
-//! What is measured. Each function starts a fresh peer and gives the figures of one run.
+//! The scenarios. Each function starts a fresh peer and returns the figures of one run.
 
 use crate::load::{peers::Peer, process::Server};
 use std::time::{Duration, Instant};
 
-/// Where the servers run.
+/// The core of the servers, if they are pinned.
 pub(crate) type Core = Option<usize>;
 
 const MEBI: f64 = 1024.0 * 1024.0;
 
-/// Events before those that count: with each, a scheduler shuffles a little more in what order tasks
-/// run, up to where it stays.
+/// Number of events before the measured ones. With each, the scheduler changes the order of tasks a little
+/// more, up to a stable order.
 const WARM_UP: u64 = 25;
 
-/// CPU time of the server for one event on one connection, in microseconds.
+/// CPU time of the server per event and connection, in microseconds.
 pub(crate) fn fan_out(peer: Peer, core: Core, clients: usize, size: usize, events: u64) -> f64 {
     let mut server = Server::start(peer, core);
     let mut clients = server.clients(clients);
@@ -20,17 +20,17 @@ pub(crate) fn fan_out(peer: Peer, core: Core, clients: usize, size: usize, event
     let before = server.cpu_time();
     server.lock_step(&mut clients, events, size);
     let used = server.cpu_time() - before;
-    assert_eq!((clients.lost, clients.told), (0, 0), "{}", peer.name());
+    assert_eq!((clients.lost, clients.reported), (0, 0), "{}", peer.name());
     used as f64 / 1000.0 / (events * clients.len() as u64) as f64
 }
 
-/// What a burst came to.
+/// The figures of a burst.
 pub(crate) struct Burst {
-    /// Events on connections a second.
+    /// Events per second, over all connections.
     pub(crate) rate: f64,
-    /// The part of the events that was not received, in percent.
+    /// Percentage of events that were not received.
     pub(crate) lost: f64,
-    /// CPU time of the server for one event on one connection, in microseconds.
+    /// CPU time of the server per event and connection, in microseconds.
     pub(crate) cpu: f64,
 }
 
@@ -47,16 +47,16 @@ pub(crate) fn burst(peer: Peer, core: Core, clients: usize, events: u64) -> Burs
     let received = (clients.received - received) as f64;
     Burst {
         rate: received / elapsed,
-        lost: 100.0 * clients.lost.saturating_sub(clients.told) as f64
+        lost: 100.0 * clients.lost.saturating_sub(clients.reported) as f64
             / (received + clients.lost as f64),
         cpu: used / received,
     }
 }
 
-/// Bytes of the server's memory for an idle connection.
+/// Bytes of the server's memory per idle connection.
 pub(crate) fn idle_memory(peer: Peer, core: Core, clients: usize) -> f64 {
     let server = Server::start(peer, core);
-    // What comes with the first connections is none of theirs.
+    // The first connections cause allocations that do not repeat.
     let some = server.clients(64);
     let before = server.resident();
     let all = server.clients(clients);
@@ -65,13 +65,13 @@ pub(crate) fn idle_memory(peer: Peer, core: Core, clients: usize) -> f64 {
     used / all.len() as f64
 }
 
-/// What a connection costs that is opened, held for a moment and closed.
+/// The cost of a connection that is opened, held briefly and closed.
 pub(crate) struct Churn {
-    /// CPU time of the server for a connection, in microseconds.
+    /// CPU time of the server per connection, in microseconds.
     pub(crate) cpu: f64,
-    /// Connections opened a second.
+    /// Connections opened per second.
     pub(crate) rate: f64,
-    /// The server's memory after each round, less that before the first, in MiB.
+    /// The server's memory after each round, minus its memory before the first, in MiB.
     pub(crate) growth: Vec<f64>,
 }
 
@@ -118,8 +118,8 @@ pub(crate) fn waits(peer: Peer, core: Core, clients: usize, events: u64) -> Vec<
     server.waits()
 }
 
-/// CPU time of the server for a publish with one subscriber, while so many others listen to a channel
-/// each of their own, in microseconds.
+/// CPU time of the server per publish to one subscriber, in microseconds. Meanwhile, this many other clients
+/// each listen to a channel of their own.
 pub(crate) fn among_others(peer: Peer, core: Core, others: usize, events: u64) -> f64 {
     let mut server = Server::start(peer, core);
     let mut idle = server.no_clients();

@@ -1,4 +1,4 @@
-//! All peers with a few clients: what they deliver is checked, and nothing measured.
+//! Runs all peers with a few clients and checks the delivered events, without measuring.
 
 use crate::load::{peers::Peer, process::Server};
 
@@ -18,13 +18,13 @@ fn deliver(peer: Peer) {
     }
     server.lock_step(&mut clients, 5, 200);
     server.lock_step(&mut clients, 2, 64 << 10);
-    // Fewer than a channel keeps, so that none is lost however busy the machine is.
+    // Fewer than a channel keeps, so that none is lost on a busy machine.
     let last = server.publish(250, 200);
     clients.wait(last);
     let hand_written = matches!(peer, Peer::Sse | Peer::Bytes);
     assert!(hand_written || clients.lost == 0, "{}", peer.name());
     assert_eq!(clients.received + clients.lost, 257 * CLIENTS as u64);
-    assert_eq!(clients.told, 0);
+    assert_eq!(clients.reported, 0);
     if matches!(peer, Peer::Plain | Peer::Net) {
         server.close();
         clients.wait_for_end();

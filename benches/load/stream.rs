@@ -1,12 +1,12 @@
-//! A response as it comes in pieces: its head, its chunks, and the events in them.
+//! An incremental parser of a response: its head, its chunks, and the events in them.
 
 use memchr::memmem;
 
-/// What has been read of one response.
+/// The parser's state for one response.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
     at: At,
-    /// The beginning of a head or an event that is not complete.
+    /// The beginning of an incomplete head or event.
     begun: Vec<u8>,
 }
 
@@ -16,20 +16,20 @@ enum At {
     Head,
     /// In the line with a chunk's size.
     Size(usize),
-    /// So many bytes before the end of a chunk.
+    /// Number of bytes before the end of a chunk.
     Data(usize),
-    /// So many bytes before the size of the next chunk.
+    /// Number of bytes before the size of the next chunk.
     Break(usize),
     End,
 }
 
 impl Stream {
-    /// Whether the server has ended the response as it should.
+    /// Whether the server has ended the response properly.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.at, At::End)
     }
 
-    /// Takes what was read from the socket, and hands over each event that is complete.
+    /// Parses bytes from the socket, and passes each complete event to `each`.
     pub(crate) fn feed(&mut self, mut bytes: &[u8], each: &mut impl FnMut(&[u8])) {
         while !bytes.is_empty() {
             bytes = match self.at {
@@ -89,7 +89,7 @@ impl Stream {
         if !self.begun.is_empty() {
             let before = self.begun.len();
             self.begun.extend_from_slice(data);
-            // The first of the two line feeds may be the last that was there before.
+            // The first of the two line feeds may be the last byte of the previous read.
             let from = before.saturating_sub(1);
             let Some(end) = memmem::find(&self.begun[from..], b"\n\n") else {
                 return;

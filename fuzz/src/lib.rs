@@ -1,4 +1,4 @@
-//! The functions behind the fuzz targets: the same as in the property tests.
+//! The functions of the fuzz targets, shared with the property tests.
 
 #[path = "../../tests/inputs/mod.rs"]
 pub mod inputs;

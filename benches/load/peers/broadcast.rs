@@ -1,4 +1,4 @@
-//! What one writes without this crate: a broadcast channel for each name, and a body that reads it.
+//! A hand-written server: a broadcast channel per name, and a body that reads it.
 
 use crate::load::payload::NAME;
 use axum::{
@@ -21,7 +21,7 @@ use std::{
 use tokio::sync::broadcast::{Receiver, Sender, error::RecvError};
 use tokio_stream::wrappers::BroadcastStream;
 
-/// Events that a slow client may be behind: as many as this crate keeps by default.
+/// Number of events that a slow client may be behind: this crate's default.
 const CAPACITY: usize = 256;
 
 const OPENING: Bytes = Bytes::from_static(b"event: stream-open\ndata: \n\n");
@@ -62,7 +62,7 @@ pub(super) fn sse(channels: &Channels<Arc<str>>) -> Router {
     ) -> Response {
         let events = BroadcastStream::new(channels.subscribe(channel));
         let event = |data: Arc<str>| Event::default().event(NAME).data(data);
-        // A client that falls behind loses events without a word: this is what is written by hand.
+        // Lag is ignored, as in typical hand-written code: the client loses events silently.
         let events = events.filter_map(move |data| future::ready(data.ok().map(event)));
         let opening = Event::default().event("stream-open").data(" ");
         let events = stream::iter([opening]).chain(events);

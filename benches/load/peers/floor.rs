@@ -1,4 +1,4 @@
-//! What cannot be less: one system call for each subscriber, with bytes that are ready.
+//! The lower bound: one system call per subscriber, with bytes that are encoded once.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,8 @@ pub(super) fn start(listener: TcpListener) -> Sockets {
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
             let (channel, mut tcp) = accept(tcp).await.expect("a request");
-            // A client that has its opening must not miss the next event.
+            // The lock is held until the socket is registered, so that no publish comes between the opening and
+            // that.
             let mut sockets = sockets.lock().expect("the sockets");
             let opening = chunk("event: stream-open\ndata: \n\n");
             let head = format!("{HEAD}{opening}");

@@ -1,5 +1,4 @@
-//! The servers that are compared. Each is a process of its own, which does what it is told over a
-//! second connection.
+//! The compared servers. Each is a process of its own, which executes commands from a second connection.
 
 mod broadcast;
 mod floor;
@@ -28,9 +27,9 @@ use tokio::{
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Peer {
-    /// A bare loop of one `send` for each subscriber.
+    /// A bare loop of one `send` per subscriber.
     Floor,
-    /// axum, and a body that says nothing after its opening.
+    /// axum, and a body that sends nothing after its opening.
     Bare,
     /// Hand-written: `axum::response::Sse` and `tokio::sync::broadcast`.
     Sse,
@@ -68,20 +67,20 @@ impl Peer {
     }
 }
 
-/// Whoever delivers events to a peer's clients.
+/// The publishing side of a peer.
 #[derive(Clone)]
 enum Publisher {
     Floor(floor::Sockets),
     Sse(broadcast::Channels<Arc<str>>),
     Bytes(broadcast::Channels<bytes::Bytes>),
     Ours(EventStream),
-    Nobody,
+    Nothing,
 }
 
-/// How often everything else that is ready gets its turn before the CPU time is read.
-const TURNS: usize = 8;
+/// Number of yields before the CPU time is read.
+const YIELDS: usize = 8;
 
-/// How long other requests have waited for their handler, in nanoseconds.
+/// Nanoseconds that other requests have waited for their handler.
 type Waits = Arc<Mutex<Vec<u64>>>;
 
 /// Runs a peer until its control connection ends.
@@ -91,7 +90,7 @@ pub(crate) fn run(peer: Peer, core: Option<usize>) {
     }
     machine::raise_open_files();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    // The main thread is not one of the runtime's workers, so it only waits.
+    // The main thread is not one of the runtime's workers, so the server runs in a task.
     let served = runtime.block_on(async { tokio::spawn(serve(peer)).await });
     served.expect("the peer runs").expect("the peer serves");
 }
@@ -103,13 +102,13 @@ async fn serve(peer: Peer) -> Result<(), Box<dyn Error + Send + Sync>> {
     let waits = Waits::default();
     let publisher = start(peer, listener, waits.clone());
     let (control, _) = control.accept().await?;
-    obey(control, &publisher, &waits).await
+    execute(control, &publisher, &waits).await
 }
 
 fn start(peer: Peer, listener: TcpListener, waits: Waits) -> Publisher {
     let (router, publisher) = match peer {
         Peer::Floor => return Publisher::Floor(floor::start(listener)),
-        Peer::Bare => (broadcast::bare(), Publisher::Nobody),
+        Peer::Bare => (broadcast::bare(), Publisher::Nothing),
         Peer::Sse => {
             let channels = broadcast::Channels::default();
             (broadcast::sse(&channels), Publisher::Sse(channels))
@@ -136,14 +135,14 @@ fn start(peer: Peer, listener: TcpListener, waits: Waits) -> Publisher {
     publisher
 }
 
-/// The query is when the client sent it.
+/// The query is the time at which the client sent the request.
 async fn ping(State(waits): State<Waits>, RawQuery(sent): RawQuery) {
     let sent = sent.and_then(|sent| sent.parse().ok()).unwrap_or(0);
     let wait = machine::now().saturating_sub(sent);
     waits.lock().expect("a list").push(wait);
 }
 
-async fn obey(
+async fn execute(
     mut control: TcpStream,
     publisher: &Publisher,
     waits: &Waits,
@@ -162,8 +161,8 @@ async fn obey(
                 }
             }
             ["cpu"] => {
-                // What clients have received leaves something to tidy up, which counts: others first.
-                for _ in 0..TURNS {
+                // The work that a delivery leaves behind counts too, so other tasks run first.
+                for _ in 0..YIELDS {
                     yield_now().await;
                 }
                 write
@@ -197,9 +196,9 @@ impl Publisher {
             Self::Sse(channels) => channels.send(channel, data.into()),
             Self::Bytes(channels) => channels.send(channel, payload::event(&data).into()),
             Self::Ours(es) => return ours::publish(es, channel, &data).await,
-            Self::Nobody => {}
+            Self::Nothing => {}
         }
-        // Who writes this by hand, and does not want to lose events in a loop, gives readers a turn.
+        // Yields for readers, as careful hand-written code does in a loop of publishes.
         if number.is_multiple_of(64) {
             yield_now().await;
         }
