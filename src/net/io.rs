@@ -92,7 +92,7 @@ impl AsyncWrite for Io {
         true
     }
 
-    /// hyper flushes once its own buffers are empty, so nothing of the response is lost if the stream detaches
+    /// hyper flushes once its own buffers are empty, so the whole response is written if the stream detaches
     /// here.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.tcp()?.poll_flush(cx))?;

@@ -47,8 +47,8 @@ where
         }
     }
 
-    /// Sets how long a client may take nothing of its stream before its connection is closed: 30 seconds by
-    /// default. Zero disables the timeout.
+    /// Sets how long a client may leave its stream unread before its connection is closed: 30 seconds by default.
+    /// Zero disables the timeout.
     ///
     /// It applies to detached streams, and to no other response.
     ///

@@ -1,4 +1,4 @@
-//! Detects clients that take nothing of their stream.
+//! Detects clients that do not take their stream.
 //!
 //! A client makes progress when its kernel acknowledges bytes. `TCP_USER_TIMEOUT` does not measure that: while
 //! the receive window is small, Linux counts from the first probe of a closed window, even if the client has
