@@ -19,9 +19,9 @@ const MAX_LEN: usize = 255;
 
 /// The name of a channel.
 ///
-/// A name is 1 to 255 bytes of UTF-8 without control characters, `,` and `;`, since GRIP has no way to quote
-/// these, and without white space at either end (Unicode white space and U+FEFF). Nothing is trimmed: the text
-/// that an application has checked is the channel that is subscribed. A clone shares the text.
+/// A name is 1 to 255 bytes of UTF-8. It contains no control characters, `,` or `;`, which GRIP has no way to
+/// quote. It neither begins nor ends with white space (Unicode white space and U+FEFF). Nothing is trimmed: the
+/// text that an application has checked is the channel that is subscribed. A clone shares the text.
 ///
 /// # Examples
 ///

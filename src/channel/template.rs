@@ -11,8 +11,8 @@ use std::borrow::Cow;
 /// 2. `{{` and `}}` are literal braces. Any other brace is a mistake, never literal text.
 /// 3. `<name>` is a parameter if the route has it. Otherwise it is a mistake where the name is an identifier
 ///    (ASCII letters, digits and `_`, no digit first), and literal text in all other cases.
-/// 4. `:name`, and `*name` between slashes, are literal text, but a mistake where the route has a parameter of
-///    that name: this is the syntax of routes before axum 0.8.
+/// 4. `:name`, and `*name` between slashes, are literal text. They are a mistake where the route has a
+///    parameter of that name: this is the syntax of routes before axum 0.8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ChannelTemplate {
     text: Box<str>,

@@ -1,9 +1,9 @@
 //! Proxied delivery: instructions for the proxy, which holds the client.
 //!
 //! Without history, the response holds the client on its channels. With history, each channel of the hold has
-//! the id of its last event, so that the proxy detects a gap, and a link that it then requests. The response to
-//! a link starts at the positions in the proxy's `Grip-Last`, not at stored state, since the proxy may repeat
-//! the request.
+//! the id of its last event, so that the proxy detects a gap. The hold then has a link, which the proxy
+//! requests to recover. The response to a link starts at the positions in the proxy's `Grip-Last`, not at
+//! stored state, since the proxy may repeat the request.
 
 use super::{
     Rejection, StreamResponse, direct,

@@ -8,8 +8,8 @@ use std::{fmt, time::Duration};
 
 /// The reason why no stream is available now, and the time after which a client should retry.
 ///
-/// As a response it is 200 and a stream that ends at once with a `retry`: a browser's `EventSource` reconnects
-/// after that time, but never after any other status. With
+/// As a response it is 200 and a stream that ends at once with a `retry`. A browser's `EventSource` reconnects
+/// after that time, but never after another status. With
 /// [`refuse_with_status`](crate::EventStreamBuilder::refuse_with_status) it is 503 with `Retry-After`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {

@@ -42,7 +42,7 @@
 //!   it polls the socket;
 //! - it flushes after the last write, and ends the connection if that fails.
 //!
-//! With another server, or another version, streams stay in the HTTP server: a body that is polled twice after
+//! With another server, or another version, streams stay in the HTTP server. A body that is polled twice after
 //! its opening takes its stream out of the table.
 
 mod chunk;

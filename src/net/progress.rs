@@ -1,6 +1,6 @@
 //! Detects clients that do not take their stream.
 //!
-//! A client makes progress when its kernel acknowledges bytes. `TCP_USER_TIMEOUT` does not measure that: while
+//! A client makes progress when its kernel acknowledges bytes. `TCP_USER_TIMEOUT` does not measure that. While
 //! the receive window is small, Linux counts from the first probe of a closed window, even if the client has
 //! read since. Without acknowledgements from the kernel, progress is that it accepts bytes.
 

@@ -153,8 +153,8 @@ impl InFlight {
     }
 }
 
-/// Proxies for [`EventStreamBuilder::grip`]: the text of a `GRIP_URL` (also several, separated by white space),
-/// a [`GripConfig`], an array, a slice or a `Vec` of these, or a [`Publisher`].
+/// Proxies for [`EventStreamBuilder::grip`]. They are the text of a `GRIP_URL` (also several, separated by
+/// white space), a [`GripConfig`], an array, a slice or a `Vec` of these, or a [`Publisher`].
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which GRIP proxies to use",
     label = "expected the text of a GRIP_URL, or several",
@@ -410,9 +410,9 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Sets for how long a link for missed events is valid: a day by default, and up to a quarter longer, so
-    /// that clients on the same channels have the same link. A stream whose link has expired ends when the
-    /// proxy uses it, and its client reconnects.
+    /// Sets for how long a link for missed events is valid: a day by default. Up to a quarter is added, so that
+    /// clients on the same channels have the same link. A stream whose link has expired ends when the proxy
+    /// uses it, and its client reconnects.
     ///
     /// Each response to a link has a new link. So this limits how long an unused link is valid, and not how
     /// long a stream lasts.

@@ -15,8 +15,8 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// A position in the events of an `EventStream`. The stream assigns it to an event as its id, and a client
 /// returns it as `Last-Event-ID`.
 ///
-/// Its text is the epoch as 12 hexadecimal digits, `-`, and the sequence number: at most 33 bytes of
-/// `0-9a-f-`, which is safe in a header and in CORS. The epoch differs between runs of a program: see
+/// Its text is the epoch as 12 hexadecimal digits, `-`, and the sequence number. That is at most 33 bytes of
+/// `0-9a-f-`, which are safe in a header and in CORS. The epoch differs between runs of a program: see
 /// [`History`](crate::History). With serde it is this text.
 ///
 /// # Examples

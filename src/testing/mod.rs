@@ -1,8 +1,8 @@
 //! Tools to test applications: a client that needs no socket, and a proxy with faults on demand.
 //!
 //! A [`TestClient`] sends requests to a `Router` directly. It waits with a time limit, so a failing test fails
-//! soon and shows what it received instead. With paused time it fails at once. Everything here panics where an
-//! assertion would.
+//! soon and shows the event or status it received instead. With paused time it fails at once. Everything here
+//! panics where an assertion would.
 //!
 //! ```
 //! use axum::{Extension, Router, routing::get};

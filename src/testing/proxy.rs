@@ -331,7 +331,7 @@ impl ProxyState {
         }
     }
 
-    /// Returns the status of the next publish request, whatever its body, if it is to be refused.
+    /// Returns the status of a refusal, if the next publish request is to be refused. Its body does not matter.
     fn refusal(&mut self) -> Option<StatusCode> {
         let (requests, status) = self.refuse.as_mut()?;
         *requests = requests.checked_sub(1)?;

@@ -1,7 +1,7 @@
 //! The HTTP client of one proxy.
 //!
-//! hyper's client sends to `http`, reqwest's to `https`. Once any crate of the program enables a TLS backend of
-//! reqwest, every client of reqwest builds it, and panics or fails without a crypto provider or CA files.
+//! hyper's client sends to `http`, reqwest's to `https`. If any crate of the program enables a TLS backend of
+//! reqwest, every client of reqwest builds it. Without a crypto provider or CA files, that panics or fails.
 
 use std::error::Error;
 use std::future::poll_fn;

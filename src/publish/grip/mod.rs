@@ -28,9 +28,9 @@ use crate::grip::{GripConfig, InvalidSignature, Item};
 ///    as one request, so throughput does not depend on the round trip.
 /// 2. Proxies do not wait for each other: one that hangs delays only its own items.
 /// 3. An item has one [time limit](PublisherBuilder::timeout), which includes the time in the queue.
-/// 4. A request is sent again only where no item can be delivered twice: if no connection could be made, or, if
-///    every item has an id, after a broken connection, 502, 503 or 504. Retries take at most a third of the
-///    time limit.
+/// 4. A request is sent again only where no item can be delivered twice. That is the case if no connection
+///    could be made, and, if every item has an id, after a broken connection, 502, 503 or 504. Retries take at
+///    most a third of the time limit.
 /// 5. When a proxy refuses a request with 400 or 413, halves of it are sent, so that only the invalid item
 ///    fails.
 /// 6. Redirects are failures, and the environment's HTTP proxies are not used.
