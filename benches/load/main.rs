@@ -15,5 +15,5 @@ use load::main;
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!("load: it measures by what Linux tells of a process");
+    println!("load: measuring needs the process statistics of Linux");
 }

@@ -78,12 +78,12 @@ impl Server {
 
     /// Returns the CPU time of the process so far, in nanoseconds.
     pub(crate) fn cpu_time(&mut self) -> u64 {
-        self.ask("cpu").parse().expect("a number")
+        self.request("cpu").parse().expect("a number")
     }
 
     /// Returns how long other requests have waited since the previous call, in nanoseconds.
     pub(crate) fn waits(&mut self) -> Vec<u64> {
-        let waits = self.ask("waits");
+        let waits = self.request("waits");
         let waits = waits.split_whitespace();
         waits.map(|wait| wait.parse().expect("a number")).collect()
     }
@@ -111,7 +111,7 @@ impl Server {
         }
     }
 
-    fn ask(&mut self, command: &str) -> String {
+    fn request(&mut self, command: &str) -> String {
         self.command(command);
         let mut line = String::new();
         self.control.read_line(&mut line).expect("an answer");

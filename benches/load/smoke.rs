@@ -6,7 +6,7 @@ const CLIENTS: usize = 100;
 
 pub(crate) fn smoke() {
     Peer::ALL.into_iter().for_each(deliver);
-    println!("load: {CLIENTS} clients have got every event of each peer, once and in order");
+    println!("load: {CLIENTS} clients have received every event of each peer, once and in order");
 }
 
 fn deliver(peer: Peer) {

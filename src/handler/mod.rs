@@ -2,7 +2,7 @@
 //!
 //! [`request`] reads the headers, [`open`] verifies them, resolves the channels ([`resolve`]) and subscribes,
 //! and [`response`] answers in one of the two deliveries ([`direct`], [`proxied`]). [`StreamHandler`] and
-//! [`EventStream::respond`] are thin callers of that one pipeline.
+//! [`EventStream::respond`] are thin callers of this pipeline.
 
 mod body;
 mod direct;

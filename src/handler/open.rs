@@ -84,8 +84,9 @@ fn hold(
     let admitted = inner.hub.admits_held(&channels);
     admitted.map_err(|refused| unavailable(inner, &refused))?;
     let reader = inner.hub.watch(&channels);
-    let (response, reports_gone) = request.hold(inner, &channels)?;
-    let presence = (reports_gone && !inner.hooks.is_empty()).then(|| (channels, request.parts()));
+    let (response, reports_disconnects) = request.hold(inner, &channels)?;
+    let presence =
+        (reports_disconnects && !inner.hooks.is_empty()).then(|| (channels, request.parts()));
     Ok(StreamResponse::held(Held {
         response,
         reader,

@@ -30,7 +30,7 @@ pub(super) struct GripRequest {
     uri: Uri,
     last: Vec<(String, String)>,
     /// Whether the proxy reports that a client has disconnected, if the response has a link for that.
-    reports_gone: bool,
+    reports_disconnects: bool,
 }
 
 impl GripRequest {
@@ -41,7 +41,7 @@ impl GripRequest {
             signature,
             uri: original_uri(parts).unwrap_or(&parts.uri).clone(),
             last: last_ids(&parts.headers),
-            reports_gone: reports_gone(&parts.headers),
+            reports_disconnects: reports_disconnects(&parts.headers),
         })
     }
 
@@ -75,7 +75,7 @@ impl GripRequest {
             )));
         }
         let answer = self.first(inner, links, channels, last_event_id).answer()?;
-        if self.reports_gone
+        if self.reports_disconnects
             && !inner.hooks.is_empty()
             && let Some(gone) = links.gone(&self.uri, &links::canonical(channels))
             && let Some(reported) = with_gone_link(&answer, gone)
@@ -229,7 +229,7 @@ fn original_uri(parts: &Parts) -> Option<&Uri> {
     uri
 }
 
-fn reports_gone(headers: &HeaderMap) -> bool {
+fn reports_disconnects(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(GRIP_FEATURE).into_iter();
     let features = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     features

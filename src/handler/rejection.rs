@@ -34,7 +34,7 @@ pub enum Rejection {
     TooManyChannels(usize),
     /// The channels are too many or too long for a proxy. Holds the reason.
     ProxyLimit(String),
-    /// The handler of the link path got a request that follows no valid link.
+    /// A request to the handler of the link path follows no valid link.
     NoLink,
     /// The path cannot be decoded.
     InvalidPath(String),

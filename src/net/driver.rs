@@ -2,7 +2,7 @@
 //!
 //! 1. A publisher never touches a socket. It wakes the driver once per channel, and the driver writes to the
 //!    channel's sockets.
-//! 2. The driver registers with a channel again only after a send_to_members over all of its sockets. Until then,
+//! 2. The driver registers with a channel again only after a pass over all of its sockets. Until then,
 //!    publishers see how far the channel's readers are behind.
 //! 3. No connection has a task or a timer of its own. Sockets wake the driver by key, and a periodic tick
 //!    serves keep-alives and blocked clients.
@@ -277,7 +277,7 @@ impl Driver {
         let address = Arc::as_ptr(&log) as usize;
         let channel = self.channels.vacant_key();
         let waker = Waker::from(Arc::new(ChannelWaker(self.inbox.clone(), channel)));
-        // The waiter is not registered yet, so this schedules the first send_to_members.
+        // The waiter is not registered yet, so this schedules the first pass.
         waker.wake_by_ref();
         let waiter = log.join();
         self.followed.insert(address, channel);
@@ -320,7 +320,7 @@ impl Driver {
         members.get(member).map(|key| *key as usize)
     }
 
-    /// Registers the waiter for entries after `mark`. If the log has newer ones, schedules another send_to_members.
+    /// Registers the waiter for entries after `mark`. If the log has newer ones, schedules another pass.
     fn wait(&mut self, channel: usize, mark: Mark) {
         let Some(followed) = self.channels.get_mut(channel) else {
             return;
@@ -386,14 +386,14 @@ impl Driver {
         let Client { memberships, .. } = self.sockets.remove(key);
         memberships
             .iter()
-            .for_each(|membership| self.leave(*membership));
+            .for_each(|membership| self.leave_channel(*membership));
         if self.sockets.is_empty() {
             self.tick = longest_tick(self.patience);
         }
     }
 
     /// Removes a member from a channel. The last member moves to its index.
-    fn leave(&mut self, Membership { channel, member }: Membership) {
+    fn leave_channel(&mut self, Membership { channel, member }: Membership) {
         let members = &mut self.channels[channel as usize].members;
         members.swap_remove(member as usize);
         if members.is_empty() {

@@ -20,7 +20,7 @@ use tokio::{
 pub struct Io {
     tcp: Option<TcpStream>,
     pool: Arc<Pool>,
-    /// The opening of a response, if the last write contained it and nothing else but the head.
+    /// The opening of a response, if the last write consisted of the head and the opening.
     written: Option<Opening>,
 }
 
@@ -34,7 +34,7 @@ impl Io {
     }
 
     fn tcp(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        self.tcp.as_mut().map(Pin::new).ok_or_else(left)
+        self.tcp.as_mut().map(Pin::new).ok_or_else(detached)
     }
 
     /// Detaches the stream whose opening was written last. Returns whether it did.
@@ -50,7 +50,7 @@ impl Io {
     }
 }
 
-fn left() -> io::Error {
+fn detached() -> io::Error {
     io::Error::new(io::ErrorKind::NotConnected, "the stream is detached")
 }
 
@@ -98,7 +98,7 @@ impl AsyncWrite for Io {
         ready!(self.tcp()?.poll_flush(cx))?;
         if self.detach() {
             // The error ends hyper's connection, which must not use the socket any more.
-            return Poll::Ready(Err(left()));
+            return Poll::Ready(Err(detached()));
         }
         Poll::Ready(Ok(()))
     }

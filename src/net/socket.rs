@@ -42,7 +42,7 @@ struct Unsent {
 
 /// Copies the rest of a joined chunk, so that it does not keep the whole chunk in memory. A larger chunk is a
 /// single event, whose bytes history and other sockets share anyway.
-fn own(rest: Bytes) -> Bytes {
+fn shrink(rest: Bytes) -> Bytes {
     match rest.len() <= FRAME {
         true => Bytes::copy_from_slice(&rest),
         false => rest,
@@ -123,7 +123,7 @@ impl Socket {
                     Poll::Ready(Err(_)) => return State::Closed,
                     Poll::Pending => {
                         self.progress.refused(now);
-                        unsent.bytes = own(unsent.bytes);
+                        unsent.bytes = shrink(unsent.bytes);
                         self.blocked = Some(Box::new(unsent));
                         return State::Blocked;
                     }

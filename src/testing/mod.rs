@@ -9,14 +9,14 @@
 //! use axum_eventstream::{Error, Event, EventStream, testing::TestClient};
 //! use std::time::Duration;
 //!
-//! async fn say(es: EventStream, text: String) -> Result<(), Error> {
+//! async fn send(es: EventStream, text: String) -> Result<(), Error> {
 //!     es.publish_event("room-1", Event::json("message", &text)?).await?;
 //!     Ok(())
 //! }
 //!
 //! fn app() -> Router {
 //!     let es = EventStream::new();
-//!     let events = get(es.handler("room-{room}")).post(say);
+//!     let events = get(es.handler("room-{room}")).post(send);
 //!     Router::new().route("/rooms/{room}", events).layer(Extension(es))
 //! }
 //!

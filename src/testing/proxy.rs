@@ -67,7 +67,7 @@ const MAX_REQUEST: usize = 1_000_000;
 /// for text in ["one", "two"] {
 ///     es.publish_event("red", Event::text("message", text)?).await?;
 /// }
-/// // The proxy sees the gap, and asks for what is missing.
+/// // The proxy detects the gap, and requests the missing event.
 /// room.expect_text("message", "one").await;
 /// room.expect_text("message", "two").await;
 /// # Ok(())
@@ -245,7 +245,7 @@ impl FakeGripProxy {
         instructions: Instructions,
         first: Bytes,
     ) -> HeldBody {
-        let (commands, obeyed) = mpsc::unbounded_channel();
+        let (commands, receiver) = mpsc::unbounded_channel();
         let (body, read) = mpsc::unbounded_channel();
         let mut state = self.state();
         // Items may have been published since the application made the response.
@@ -264,7 +264,7 @@ impl FakeGripProxy {
             app: app.clone(),
             uri,
             instructions,
-            commands: obeyed,
+            commands: receiver,
             body,
             last: Instant::now(),
         };
