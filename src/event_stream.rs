@@ -85,7 +85,7 @@ pub struct Published {
 #[must_use]
 pub(crate) struct Publishing {
     published: Published,
-    crowded: Option<Arc<ChannelLog>>,
+    congested: Option<Arc<ChannelLog>>,
     in_flight: Option<InFlight>,
 }
 
@@ -377,7 +377,7 @@ impl EventStream {
         self.inner.publishes.count(subscribers);
         Ok(Publishing {
             published: Published { id, subscribers },
-            crowded: appended.crowded,
+            congested: appended.congested,
             in_flight,
         })
     }
@@ -606,7 +606,7 @@ fn variable(name: &str) -> Result<Option<String>, Error> {
 impl Publishing {
     /// Gives readers a chance to keep up, and waits for the proxies.
     pub(crate) async fn finish(self) -> Result<Published, Error> {
-        match &self.crowded {
+        match &self.congested {
             Some(log) => Hub::settle(log).await,
             None => tokio::task::consume_budget().await,
         }

@@ -4,7 +4,7 @@ use super::{
     Config, Hub, Stage, lock,
     log::{Entry, Log},
     sync::{AtomicU64, Mutex, MutexGuard},
-    waiters::{Seat, Waiters},
+    wait_list::{WaitList, WaiterKey},
 };
 use crate::channel::Channel;
 use std::{
@@ -27,11 +27,11 @@ pub(crate) struct ChannelLog {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) log: Log,
-    pub(super) waiters: Waiters,
+    pub(super) waiters: WaitList,
     /// Readers of this channel, whether they have a seat or not.
     pub(super) subscribers: usize,
     /// Where the channel is in the list of those with readers.
-    pub(super) place: usize,
+    pub(super) index: usize,
     pub(super) delivered: u64,
     /// The end of the log when all readers were last seen waiting.
     settled: u64,
@@ -67,9 +67,9 @@ impl ChannelLog {
     pub(super) fn new(name: Channel, log: Log) -> Self {
         let inner = Inner {
             log,
-            waiters: Waiters::new(),
+            waiters: WaitList::new(),
             subscribers: 0,
-            place: 0,
+            index: 0,
             delivered: 0,
             settled: 0,
             unsettled: 0,
@@ -136,18 +136,18 @@ impl ChannelLog {
     }
 
     /// Whether who has this seat waits there, and has not been woken since.
-    pub(super) fn is_waiting(&self, seat: &Seat) -> bool {
-        seat.round() == self.round.load(Acquire)
+    pub(super) fn is_waiting(&self, waiter: &WaiterKey) -> bool {
+        waiter.round() == self.round.load(Acquire)
     }
 
     /// Takes a seat for one who waits on behalf of several readers.
-    pub(crate) fn join(&self) -> Seat {
-        self.lock().waiters.join()
+    pub(crate) fn register_waiter(&self) -> WaiterKey {
+        self.lock().waiters.register()
     }
 
     /// Gives a seat back.
-    pub(crate) fn give_up(&self, seat: &Seat) {
-        self.lock().leave(seat);
+    pub(crate) fn remove_waiter(&self, waiter: &WaiterKey) {
+        self.lock().remove_waiter(waiter);
     }
 
     /// What there is for readers now, whatever other channels they read.
@@ -156,12 +156,18 @@ impl ChannelLog {
     }
 
     /// Waits in `seat` for what is new since `mark`. False if something is: then `waker` may not be woken.
-    pub(crate) fn wait(&self, hub: &Hub, seat: &mut Seat, waker: &Waker, mark: Mark) -> bool {
+    pub(crate) fn wait(
+        &self,
+        hub: &Hub,
+        waiter: &mut WaiterKey,
+        waker: &Waker,
+        mark: Mark,
+    ) -> bool {
         let mut inner = self.lock();
         // All that a mark has changes before the waiters are woken, which takes this lock.
         let waits = inner.mark(hub) == mark;
         if waits {
-            inner.sit_down(seat, waker);
+            inner.park(waiter, waker);
         }
         waits
     }
@@ -194,13 +200,13 @@ impl Inner {
         (self.settled, self.unsettled) = (self.log.end(), 0);
     }
 
-    pub(super) fn sit_down(&mut self, seat: &mut Seat, waker: &Waker) {
-        self.waiters.wait(seat, waker);
+    pub(super) fn park(&mut self, waiter: &mut WaiterKey, waker: &Waker) {
+        self.waiters.wait(waiter, waker);
         self.drop_unread_frames();
     }
 
-    pub(super) fn leave(&mut self, seat: &Seat) {
-        self.waiters.leave(seat);
+    pub(super) fn remove_waiter(&mut self, waiter: &WaiterKey) {
+        self.waiters.remove(waiter);
         self.drop_unread_frames();
     }
 
@@ -226,7 +232,7 @@ mod tests {
     use tokio::time::Instant;
 
     fn a(hub: &Hub) -> Arc<ChannelLog> {
-        hub.order().open(&Channel::new("a").unwrap())
+        hub.state().open(&Channel::new("a").unwrap())
     }
 
     fn entry(sequence: u64) -> Entry {
@@ -257,16 +263,16 @@ mod tests {
             let (hub, (count, waker)) = (hub(|_| {}), waker());
             let _reader = reader(&hub, &["a"], Start::Live);
             let log = a(&hub);
-            let mut seat = log.join();
+            let mut waiter = log.register_waiter();
             let mark = log.mark(&hub);
             publish(&hub, "b", "other");
-            assert!(log.wait(&hub, &mut seat, &waker, mark));
+            assert!(log.wait(&hub, &mut waiter, &waker, mark));
             news(&hub);
             assert_eq!(count.take(), 1);
-            assert!(!log.wait(&hub, &mut seat, &waker, mark), "it missed that");
+            assert!(!log.wait(&hub, &mut waiter, &waker, mark), "it missed that");
             log.wake();
             assert_eq!(count.take(), 0, "it did not sit down");
-            log.give_up(&seat);
+            log.remove_waiter(&waiter);
             assert_eq!(log.lock().waiters.len(), 0);
         }
     }
@@ -287,20 +293,20 @@ mod tests {
     fn a_pause_is_for_readers_who_have_waited_and_are_behind() {
         let (hub, (_, waker)) = (hub(|config| config.events = 8), waker());
         let mut reader = reader(&hub, &["a"], Start::Live);
-        let crowded = |text| publish(&hub, "a", text).crowded.is_some();
-        assert!(!["1", "2", "3"].map(crowded).contains(&true));
+        let congested = |text| publish(&hub, "a", text).congested.is_some();
+        assert!(!["1", "2", "3"].map(congested).contains(&true));
         while matches!(reader.read(100, None), Read::Batch(_)) {}
         assert!(reader.wait(&waker));
-        assert_eq!(["4", "5", "6"].map(crowded), [false, true, true]);
+        assert_eq!(["4", "5", "6"].map(congested), [false, true, true]);
         a(&hub).settled();
-        assert_eq!(["7", "8"].map(crowded), [false, true]);
+        assert_eq!(["7", "8"].map(congested), [false, true]);
     }
 
     #[test]
     fn where_nobody_has_waited_there_is_no_pause() {
         let hub = hub(|config| config.events = 1);
         let _reader = reader(&hub, &["a"], Start::Live);
-        assert!(publish(&hub, "a", "1").crowded.is_none());
+        assert!(publish(&hub, "a", "1").congested.is_none());
     }
 
     #[test]
@@ -309,7 +315,7 @@ mod tests {
         publish(&hub, "a", "1");
         publish(&hub, "a", "2");
         let log = a(&hub);
-        let mut seats = [log.join(), log.join()];
+        let mut waiters = [log.register_waiter(), log.register_waiter()];
         let mut inner = log.lock();
         let read = |inner: &mut Inner| {
             inner
@@ -320,9 +326,9 @@ mod tests {
                 .bytes
         };
         let first = read(&mut inner);
-        inner.sit_down(&mut seats[0], &waker);
+        inner.park(&mut waiters[0], &waker);
         assert_eq!(read(&mut inner).as_ptr(), first.as_ptr());
-        inner.sit_down(&mut seats[1], &waker);
+        inner.park(&mut waiters[1], &waker);
         assert_ne!(read(&mut inner).as_ptr(), first.as_ptr());
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Closes {
     /// The last close of a channel, by the hash of its name.
     last: HashMap<u64, u64>,
     /// The same, oldest first. A channel that was closed again is here more than once.
-    order: VecDeque<(u64, u64)>,
+    by_age: VecDeque<(u64, u64)>,
     newest: u64,
 }
 
@@ -30,14 +30,14 @@ impl Closes {
         self.newest = micros.max(self.newest + 1);
         let key = self.hasher.hash_one(channel);
         self.last.insert(key, self.newest);
-        self.order.push_back((key, self.newest));
-        if self.order.len() > REMEMBERED {
+        self.by_age.push_back((key, self.newest));
+        if self.by_age.len() > REMEMBERED {
             self.forget_oldest();
         }
     }
 
     fn forget_oldest(&mut self) {
-        let Some((key, number)) = self.order.pop_front() else {
+        let Some((key, number)) = self.by_age.pop_front() else {
             return;
         };
         if self.last.get(&key) == Some(&number) {
@@ -85,7 +85,7 @@ mod tests {
             closes.insert(&channel(name), UNIX_EPOCH);
             closes.insert(&channel(0), UNIX_EPOCH);
         }
-        assert!(closes.order.len() <= REMEMBERED && closes.last.len() <= REMEMBERED);
+        assert!(closes.by_age.len() <= REMEMBERED && closes.last.len() <= REMEMBERED);
         for name in [0, REMEMBERED + 9, REMEMBERED / 2 + 100] {
             assert_ne!(closes.last(&[channel(name)]), 0, "{name}");
         }

@@ -24,7 +24,7 @@ impl Hub {
     pub(crate) async fn empty(&self, by: Instant) {
         loop {
             let emptied = self.emptied.notified();
-            let is_empty = self.order().subscriptions == 0;
+            let is_empty = self.state().subscriptions == 0;
             if is_empty || timeout_at(by, emptied).await.is_err() {
                 return;
             }
@@ -33,13 +33,13 @@ impl Hub {
 
     /// Ends every reader after the entries that were appended until now, and refuses new readers.
     pub(crate) fn close(&self) {
-        let order = self.order();
+        let state = self.state();
         // A reader that sees `closed` sees this too. The first close counts.
         if !self.closed.load(SeqCst) {
-            self.closed_after.store(order.sequence(), SeqCst);
+            self.closed_after.store(state.sequence(), SeqCst);
         }
         self.closed.store(true, SeqCst);
-        drop(order);
+        drop(state);
         self.each_with_readers(|log| log.wake());
     }
 
@@ -60,12 +60,12 @@ impl Hub {
     pub(super) fn each_with_readers(&self, mut with: impl FnMut(&ChannelLog)) {
         let mut left = usize::MAX;
         while left > 0 {
-            let order = self.in_turn();
+            let state = self.in_turn();
             // From the end, where new channels come: see `Order::with_readers`.
-            let to = left.min(order.with_readers().len());
+            let to = left.min(state.with_readers().len());
             left = to.saturating_sub(STEP);
-            let step = order.with_readers()[left..to].to_vec();
-            drop(order);
+            let step = state.with_readers()[left..to].to_vec();
+            drop(state);
             step.iter().for_each(|log| with(log));
         }
     }
@@ -95,15 +95,15 @@ impl Hub {
         #[cfg(feature = "grip")]
         let now = std::time::SystemTime::now();
         #[cfg_attr(not(feature = "grip"), allow(unused_mut))]
-        let mut order = self.order();
+        let mut state = self.state();
         #[cfg(feature = "grip")]
-        order.closes.insert(channel, now);
-        let Some(log) = order.get(channel) else {
-            return with(order.evicted(channel));
+        state.closes.insert(channel, now);
+        let Some(log) = state.get(channel) else {
+            return with(state.evicted(channel));
         };
         let done = with(log.last());
-        log.end_readers(order.sequence());
-        drop(order);
+        log.end_readers(state.sequence());
+        drop(state);
         log.wake();
         done
     }
@@ -111,7 +111,7 @@ impl Hub {
     /// The number of the last close of any of these channels, 0 without one. Later closes have higher numbers.
     #[cfg(feature = "grip")]
     pub(crate) fn last_close(&self, channels: &[Channel]) -> u64 {
-        self.order().closes.last(channels)
+        self.state().closes.last(channels)
     }
 
     /// The channels that have readers, with how many each has, by name.

@@ -6,7 +6,7 @@
 //! 3. A call evicts a few entries under the lock. Where that is not enough, it lets go of the lock
 //!    between steps.
 
-use super::{Config, FrameIndex, channel_log::ChannelLog, order::Order};
+use super::{Config, FrameIndex, channel_log::ChannelLog, state::HubState};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -32,7 +32,7 @@ impl Newest {
     }
 }
 
-impl Order {
+impl HubState {
     /// Evicts expired entries, `limit` at most. True if no more are left.
     pub(super) fn expire(&mut self, now: Instant, config: &Config, limit: usize) -> bool {
         for _ in 0..limit {

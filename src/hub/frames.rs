@@ -53,7 +53,7 @@ pub(super) struct Frames {
 /// The entries with the indices of `place`, joined.
 #[derive(Debug)]
 struct Frame {
-    place: Range<u64>,
+    range: Range<u64>,
     bytes: Bytes,
 }
 
@@ -108,19 +108,19 @@ impl Frames {
         }
     }
 
-    pub(super) fn get(&self, place: &Range<u64>) -> Option<Bytes> {
+    pub(super) fn get(&self, range: &Range<u64>) -> Option<Bytes> {
         let mut frames = self.frames.iter();
-        let frame = frames.find(|frame| frame.place == *place);
+        let frame = frames.find(|frame| frame.range == *range);
         frame.map(|frame| frame.bytes.clone())
     }
 
     /// Keeps a frame, in place of the oldest if there are many.
-    pub(super) fn keep(&mut self, place: Range<u64>, bytes: Bytes) {
+    pub(super) fn keep(&mut self, range: Range<u64>, bytes: Bytes) {
         if self.frames.len() == KEPT {
             let oldest = self.frames.remove(0);
             self.index.bytes.fetch_sub(oldest.size(), Relaxed);
         }
-        let frame = Frame { place, bytes };
+        let frame = Frame { range, bytes };
         self.index.bytes.fetch_add(frame.size(), Relaxed);
         self.frames.push(frame);
     }
@@ -129,7 +129,7 @@ impl Frames {
     pub(super) fn retain_from(&mut self, first: u64) -> bool {
         let index = &self.index;
         self.frames.retain(|frame| {
-            let keeps = frame.place.start >= first;
+            let keeps = frame.range.start >= first;
             if !keeps {
                 index.bytes.fetch_sub(frame.size(), Relaxed);
             }

@@ -221,9 +221,9 @@ impl Client {
     /// It has all there is, or knows that it has not.
     fn is_complete(&mut self) {
         self.read();
-        let order = self.hub.order();
+        let state = self.hub.state();
         for (index, name) in self.names.iter().enumerate() {
-            let log = order.get(&channel(name)).unwrap();
+            let log = state.get(&channel(name)).unwrap();
             assert!(
                 self.last[index] >= log.last() || self.gone[index],
                 "the end of {name} is missing"
@@ -236,7 +236,7 @@ impl Client {
 struct Driver {
     hub: Arc<Hub>,
     clients: Vec<Client>,
-    seats: Vec<(Arc<ChannelLog>, Seat)>,
+    waiters: Vec<(Arc<ChannelLog>, WaiterKey)>,
     inbox: Arc<Inbox>,
 }
 
@@ -279,11 +279,13 @@ impl Driver {
         }
         let inbox = Arc::<Inbox>::default();
         (0..logs.len()).for_each(|channel| inbox.post(channel));
-        let seats = logs.into_iter().map(|log| (log.clone(), log.join()));
+        let waiters = logs
+            .into_iter()
+            .map(|log| (log.clone(), log.register_waiter()));
         Self {
             hub,
             clients,
-            seats: seats.collect(),
+            waiters: waiters.collect(),
             inbox,
         }
     }
@@ -303,7 +305,7 @@ impl Driver {
     }
 
     fn pass(&mut self, channel: usize) {
-        let (log, seat) = &mut self.seats[channel];
+        let (log, waiter) = &mut self.waiters[channel];
         let mark = log.mark(&self.hub);
         let listens = |client: &&mut Client| client.names.contains(&log.name().as_str());
         self.clients
@@ -311,7 +313,7 @@ impl Driver {
             .filter(listens)
             .for_each(Client::read);
         let waker = Waker::from(Arc::new(OfChannel(self.inbox.clone(), channel)));
-        if !log.wait(&self.hub, seat, &waker, mark) {
+        if !log.wait(&self.hub, waiter, &waker, mark) {
             self.inbox.post(channel);
         }
     }
@@ -319,18 +321,18 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        for (log, seat) in &mut self.seats {
-            log.give_up(seat);
+        for (log, waiter) in &mut self.waiters {
+            log.remove_waiter(waiter);
         }
     }
 }
 
 /// Nobody reads, nobody waits, and what is counted is what is there.
 fn is_left_in_order(hub: &Hub) {
-    let order = hub.order();
-    assert!(order.is_consistent(&hub.config));
-    assert_eq!(order.subscriptions, 0);
-    for log in order.logs() {
+    let state = hub.state();
+    assert!(state.is_consistent(&hub.config));
+    assert_eq!(state.subscriptions, 0);
+    for log in state.logs() {
         assert!(hub.config.history, "{} is left", log.name());
         let inner = log.lock();
         assert_eq!((inner.subscribers, inner.waiters.len()), (0, 0));
@@ -608,7 +610,7 @@ fn a_reader_that_resumes_during_the_sweep_has_all_or_knows_what_is_gone() {
         drop(client);
         while hub.sweep_step() != sweep::Found::Nothing {}
         is_left_in_order(&hub);
-        assert!(hub.order().logs().is_empty());
+        assert!(hub.state().logs().is_empty());
     });
 }
 

@@ -235,25 +235,25 @@ impl Log {
     /// The entries of `place` as one frame of `length` bytes, which is kept for the next reader there.
     fn frame(
         &mut self,
-        place: Range<u64>,
+        range: Range<u64>,
         length: usize,
         index: &Arc<FrameIndex>,
         log: impl FnOnce() -> Weak<ChannelLog>,
     ) -> Bytes {
-        let kept = self.frames.as_ref().and_then(|frames| frames.get(&place));
+        let kept = self.frames.as_ref().and_then(|frames| frames.get(&range));
         kept.unwrap_or_else(|| {
-            let bytes = self.join(&place, length);
+            let bytes = self.join(&range, length);
             let frames = self
                 .frames
                 .get_or_insert_with(|| Box::new(Frames::new(index, log())));
-            frames.keep(place, bytes.clone());
+            frames.keep(range, bytes.clone());
             bytes
         })
     }
 
-    fn join(&self, place: &Range<u64>, length: usize) -> Bytes {
+    fn join(&self, range: &Range<u64>, length: usize) -> Bytes {
         let mut bytes = BytesMut::with_capacity(length);
-        let (from, to) = (place.start - self.first, place.end - self.first);
+        let (from, to) = (range.start - self.first, range.end - self.first);
         for entry in self.entries.range(from as usize..to as usize) {
             bytes.extend_from_slice(&entry.bytes);
         }

@@ -18,27 +18,27 @@ mod channel_log;
 #[cfg(feature = "grip")]
 mod closes;
 mod counters;
-mod crowd;
 mod ending;
 mod evict;
 mod frames;
 mod log;
-mod order;
 mod reader;
 #[cfg(any(feature = "grip", test))]
 mod recall;
-mod retired;
 mod sequencer;
+mod state;
 mod sweep;
 mod sync;
 mod table;
-mod waiters;
+mod tombstones;
+mod wait_list;
+mod wake_batch;
 
 pub(crate) use channel_log::{ChannelLog, Mark};
 pub(crate) use reader::{Batch, Gap, Read, Reader};
 #[cfg(feature = "grip")]
 pub(crate) use recall::Recall;
-pub(crate) use waiters::Seat;
+pub(crate) use wait_list::WaiterKey;
 
 use crate::channel::{Channel, Channels};
 use bytes::Bytes;
@@ -47,8 +47,8 @@ use ending::Stage;
 use evict::{FEW, Newest, STEP};
 use frames::FrameIndex;
 use log::Entry;
-use order::Order;
-use sequencer::{Locked, Sequencer};
+use sequencer::{Sequencer, SequencerGuard};
+use state::HubState;
 use std::{
     fmt,
     sync::{Arc, OnceLock, PoisonError, Weak, atomic::Ordering::*},
@@ -88,7 +88,7 @@ pub(crate) struct Hub {
     config: Config,
     /// Tells the positions of this hub from those of one before a restart.
     epoch: u64,
-    order: Sequencer,
+    sequencer: Sequencer,
     frames: Arc<FrameIndex>,
     head: AtomicU64,
     closed: AtomicBool,
@@ -127,7 +127,7 @@ pub(crate) enum Refused {
 pub(crate) struct Appended {
     pub(crate) subscribers: usize,
     /// The channel, if its readers should get a chance to run before the next append.
-    pub(crate) crowded: Option<Arc<ChannelLog>>,
+    pub(crate) congested: Option<Arc<ChannelLog>>,
 }
 
 /// Counts of a hub since its start, and what it holds now.
@@ -157,7 +157,7 @@ impl Hub {
             frames: FrameIndex::new(config.bytes / 8),
             config,
             epoch,
-            order: Sequencer::default(),
+            sequencer: Sequencer::default(),
             head: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             closed_after: AtomicU64::new(0),
@@ -183,13 +183,13 @@ impl Hub {
     }
 
     /// The order lock.
-    fn order(&self) -> Locked<'_> {
-        self.order.lock()
+    fn state(&self) -> SequencerGuard<'_> {
+        self.sequencer.lock()
     }
 
     /// The order lock, after all threads that wait for it: for work in steps.
-    fn in_turn(&self) -> Locked<'_> {
-        self.order.in_turn()
+    fn in_turn(&self) -> SequencerGuard<'_> {
+        self.sequencer.in_turn()
     }
 
     /// Appends what `seal` makes of the sequence number and that of the channel's entry before, and
@@ -202,12 +202,12 @@ impl Hub {
         seal: impl FnOnce(u64, u64) -> Bytes,
     ) -> Appended {
         let now = Instant::now();
-        let mut order = self.order();
-        order.expire(now, &self.config, FEW);
-        let sequence = order.next_sequence();
+        let mut state = self.state();
+        state.expire(now, &self.config, FEW);
+        let sequence = state.next_sequence();
         let log = match self.config.history {
-            true => Some(order.open(channel)),
-            false => order.get(channel),
+            true => Some(state.open(channel)),
+            false => state.get(channel),
         };
         let bytes = seal(sequence, log.as_ref().map_or(0, |log| log.last()));
         let newest = Newest::new(sequence, bytes.len(), &self.config);
@@ -218,13 +218,13 @@ impl Hub {
                 at,
                 bytes,
             };
-            order.append(log, entry, &self.config)
+            state.append(log, entry, &self.config)
         };
         let appended = log.as_ref().map(append).unwrap_or_default();
-        let fits = order.fit(newest, &self.frames, &self.config, FEW);
+        let fits = state.fit(newest, &self.frames, &self.config, FEW);
         // Before the readers are woken: a reader that waits beyond the head relies on it.
         self.head.store(sequence, Release);
-        drop(order);
+        drop(state);
         log.iter().for_each(|log| log.wake());
         if !fits {
             self.make_room(newest);
@@ -249,21 +249,21 @@ impl Hub {
         start: Start,
     ) -> Result<(Reader, u64), Refused> {
         let now = Instant::now();
-        let mut order = self.order();
-        order.expire(now, &self.config, FEW);
-        self.admit(&order, channels).inspect_err(|_| {
+        let mut state = self.state();
+        state.expire(now, &self.config, FEW);
+        self.admit(&state, channels).inspect_err(|_| {
             self.counters.refused.fetch_add(1, Relaxed);
         })?;
-        order.subscriptions += 1;
-        let last = order.sequence();
-        let logs = channels.iter().map(|channel| order.enter(channel));
+        state.subscriptions += 1;
+        let last = state.sequence();
+        let logs = channels.iter().map(|channel| state.add_reader(channel));
         Ok(Reader::new(self.clone(), logs, start, last, now))
     }
 
     /// Whether there is room for a client that a proxy will hold. Closing does not concern it.
     #[cfg(feature = "grip")]
     pub(crate) fn admits_held(&self, channels: &Channels) -> Result<(), Refused> {
-        self.has_room(&self.order(), channels).inspect_err(|_| {
+        self.has_room(&self.state(), channels).inspect_err(|_| {
             self.counters.refused.fetch_add(1, Relaxed);
         })
     }
@@ -271,37 +271,37 @@ impl Hub {
     /// A reader that notices when one of `channels` is closed, for a client that a proxy holds or will hold.
     #[cfg(feature = "grip")]
     pub(crate) fn watch(self: &Arc<Self>, channels: &Channels) -> Reader {
-        let mut order = self.order();
-        order.subscriptions += 1;
-        let last = order.sequence();
-        let logs = channels.iter().map(|channel| order.enter(channel));
+        let mut state = self.state();
+        state.subscriptions += 1;
+        let last = state.sequence();
+        let logs = channels.iter().map(|channel| state.add_reader(channel));
         let (reader, _) = Reader::new(self.clone(), logs, Start::Live, last, Instant::now());
         reader
     }
 
     /// Whether a reader of `channels` would be admitted now.
     pub(crate) fn admits(&self, channels: &Channels) -> Result<(), Refused> {
-        let admitted = self.admit(&self.order(), channels);
+        let admitted = self.admit(&self.state(), channels);
         admitted.inspect_err(|_| {
             self.counters.refused.fetch_add(1, Relaxed);
         })
     }
 
-    fn admit(&self, order: &Order, channels: &Channels) -> Result<(), Refused> {
+    fn admit(&self, state: &HubState, channels: &Channels) -> Result<(), Refused> {
         if self.is_closing() {
             return Err(Refused::Closed);
         }
-        self.has_room(order, channels)
+        self.has_room(state, channels)
     }
 
-    fn has_room(&self, order: &Order, channels: &Channels) -> Result<(), Refused> {
-        if order.subscriptions >= self.config.max_subscriptions {
+    fn has_room(&self, state: &HubState, channels: &Channels) -> Result<(), Refused> {
+        if state.subscriptions >= self.config.max_subscriptions {
             return Err(Refused::Subscriptions(self.config.max_subscriptions));
         }
         let limit = self.config.max_subscriptions_per_channel;
         // No channel has more than there are in all.
-        let may_be_full = order.subscriptions >= limit;
-        let full = |channel: &&Channel| may_be_full && order.subscribers(channel) >= limit;
+        let may_be_full = state.subscriptions >= limit;
+        let full = |channel: &&Channel| may_be_full && state.subscribers(channel) >= limit;
         match channels.iter().find(full) {
             Some(full) => Err(Refused::OnChannel(full.clone(), limit)),
             None => Ok(()),
@@ -309,14 +309,14 @@ impl Hub {
     }
 
     /// A reader has gone, and its subscriptions with it.
-    fn leave<'a>(&self, logs: impl Iterator<Item = (&'a Arc<ChannelLog>, &'a Seat)>) {
-        let mut order = self.order();
-        order.subscriptions -= 1;
-        for (log, seat) in logs {
-            order.leave(log, seat, &self.config);
+    fn unsubscribe<'a>(&self, logs: impl Iterator<Item = (&'a Arc<ChannelLog>, &'a WaiterKey)>) {
+        let mut state = self.state();
+        state.subscriptions -= 1;
+        for (log, waiter) in logs {
+            state.remove_reader(log, waiter, &self.config);
         }
-        let is_empty = order.subscriptions == 0;
-        drop(order);
+        let is_empty = state.subscriptions == 0;
+        drop(state);
         if is_empty {
             self.emptied.notify_waiters();
         }
@@ -324,10 +324,10 @@ impl Hub {
 
     /// How many readers a channel has.
     pub(crate) fn subscribers(&self, channel: &Channel) -> usize {
-        self.order().subscribers(channel)
+        self.state().subscribers(channel)
     }
 
-    /// Lets the readers of a crowded channel run, as long as that helps.
+    /// Lets the readers of a congested channel run, as long as that helps.
     ///
     /// A loop of appends would otherwise overrun the ring before readers on the same thread get a
     /// turn. A reader that does not read holds nobody up.
@@ -349,13 +349,13 @@ impl Hub {
 
     /// Does not look at the channels.
     pub(crate) fn counts(&self) -> Counts {
-        let mut order = self.order();
-        order.expire(Instant::now(), &self.config, FEW);
+        let mut state = self.state();
+        state.expire(Instant::now(), &self.config, FEW);
         Counts {
-            channels: order.with_readers().len(),
-            subscriptions: order.subscriptions,
-            bytes: order.bytes + self.frames.bytes(),
-            published: order.published(),
+            channels: state.with_readers().len(),
+            subscriptions: state.subscriptions,
+            bytes: state.bytes + self.frames.bytes(),
+            published: state.published(),
             delivered: self.counters.delivered.sum(),
             lagged: self.counters.lagged.load(Relaxed),
             replayed: self.counters.replayed.load(Relaxed),

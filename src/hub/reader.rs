@@ -8,7 +8,7 @@
 use super::{
     ChannelLog, Hub, Stage, Start,
     log::{Entry, Missed, Piece},
-    waiters::Seat,
+    wait_list::WaiterKey,
 };
 use crate::{channel::Channel, few::Few};
 use bytes::{Bytes, BytesMut};
@@ -36,7 +36,7 @@ pub(crate) struct Reader {
 struct Cursor {
     log: Arc<ChannelLog>,
     next: u64,
-    seat: Seat,
+    waiter: WaiterKey,
 }
 
 /// What a reader is given.
@@ -127,14 +127,14 @@ impl Reader {
             let end = inner.log.end();
             let is_expired = |entry: &Entry| hub.config.is_expired(entry.at, now);
             let found = after.and_then(|sequence| inner.log.after(sequence, is_expired));
-            let seat = inner.waiters.seat();
+            let waiter = inner.waiters.new_key();
             drop(inner);
             if found.is_none() && start != Start::Live {
                 gone.push(log.name().clone());
             }
             let next = found.unwrap_or(end);
             replayed += end - next;
-            Cursor { log, next, seat }
+            Cursor { log, next, waiter }
         };
         let cursors = logs.map(cursor).collect();
         hub.counters.replayed.fetch_add(replayed, Relaxed);
@@ -305,7 +305,7 @@ impl Reader {
             return false;
         };
         // As in `wait`: looked at after sitting down.
-        cursor.log.is_waiting(&cursor.seat) && self.hub.stage() == self.stage
+        cursor.log.is_waiting(&cursor.waiter) && self.hub.stage() == self.stage
     }
 
     /// Waits for the next entry. False if there is one, the end, or word of a drain that the last read
@@ -323,7 +323,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         let cursors = self.cursors.iter();
         self.hub
-            .leave(cursors.map(|cursor| (&cursor.log, &cursor.seat)));
+            .unsubscribe(cursors.map(|cursor| (&cursor.log, &cursor.waiter)));
     }
 }
 
@@ -339,7 +339,7 @@ impl Cursor {
     ) -> Read {
         let mut inner = self.log.lock();
         let log = || Arc::downgrade(&self.log);
-        let end = inner.waiters.end_of(&self.seat);
+        let end = inner.waiters.end_of(&self.waiter);
         let until = match stage {
             Stage::Closed => end.into_iter().chain(hub.closed_after()).min(),
             _ => end,
@@ -359,7 +359,7 @@ impl Cursor {
                 let is_last = next == inner.log.end() && end.is_none();
                 let more = !is_last || stage != Stage::Open;
                 if let Some(waker) = waker.filter(|_| !more) {
-                    inner.sit_down(&mut self.seat, waker);
+                    inner.park(&mut self.waiter, waker);
                 }
                 drop(inner);
                 if delivered > 1 {
@@ -392,7 +392,7 @@ impl Cursor {
 
     /// The last sequence to read, if the channel was closed.
     fn end(&self) -> Option<u64> {
-        self.log.lock().waiters.end_of(&self.seat)
+        self.log.lock().waiters.end_of(&self.waiter)
     }
 
     /// The sequence of the next entry, if it is not beyond `head`.
@@ -425,7 +425,7 @@ impl Cursor {
 
     fn wait(&mut self, hub: &Hub, waker: &Waker) -> bool {
         let mut inner = self.log.lock();
-        if inner.waiters.has_ended(&self.seat) {
+        if inner.waiters.has_ended(&self.waiter) {
             return false;
         }
         // An entry beyond the head is in its log before its readers are woken: they will be.
@@ -439,7 +439,7 @@ impl Cursor {
             Ok(Some(entry)) if entry.sequence <= head => return false,
             Ok(_) => {}
         }
-        inner.sit_down(&mut self.seat, waker);
+        inner.park(&mut self.waiter, waker);
         true
     }
 }

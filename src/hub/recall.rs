@@ -1,6 +1,6 @@
 //! What followed a position on each of several channels, read at once and without a subscription.
 
-use super::{ChannelLog, Hub, log::Entry, order::Order, reader::Joined};
+use super::{ChannelLog, Hub, log::Entry, reader::Joined, state::HubState};
 use crate::channel::Channel;
 use bytes::Bytes;
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
@@ -33,24 +33,24 @@ impl Hub {
     /// sequence is one that means nothing here.
     pub(crate) fn recall(&self, wanted: &[(Channel, Option<u64>)], limit: usize) -> Recall {
         // As long as it is held, nothing is appended and nothing is evicted.
-        let (now, order) = (Instant::now(), self.order());
+        let (now, state) = (Instant::now(), self.state());
         let is_expired = |entry: &Entry| self.config.is_expired(entry.at, now);
         let (mut recall, mut sources) = (Recall::default(), Vec::new());
         for (index, (channel, after)) in wanted.iter().enumerate() {
-            let position = order.find(channel, *after, index, is_expired, &mut sources);
+            let position = state.find(channel, *after, index, is_expired, &mut sources);
             let position = position.unwrap_or_else(|last| {
                 recall.gone.push(channel.clone());
                 last
             });
             recall.positions.push(position);
         }
-        recall.position = order.sequence();
+        recall.position = state.sequence();
         recall.take(sources, limit);
         recall
     }
 }
 
-impl Order {
+impl HubState {
     /// Adds what followed `after`. Returns the last position until then, or if entries are gone, as an
     /// error, the last position of all.
     fn find(
@@ -93,11 +93,11 @@ impl Source {
 impl Recall {
     /// Takes as many entries as fit, one at least, in the order of their sequence.
     fn take(&mut self, mut sources: Vec<Source>, limit: usize) {
-        let place = |(index, source): (usize, &Source)| Some((source.next()?.0, index));
-        let places = sources.iter().enumerate().filter_map(place);
-        let mut places: BinaryHeap<_> = places.map(Reverse).collect();
+        let head = |(index, source): (usize, &Source)| Some((source.next()?.0, index));
+        let heads = sources.iter().enumerate().filter_map(head);
+        let mut heads: BinaryHeap<_> = heads.map(Reverse).collect();
         let (mut joined, mut last) = (Joined::default(), self.position);
-        while let Some(Reverse((sequence, index))) = places.pop() {
+        while let Some(Reverse((sequence, index))) = heads.pop() {
             let source = &mut sources[index];
             let next = source
                 .next()
@@ -110,7 +110,7 @@ impl Recall {
             self.positions[source.channel] = sequence;
             last = sequence;
             source.next += 1;
-            places.extend(place((index, source)).map(Reverse));
+            heads.extend(head((index, source)).map(Reverse));
         }
         self.bytes = joined.freeze();
     }

@@ -5,7 +5,7 @@
 
 use super::{
     lock,
-    order::Order,
+    state::HubState,
     sync::{Mutex, MutexGuard},
 };
 use bytes::Bytes;
@@ -16,65 +16,65 @@ use std::{
 
 #[derive(Debug, Default)]
 pub(super) struct Sequencer {
-    order: Mutex<Order>,
+    state: Mutex<HubState>,
     /// Held while waiting for the lock.
     turn: Mutex<()>,
 }
 
 /// The order lock. Fields are dropped in their order: large entries are freed when it is unlocked.
-pub(super) struct Locked<'a> {
-    order: MutexGuard<'a, Order>,
+pub(super) struct SequencerGuard<'a> {
+    state: MutexGuard<'a, HubState>,
     garbage: Vec<Bytes>,
 }
 
 impl Sequencer {
-    pub(super) fn lock(&self) -> Locked<'_> {
-        match self.order.try_lock() {
-            Ok(order) => order.into(),
+    pub(super) fn lock(&self) -> SequencerGuard<'_> {
+        match self.state.try_lock() {
+            Ok(state) => state.into(),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().into(),
             Err(TryLockError::WouldBlock) => self.in_turn(),
         }
     }
 
     /// The lock, after all that wait for it already.
-    pub(super) fn in_turn(&self) -> Locked<'_> {
+    pub(super) fn in_turn(&self) -> SequencerGuard<'_> {
         let _turn = lock(&self.turn);
-        lock(&self.order).into()
+        lock(&self.state).into()
     }
 }
 
-impl<'a> From<MutexGuard<'a, Order>> for Locked<'a> {
-    fn from(order: MutexGuard<'a, Order>) -> Self {
+impl<'a> From<MutexGuard<'a, HubState>> for SequencerGuard<'a> {
+    fn from(state: MutexGuard<'a, HubState>) -> Self {
         Self {
-            order,
+            state,
             garbage: Vec::new(),
         }
     }
 }
 
-impl Deref for Locked<'_> {
-    type Target = Order;
+impl Deref for SequencerGuard<'_> {
+    type Target = HubState;
 
-    fn deref(&self) -> &Order {
-        &self.order
+    fn deref(&self) -> &HubState {
+        &self.state
     }
 }
 
-impl DerefMut for Locked<'_> {
-    fn deref_mut(&mut self) -> &mut Order {
-        &mut self.order
+impl DerefMut for SequencerGuard<'_> {
+    fn deref_mut(&mut self) -> &mut HubState {
+        &mut self.state
     }
 }
 
-impl Drop for Locked<'_> {
+impl Drop for SequencerGuard<'_> {
     fn drop(&mut self) {
-        self.garbage = self.order.take_garbage();
+        self.garbage = self.state.take_garbage();
     }
 }
 
 #[cfg(all(test, not(shuttle)))]
 impl Sequencer {
     pub(super) fn is_free_for_test(&self) -> bool {
-        self.order.try_lock().is_ok()
+        self.state.try_lock().is_ok()
     }
 }

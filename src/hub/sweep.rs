@@ -81,11 +81,11 @@ impl Hub {
     /// Evicts some of the expired entries.
     pub(super) fn sweep_step(&self) -> Found {
         let now = Instant::now();
-        let mut order = self.in_turn();
-        if !order.expire(now, &self.config, STEP) {
+        let mut state = self.in_turn();
+        if !state.expire(now, &self.config, STEP) {
             return Found::More;
         }
-        match order.oldest.first_key_value() {
+        match state.oldest.first_key_value() {
             Some((_, (at, _))) => Found::NextAt(self.next_look(*at, now)),
             None => {
                 // Under the lock: the next append starts another sweep.

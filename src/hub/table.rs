@@ -78,7 +78,7 @@ impl Table {
 
     fn insert_hashed(&mut self, hash: u64, log: Arc<ChannelLog>) {
         match self.parts[part(hash)].entry(hash) {
-            Entry::Vacant(place) => _ = place.insert(log),
+            Entry::Vacant(vacant) => _ = vacant.insert(log),
             Entry::Occupied(_) => self.others.push(log),
         }
     }

@@ -289,10 +289,10 @@ fn a_reader_of_many_channels_waits_for_the_head() {
         at: Instant::now(),
         bytes: Bytes::from_static(b"1"),
     };
-    let mut order = hub.order();
-    let log = order.open(&Channel::new("a").unwrap());
-    order.append(&log, entry, &hub.config);
-    drop(order);
+    let mut state = hub.state();
+    let log = state.open(&Channel::new("a").unwrap());
+    state.append(&log, entry, &hub.config);
+    drop(state);
     assert_eq!(all(&mut reader), "");
     assert!(reader.wait(&waker));
     hub.head.store(1, Release);
@@ -310,7 +310,7 @@ fn a_reader_of_many_channels_leaves_no_wakers_to_pile_up() {
         publish(&hub, "busy", "1");
         assert_eq!(all(&mut reader), "1");
     }
-    let idle = hub.order().get(&Channel::new("idle").unwrap()).unwrap();
+    let idle = hub.state().get(&Channel::new("idle").unwrap()).unwrap();
     assert_eq!((idle.progress().awake, idle.subscribers()), (0, 1));
 }
 
@@ -446,7 +446,7 @@ fn without_history_a_channel_goes_with_its_last_reader() {
     assert_eq!((hub.counts().channels, hub.counts().bytes), (0, 0));
     publish(&hub, "a", "nobody");
     assert_eq!((hub.counts().channels, hub.counts().published), (0, 2));
-    assert!(hub.order().is_consistent(&hub.config));
+    assert!(hub.state().is_consistent(&hub.config));
 }
 
 #[tokio::test(start_paused = true)]
@@ -462,14 +462,14 @@ async fn history_goes_with_its_age_and_the_channel_with_it() {
     assert_eq!(all(&mut reader(&hub, &["a"], Start::After(0))), "[a ? @3]");
     tokio::time::advance(Duration::from_secs(30)).await;
     assert_eq!(hub.counts().bytes, 0);
-    assert!(hub.order().logs().is_empty());
+    assert!(hub.state().logs().is_empty());
     assert_eq!(all(&mut reader(&hub, &["a"], Start::After(1))), "[a ? @3]");
     assert_eq!(
         all(&mut reader(&hub, &["a"], Start::After(2))),
         "",
         "nothing followed it"
     );
-    assert!(hub.order().is_consistent(&hub.config));
+    assert!(hub.state().is_consistent(&hub.config));
 }
 
 #[tokio::test(start_paused = true)]
@@ -482,21 +482,21 @@ async fn a_channel_stays_with_its_readers_when_its_history_goes() {
     publish(&hub, "b", "2");
     publish(&hub, "a", "3");
     assert_eq!(all(&mut reader), "3");
-    assert!(hub.order().is_consistent(&hub.config));
+    assert!(hub.state().is_consistent(&hub.config));
 }
 
 #[test]
 fn a_burst_that_nobody_could_read_asks_for_a_pause() {
     let hub = hub(|config| config.events = 8);
-    let crowded = |hub: &Hub| publish(hub, "a", "1").crowded.is_some();
-    assert!(!(0..8).any(|_| crowded(&hub)), "nobody listens");
+    let congested = |hub: &Hub| publish(hub, "a", "1").congested.is_some();
+    assert!(!(0..8).any(|_| congested(&hub)), "nobody listens");
     let (_, waker) = waker();
     let mut reader = reader(&hub, &["a"], Start::Live);
     assert!(reader.wait(&waker));
-    assert_eq!([crowded(&hub), crowded(&hub)], [false, true]);
+    assert_eq!([congested(&hub), congested(&hub)], [false, true]);
     assert_eq!(all(&mut reader), "11");
     assert!(reader.wait(&waker));
-    assert_eq!([crowded(&hub), crowded(&hub)], [false, true]);
+    assert_eq!([congested(&hub), congested(&hub)], [false, true]);
 }
 
 #[tokio::test]
@@ -517,7 +517,7 @@ async fn a_tight_loop_loses_nothing_on_readers_that_read() {
     });
     tokio::task::yield_now().await;
     for _ in 0..1000 {
-        if let Some(log) = publish(&hub, "a", "x").crowded {
+        if let Some(log) = publish(&hub, "a", "x").congested {
             Hub::settle(&log).await;
         }
     }
@@ -532,7 +532,7 @@ async fn a_reader_that_does_not_read_holds_nobody_up() {
     let mut stalled = reader(&hub, &["a"], Start::Live);
     assert!(stalled.wait(&waker));
     for _ in 0..100 {
-        if let Some(log) = publish(&hub, "a", "x").crowded {
+        if let Some(log) = publish(&hub, "a", "x").congested {
             Hub::settle(&log).await;
         }
     }
@@ -672,17 +672,17 @@ fn naming_channels_does_not_push_out_what_is_remembered() {
     let hub = hub(|config| config.events = 1);
     publish(&hub, "a", "1");
     publish(&hub, "a", "2");
-    let mut order = hub.order();
+    let mut state = hub.state();
     for n in 0..20_000 {
-        order.retire_for_test(n);
+        state.insert_tombstone(n);
     }
-    let (floor, remembered) = order.retired_for_test();
-    drop(order);
+    let (floor, remembered) = state.tombstones_for_test();
+    drop(state);
     assert!(floor > 0);
     for n in 0..100 {
         drop(reader(&hub, &[&format!("named {n}")], Start::Live));
     }
-    assert_eq!(hub.order().retired_for_test(), (floor, remembered));
+    assert_eq!(hub.state().tombstones_for_test(), (floor, remembered));
 }
 
 #[test]
@@ -691,8 +691,8 @@ fn large_events_ask_for_a_pause_too() {
     let (_, waker) = waker();
     let mut reader = reader(&hub, &["a"], Start::Live);
     assert!(reader.wait(&waker));
-    assert!(publish(&hub, "a", "123456789").crowded.is_none());
-    assert!(publish(&hub, "a", "123456789").crowded.is_some());
+    assert!(publish(&hub, "a", "123456789").congested.is_none());
+    assert!(publish(&hub, "a", "123456789").congested.is_some());
 }
 
 /// The head moves whenever a reader looks.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     few::Few,
-    hub::{ChannelLog, Hub, Mark, Seat},
+    hub::{ChannelLog, Hub, Mark, WaiterKey},
     stream::{Departed, OpenStream},
 };
 use slab::Slab;
@@ -153,14 +153,14 @@ fn small(index: usize) -> u32 {
 struct Followed {
     hub: Arc<Hub>,
     log: Arc<ChannelLog>,
-    waiter: Seat,
+    waiter: WaiterKey,
     waker: Waker,
     members: Vec<u32>,
 }
 
 impl Drop for Followed {
     fn drop(&mut self) {
-        self.log.give_up(&self.waiter);
+        self.log.remove_waiter(&self.waiter);
     }
 }
 
@@ -279,7 +279,7 @@ impl Driver {
         let waker = Waker::from(Arc::new(ChannelWaker(self.inbox.clone(), channel)));
         // The waiter is not registered yet, so this schedules the first pass.
         waker.wake_by_ref();
-        let waiter = log.join();
+        let waiter = log.register_waiter();
         self.followed.insert(address, channel);
         self.channels.insert(Followed {
             hub,

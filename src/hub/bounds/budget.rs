@@ -18,7 +18,7 @@ fn the_oldest_entry_of_all_goes_first() {
     let hub = hub(|config| (config.bytes, config.events) = (20 * size_of_one(100), 100));
     for last in 1..=100 {
         publish_bytes(&hub, last * last % 11 + last % 3, 100);
-        let logs = hub.order().logs();
+        let logs = hub.state().logs();
         let entries = |log: &Arc<ChannelLog>| {
             let inner = log.lock();
             let entries = inner.log.entries(inner.log.first()).unwrap();
@@ -50,7 +50,7 @@ fn a_channel_above_its_share_loses_its_own_entries_first() {
         publish_bytes(&hub, "large", 64 << 10);
         publish_bytes(&hub, "small", 10);
     }
-    let others = (0..100).filter(|name| hub.order().get(&channel(name)).is_some());
+    let others = (0..100).filter(|name| hub.state().get(&channel(name)).is_some());
     assert_eq!(others.count(), 100);
     assert!(
         hub.counts().bytes > (1 << 20) - (100 << 10),
@@ -63,7 +63,7 @@ fn a_channel_above_its_share_loses_its_own_entries_first() {
 fn a_channel_alone_may_use_the_whole_budget() {
     let hub = hub(|config| (config.bytes, config.events) = (1 << 20, 1000));
     (0..100).for_each(|_| drop(publish_bytes(&hub, "a", 64 << 10)));
-    let entries = hub.order().get(&channel("a")).unwrap().lock().log.len();
+    let entries = hub.state().get(&channel("a")).unwrap().lock().log.len();
     assert_eq!(entries, 15, "of 64 KiB and some overhead each");
 }
 

@@ -97,9 +97,9 @@ impl Model {
 
     fn check(&self) {
         assert!(is_consistent(&self.hub));
-        let order = self.hub.order();
-        let logs = order.logs();
-        drop(order);
+        let state = self.hub.state();
+        let logs = state.logs();
+        drop(state);
         let frames = logs
             .iter()
             .map(|log| log.lock().log.frames_size())
@@ -132,7 +132,7 @@ fn publish_line(hub: &Hub, name: u8, length: usize) {
     } else {
         0
     };
-    assert!(hub.order().bytes + hub.frames.bytes() <= hub.config.bytes + exempt);
+    assert!(hub.state().bytes + hub.frames.bytes() <= hub.config.bytes + exempt);
 }
 
 proptest! {

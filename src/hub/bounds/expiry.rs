@@ -40,8 +40,8 @@ async fn the_sweep_frees_what_expires_without_a_call_and_ends() {
         sleep(AGE / 2 + Duration::from_secs(2)).await;
         assert_eq!(kept(&hub), 1);
         sleep(AGE / 2).await;
-        assert_eq!((kept(&hub), hub.order().bytes), (0, 0));
-        assert!(hub.order().logs().is_empty());
+        assert_eq!((kept(&hub), hub.state().bytes), (0, 0));
+        assert!(hub.state().logs().is_empty());
         assert_eq!(alive_tasks(), 0);
     }
 }
@@ -55,7 +55,7 @@ fn the_next_publish_starts_a_sweep_when_the_runtime_of_the_last_has_gone() {
         sleep(3 * AGE).await;
     });
     // Only the second runtime's clock has moved.
-    assert!(kept(&hub) <= 1 && hub.order().get(&channel("b")).is_none());
+    assert!(kept(&hub) <= 1 && hub.state().get(&channel("b")).is_none());
     publish(&hub, "c", "no runtime at all");
     assert!(is_consistent(&hub));
 }
@@ -168,5 +168,5 @@ fn a_panic_that_drops_the_runtime_does_not_stop_later_sweeps() {
         publish(&hub, "b", "2");
         sleep(3 * AGE).await;
     });
-    assert!(hub.order().get(&channel("b")).is_none());
+    assert!(hub.state().get(&channel("b")).is_none());
 }

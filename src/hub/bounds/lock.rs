@@ -13,13 +13,13 @@ impl Probe {
     }
 
     fn note(&self) {
-        self.1.send(self.0.order.is_free_for_test()).unwrap();
+        self.1.send(self.0.sequencer.is_free_for_test()).unwrap();
     }
 }
 
-struct Sleeper(StdMutex<Probe>);
+struct ProbeWaker(StdMutex<Probe>);
 
-impl Wake for Sleeper {
+impl Wake for ProbeWaker {
     fn wake(self: Arc<Self>) {
         self.0.lock().unwrap().note();
     }
@@ -27,7 +27,10 @@ impl Wake for Sleeper {
 
 fn probing_waker(hub: &Arc<Hub>) -> (Waker, mpsc::Receiver<bool>) {
     let (probe, noted) = Probe::new(hub);
-    (Waker::from(Arc::new(Sleeper(StdMutex::new(probe)))), noted)
+    (
+        Waker::from(Arc::new(ProbeWaker(StdMutex::new(probe)))),
+        noted,
+    )
 }
 
 struct Owner(Probe, Vec<u8>);

@@ -48,11 +48,11 @@ fn without_sweep(hub: Arc<Hub>) -> Arc<Hub> {
 }
 
 fn kept(hub: &Hub) -> usize {
-    hub.order().oldest.len()
+    hub.state().oldest.len()
 }
 
 fn is_consistent(hub: &Hub) -> bool {
-    hub.order().is_consistent(&hub.config)
+    hub.state().is_consistent(&hub.config)
 }
 
 /// What one more channel with one entry of `length` bytes takes.

@@ -6,9 +6,9 @@ use super::{
     Appended, Config,
     channel_log::{ChannelLog, Inner},
     log::{Entry, Log},
-    retired::Retired,
     table::Table,
-    waiters::Seat,
+    tombstones::Tombstones,
+    wait_list::WaiterKey,
 };
 use crate::channel::Channel;
 use bytes::Bytes;
@@ -22,7 +22,7 @@ const LARGE: usize = 64 << 10;
 const FEW: usize = 64;
 
 #[derive(Debug, Default)]
-pub(super) struct Order {
+pub(super) struct HubState {
     sequence: u64,
     logs: Table,
     /// In no order.
@@ -33,7 +33,7 @@ pub(super) struct Order {
     pub(super) large: Vec<Arc<ChannelLog>>,
     /// Memory of the channels with entries.
     pub(super) bytes: usize,
-    retired: Retired,
+    tombstones: Tombstones,
     pub(super) subscriptions: usize,
     published: u64,
     #[cfg(feature = "grip")]
@@ -42,7 +42,7 @@ pub(super) struct Order {
     pub(super) garbage: Vec<Bytes>,
 }
 
-impl Order {
+impl HubState {
     pub(super) fn sequence(&self) -> u64 {
         self.sequence
     }
@@ -63,7 +63,7 @@ impl Order {
 
     /// The sequence up to which all entries of a channel without a log are gone.
     pub(super) fn evicted(&self, channel: &Channel) -> u64 {
-        self.retired.evicted(channel)
+        self.tombstones.evicted(channel)
     }
 
     pub(super) fn subscribers(&self, channel: &Channel) -> usize {
@@ -81,19 +81,19 @@ impl Order {
         if let Some(log) = self.logs.get(channel) {
             return log.clone();
         }
-        let log = Log::new(self.retired.evicted(channel));
+        let log = Log::new(self.tombstones.evicted(channel));
         let log = Arc::new(ChannelLog::new(channel.clone(), log));
         self.logs.insert(log.clone());
         log
     }
 
     /// The channel's log, with one reader more.
-    pub(super) fn enter(&mut self, channel: &Channel) -> Arc<ChannelLog> {
+    pub(super) fn add_reader(&mut self, channel: &Channel) -> Arc<ChannelLog> {
         let log = self.open(channel);
         let mut inner = log.lock();
         inner.subscribers += 1;
         if inner.subscribers == 1 {
-            inner.place = self.with_readers.len();
+            inner.index = self.with_readers.len();
             self.with_readers.push(log.clone());
         }
         drop(inner);
@@ -101,15 +101,20 @@ impl Order {
     }
 
     /// A reader has gone from `log`. The last one takes the log along, unless it has history.
-    pub(super) fn leave(&mut self, log: &Arc<ChannelLog>, seat: &Seat, config: &Config) {
+    pub(super) fn remove_reader(
+        &mut self,
+        log: &Arc<ChannelLog>,
+        waiter: &WaiterKey,
+        config: &Config,
+    ) {
         let mut inner = log.lock();
-        inner.leave(seat);
+        inner.remove_waiter(waiter);
         inner.subscribers -= 1;
-        let (is_last, place) = (inner.subscribers == 0, inner.place);
+        let (is_last, index) = (inner.subscribers == 0, inner.index);
         let unused = is_last && (inner.log.is_empty() || !config.history);
         drop(inner);
         if is_last {
-            self.unlist(place);
+            self.unlist(index);
         }
         if unused {
             self.remove(log, config);
@@ -117,10 +122,10 @@ impl Order {
     }
 
     /// Takes a channel from those with readers. The last one moves to its place.
-    fn unlist(&mut self, place: usize) {
-        self.with_readers.swap_remove(place);
-        if let Some(moved) = self.with_readers.get(place) {
-            moved.lock().place = place;
+    fn unlist(&mut self, index: usize) {
+        self.with_readers.swap_remove(index);
+        if let Some(moved) = self.with_readers.get(index) {
+            moved.lock().index = index;
         }
         if self.with_readers.capacity() > FEW
             && self.with_readers.len() <= self.with_readers.capacity() / 8
@@ -136,18 +141,18 @@ impl Order {
         entry: Entry,
         config: &Config,
     ) -> Appended {
-        let (gone, front, (subscribers, crowded)) = self.change(log, config, |inner| {
+        let (gone, front, (subscribers, congested)) = self.change(log, config, |inner| {
             let is_full = inner.log.len() >= config.events;
             let gone = if is_full { inner.log.evict() } else { None };
             let is_new = inner.log.is_empty() || gone.is_some();
-            let crowded = inner.push(entry, config);
+            let congested = inner.push(entry, config);
             let front = if is_new { front(inner) } else { None };
-            (gone, front, (inner.subscribers, crowded))
+            (gone, front, (inner.subscribers, congested))
         });
         self.advance(log, gone, front);
         Appended {
             subscribers,
-            crowded: crowded.then(|| log.clone()),
+            congested: congested.then(|| log.clone()),
         }
     }
 
@@ -216,8 +221,8 @@ impl Order {
         if let Some((sequence, _)) = front {
             self.oldest.remove(&sequence);
         }
-        if last > self.retired.evicted(log.name()) {
-            self.retired.insert(log.name(), last);
+        if last > self.tombstones.evicted(log.name()) {
+            self.tombstones.insert(log.name(), last);
         }
     }
 
@@ -236,18 +241,18 @@ fn front(inner: &Inner) -> Option<Front> {
 }
 
 #[cfg(test)]
-impl Order {
+impl HubState {
     pub(super) fn logs(&self) -> Vec<Arc<ChannelLog>> {
         self.logs.logs().cloned().collect()
     }
 
-    pub(super) fn retire_for_test(&mut self, n: u64) {
-        self.retired.insert(n, n + 1);
+    pub(super) fn insert_tombstone(&mut self, n: u64) {
+        self.tombstones.insert(n, n + 1);
     }
 
     /// The floor, and how many channels are remembered.
-    pub(super) fn retired_for_test(&self) -> (u64, usize) {
-        self.retired.state()
+    pub(super) fn tombstones_for_test(&self) -> (u64, usize) {
+        self.tombstones.floor_and_len()
     }
 
     /// Compares counters and indices with a walk over the logs.
@@ -267,7 +272,7 @@ impl Order {
             }
             if inner.subscribers > 0 {
                 read += 1;
-                assert!(Arc::ptr_eq(&self.with_readers[inner.place], &log));
+                assert!(Arc::ptr_eq(&self.with_readers[inner.index], &log));
             }
             assert!(inner.log.is_consistent());
         }

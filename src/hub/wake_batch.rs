@@ -17,17 +17,17 @@ use tokio::{
 };
 
 /// How many it takes: about as many as a thread of tokio has room for in its own queue.
-pub(super) const CROWD: usize = 256;
+pub(super) const MIN_BATCH: usize = 256;
 
 /// How many are woken at a time. More than half of those that tokio runs before it looks for news of
 /// sockets would fill its queue faster than it is emptied, and let other requests wait behind it.
-const FEW: usize = 32;
+const CHUNK: usize = 32;
 
 /// Those who have not been woken yet: at the latest they are when it is dropped.
 #[must_use]
-pub(super) struct Crowd(vec::IntoIter<Waker>);
+pub(super) struct WakeBatch(vec::IntoIter<Waker>);
 
-impl Crowd {
+impl WakeBatch {
     pub(super) fn new(wakers: impl Iterator<Item = Waker>) -> Self {
         let mut wakers: Vec<_> = wakers.collect();
         wakers.sort_unstable_by_key(Waker::data);
@@ -36,20 +36,20 @@ impl Crowd {
 
     pub(super) fn wake(self) {
         match Handle::try_current() {
-            Ok(runtime) if has_one_worker(&runtime) => _ = runtime.spawn(self.wake_few_by_few()),
+            Ok(runtime) if has_one_worker(&runtime) => _ = runtime.spawn(self.wake_in_chunks()),
             _ => drop(self),
         }
     }
 
-    async fn wake_few_by_few(mut self) {
+    async fn wake_in_chunks(mut self) {
         while self.0.len() > 0 {
-            self.0.by_ref().take(FEW).for_each(Waker::wake);
+            self.0.by_ref().take(CHUNK).for_each(Waker::wake);
             yield_now().await;
         }
     }
 }
 
-impl Drop for Crowd {
+impl Drop for WakeBatch {
     fn drop(&mut self) {
         self.0.by_ref().for_each(Waker::wake);
     }
@@ -63,7 +63,7 @@ fn has_one_worker(runtime: &Handle) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::waiters::{self, Waiters},
+        super::wait_list::{WaitList, Wakers},
         *,
     };
     use std::{
@@ -77,28 +77,28 @@ mod tests {
     /// Where in memory those are that have been woken.
     type Woken = Arc<Mutex<Vec<usize>>>;
 
-    struct Sleeper(Woken);
+    struct RecordingWaker(Woken);
 
-    impl Wake for Sleeper {
+    impl Wake for RecordingWaker {
         fn wake(self: Arc<Self>) {
-            let place = Arc::as_ptr(&self) as usize;
-            self.0.lock().unwrap().push(place);
+            let address = Arc::as_ptr(&self) as usize;
+            self.0.lock().unwrap().push(address);
         }
     }
 
-    fn crowd() -> (waiters::Woken, Woken) {
-        crowd_of(CROWD)
+    fn batch() -> (Wakers, Woken) {
+        batch_of(MIN_BATCH)
     }
 
     /// The last one waits first.
-    fn crowd_of(many: usize) -> (waiters::Woken, Woken) {
+    fn batch_of(many: usize) -> (Wakers, Woken) {
         let woken = Woken::default();
-        let sleeper = |_| Waker::from(Arc::new(Sleeper(woken.clone())));
-        let wakers: Vec<_> = (0..many).map(sleeper).collect();
-        let mut waiters = Waiters::new();
+        let waker = |_| Waker::from(Arc::new(RecordingWaker(woken.clone())));
+        let wakers: Vec<_> = (0..many).map(waker).collect();
+        let mut waiters = WaitList::new();
         for waker in wakers.iter().rev() {
-            let mut seat = waiters.seat();
-            waiters.wait(&mut seat, waker);
+            let mut waiter = waiters.new_key();
+            waiters.wait(&mut waiter, waker);
         }
         (waiters.take(), woken)
     }
@@ -114,46 +114,46 @@ mod tests {
 
     #[test]
     fn without_a_runtime_all_are_woken_at_once_in_the_order_of_their_memory() {
-        let (mut crowd, woken) = crowd();
-        crowd.wake();
+        let (mut batch, woken) = batch();
+        batch.wake();
         let woken = woken.lock().unwrap();
         assert!(woken.is_sorted());
-        assert_eq!(woken.len(), CROWD);
+        assert_eq!(woken.len(), MIN_BATCH);
     }
 
     #[tokio::test]
     async fn nothing_is_left_to_a_runtime_that_may_not_run_again() {
-        let (mut crowd, woken) = crowd();
-        crowd.wake();
-        assert_eq!(count(&woken), CROWD);
+        let (mut batch, woken) = batch();
+        batch.wake();
+        assert_eq!(count(&woken), MIN_BATCH);
     }
 
     #[test]
     fn several_workers_share_all_at_once() {
-        let (mut crowd, woken) = crowd();
-        with_workers(2).block_on(async { crowd.wake() });
-        assert_eq!(count(&woken), CROWD);
+        let (mut batch, woken) = batch();
+        with_workers(2).block_on(async { batch.wake() });
+        assert_eq!(count(&woken), MIN_BATCH);
     }
 
     #[test]
     fn fewer_than_a_crowd_are_woken_at_once() {
-        let (mut fewer, woken) = crowd_of(CROWD - 1);
+        let (mut fewer, woken) = batch_of(MIN_BATCH - 1);
         let runtime = with_workers(1);
         let waking = runtime.spawn(async move {
             fewer.wake();
             count(&woken)
         });
-        assert_eq!(runtime.block_on(waking).unwrap(), CROWD - 1);
+        assert_eq!(runtime.block_on(waking).unwrap(), MIN_BATCH - 1);
     }
 
     #[test]
     fn one_worker_lets_others_run_in_between() {
-        let (mut crowd, woken) = crowd();
+        let (mut batch, woken) = batch();
         let runtime = with_workers(1);
         let seen = runtime.spawn(async move {
-            crowd.wake();
+            batch.wake();
             let mut seen = vec![count(&woken)];
-            while count(&woken) < CROWD {
+            while count(&woken) < MIN_BATCH {
                 yield_now().await;
                 seen.push(count(&woken));
             }
@@ -161,7 +161,7 @@ mod tests {
             seen
         });
         let seen = runtime.block_on(seen).unwrap();
-        assert_eq!((seen[0], seen[1]), (0, FEW));
+        assert_eq!((seen[0], seen[1]), (0, CHUNK));
         assert!(seen.len() > 3, "{seen:?}");
     }
 
@@ -169,14 +169,14 @@ mod tests {
     fn who_is_left_when_the_runtime_goes_is_woken() {
         const LIMIT: Duration = Duration::from_secs(10);
         // A worker looks only now and then whether it is to go.
-        const MANY: usize = 100 * CROWD;
-        let (mut crowd, woken) = crowd_of(MANY);
+        const MANY: usize = 100 * MIN_BATCH;
+        let (mut batch, woken) = batch_of(MANY);
         let (begun, has_begun) = mpsc::channel();
         let (go_on, may_go_on) = mpsc::channel();
         let runtime = with_workers(1);
         let few = woken.clone();
         runtime.spawn(async move {
-            crowd.wake();
+            batch.wake();
             while count(&few) == 0 {
                 yield_now().await;
             }
@@ -184,7 +184,7 @@ mod tests {
             // Keeps the worker from all else until the runtime is about to go.
             may_go_on.recv_timeout(LIMIT).unwrap();
         });
-        assert_eq!(has_begun.recv_timeout(LIMIT), Ok(FEW));
+        assert_eq!(has_begun.recv_timeout(LIMIT), Ok(CHUNK));
         runtime.shutdown_background();
         go_on.send(()).unwrap();
         let started = Instant::now();

@@ -3,13 +3,13 @@
 //! A reader takes a seat once and sits down to wait with its waker whenever it has read all. An
 //! append takes every waker at once: readers that are awake already cost it nothing.
 
-use super::crowd::{CROWD, Crowd};
+use super::wake_batch::{MIN_BATCH, WakeBatch};
 use slab::Slab;
 use std::{collections::VecDeque, mem, task::Waker};
 
 #[derive(Debug)]
-pub(crate) struct Waiters {
-    seats: usize,
+pub(crate) struct WaitList {
+    registered: usize,
     waiting: Slab<Waker>,
     /// Goes up whenever all wakers are taken, so that no seat needs to be touched then.
     round: u64,
@@ -32,10 +32,10 @@ const ENDS: usize = 8;
 /// A reader's seat, and where in `waiting` its waker is if it sat down in this round.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Seat {
+pub(crate) struct WaiterKey {
     /// When it sat down last, or one of those below.
     round: u64,
-    place: u32,
+    index: u32,
     generation: u32,
 }
 
@@ -51,12 +51,12 @@ const TAKEN: u64 = 0;
 /// The wakers that an append has taken, to be woken without a lock.
 #[derive(Debug, Default)]
 #[must_use]
-pub(crate) struct Woken(Slab<Waker>);
+pub(crate) struct Wakers(Slab<Waker>);
 
-impl Waiters {
+impl WaitList {
     pub(crate) fn new() -> Self {
         Self {
-            seats: 0,
+            registered: 0,
             waiting: Slab::new(),
             round: 1,
             generation: 0,
@@ -65,30 +65,30 @@ impl Waiters {
     }
 
     /// A seat that counts from when its reader first waits.
-    pub(crate) fn seat(&self) -> Seat {
-        Seat {
+    pub(crate) fn new_key(&self) -> WaiterKey {
+        WaiterKey {
             round: FREE,
-            place: 0,
+            index: 0,
             generation: self.generation,
         }
     }
 
     /// A seat that counts at once.
-    pub(crate) fn join(&mut self) -> Seat {
-        self.seats += 1;
-        Seat {
+    pub(crate) fn register(&mut self) -> WaiterKey {
+        self.registered += 1;
+        WaiterKey {
             round: TAKEN,
-            ..self.seat()
+            ..self.new_key()
         }
     }
 
-    pub(crate) fn leave(&mut self, seat: &Seat) {
-        if seat.round == FREE {
+    pub(crate) fn remove(&mut self, waiter: &WaiterKey) {
+        if waiter.round == FREE {
             return;
         }
-        self.seats -= 1;
-        if seat.round == self.round {
-            self.waiting.remove(seat.place as usize);
+        self.registered -= 1;
+        if waiter.round == self.round {
+            self.waiting.remove(waiter.index as usize);
         }
         if self.waiting.is_empty() {
             self.waiting = Slab::new();
@@ -96,18 +96,18 @@ impl Waiters {
     }
 
     /// Keeps `waker` for the next entry, instead of the one this seat gave before.
-    pub(crate) fn wait(&mut self, seat: &mut Seat, waker: &Waker) {
-        if seat.round == self.round {
-            self.waiting[seat.place as usize].clone_from(waker);
+    pub(crate) fn wait(&mut self, waiter: &mut WaiterKey, waker: &Waker) {
+        if waiter.round == self.round {
+            self.waiting[waiter.index as usize].clone_from(waker);
             return;
         }
-        self.seats += usize::from(seat.round == FREE);
-        seat.round = self.round;
-        let place = self.waiting.insert(waker.clone());
-        seat.place = u32::try_from(place).expect("as many wakers do not fit into memory");
+        self.registered += usize::from(waiter.round == FREE);
+        waiter.round = self.round;
+        let index = self.waiting.insert(waker.clone());
+        waiter.index = u32::try_from(index).expect("as many wakers do not fit into memory");
     }
 
-    /// Ends the readers of all seats after the entries up to the sequence `until`.
+    /// Ends the readers of all registered after the entries up to the sequence `until`.
     pub(crate) fn end_all(&mut self, until: u64) {
         let ends = self.ends.get_or_insert_default();
         if ends.until.is_empty() {
@@ -122,14 +122,14 @@ impl Waiters {
     }
 
     /// Whether the reader of this seat is to end.
-    pub(crate) fn has_ended(&self, seat: &Seat) -> bool {
-        seat.generation != self.generation
+    pub(crate) fn has_ended(&self, waiter: &WaiterKey) -> bool {
+        waiter.generation != self.generation
     }
 
     /// The last sequence that the reader of this seat is to read, if it is to end.
-    pub(crate) fn end_of(&self, seat: &Seat) -> Option<u64> {
-        let ends = self.ends.as_ref().filter(|_| self.has_ended(seat))?;
-        let generation = seat.generation.wrapping_sub(ends.first) as usize;
+    pub(crate) fn end_of(&self, waiter: &WaiterKey) -> Option<u64> {
+        let ends = self.ends.as_ref().filter(|_| self.has_ended(waiter))?;
+        let generation = waiter.generation.wrapping_sub(ends.first) as usize;
         let end = ends.until.get(generation).or(ends.until.front());
         end.copied()
     }
@@ -143,41 +143,41 @@ impl Waiters {
     }
 
     /// All wakers, to be woken when no lock is held.
-    pub(crate) fn take(&mut self) -> Woken {
+    pub(crate) fn take(&mut self) -> Wakers {
         self.round += 1;
-        Woken(mem::take(&mut self.waiting))
+        Wakers(mem::take(&mut self.waiting))
     }
 
     /// Takes back an emptied list, so that the next round of waiters need not grow a new one.
-    pub(crate) fn reuse(&mut self, woken: Woken) {
-        if self.waiting.capacity() == 0 && self.seats > 0 {
+    pub(crate) fn reuse(&mut self, woken: Wakers) {
+        if self.waiting.capacity() == 0 && self.registered > 0 {
             self.waiting = woken.0;
         }
     }
 
-    /// How many seats are taken by readers that are awake.
+    /// How many registered are taken by readers that are awake.
     pub(crate) fn awake(&self) -> usize {
-        self.seats - self.waiting.len()
+        self.registered - self.waiting.len()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.seats
+        self.registered
     }
 }
 
-impl Seat {
+impl WaiterKey {
     /// In which round its reader sat down last.
     pub(crate) fn round(&self) -> u64 {
         self.round
     }
 }
 
-impl Woken {
+impl Wakers {
     /// Wakes all. True if the emptied list is worth taking back.
     pub(crate) fn wake(&mut self) -> bool {
-        match self.0.len() < CROWD {
+        match self.0.len() < MIN_BATCH {
             true => self.0.drain().for_each(Waker::wake),
-            false => Crowd::new(self.0.drain()).wake(),
+            false => WakeBatch::new(self.0.drain()).wake(),
         }
         self.0.capacity() >= KEPT
     }
@@ -189,62 +189,62 @@ mod tests {
 
     #[test]
     fn a_waiter_is_woken_once_until_it_waits_again() {
-        let (mut waiters, (count, waker)) = (Waiters::new(), waker());
-        let mut seat = waiters.seat();
+        let (mut waiters, (count, waker)) = (WaitList::new(), waker());
+        let mut waiter = waiters.new_key();
         assert_eq!(waiters.awake(), 0);
-        waiters.wait(&mut seat, &waker);
-        waiters.wait(&mut seat, &waker);
+        waiters.wait(&mut waiter, &waker);
+        waiters.wait(&mut waiter, &waker);
         assert_eq!(waiters.awake(), 0);
         waiters.take().wake();
         waiters.take().wake();
         assert_eq!((count.take(), waiters.awake()), (1, 1));
-        waiters.wait(&mut seat, &waker);
+        waiters.wait(&mut waiter, &waker);
         waiters.take().wake();
         assert_eq!(count.take(), 1);
     }
 
     #[test]
     fn the_last_waker_of_a_seat_counts() {
-        let mut waiters = Waiters::new();
+        let mut waiters = WaitList::new();
         let ((old, old_waker), (new, new_waker)) = (waker(), waker());
-        let mut seat = waiters.join();
-        waiters.wait(&mut seat, &old_waker);
-        waiters.wait(&mut seat, &new_waker);
+        let mut waiter = waiters.register();
+        waiters.wait(&mut waiter, &old_waker);
+        waiters.wait(&mut waiter, &new_waker);
         waiters.take().wake();
         assert_eq!((old.take(), new.take()), (0, 1));
     }
 
     #[test]
     fn who_leaves_is_not_woken_and_leaves_nothing_behind() {
-        let mut waiters = Waiters::new();
-        let mut who: Vec<_> = (0..5).map(|_| (waiters.join(), waker())).collect();
-        for (seat, (_, waker)) in &mut who {
-            waiters.wait(seat, waker);
+        let mut waiters = WaitList::new();
+        let mut who: Vec<_> = (0..5).map(|_| (waiters.register(), waker())).collect();
+        for (waiter, (_, waker)) in &mut who {
+            waiters.wait(waiter, waker);
         }
         for gone in [0, 4, 2] {
-            waiters.leave(&who[gone].0);
+            waiters.remove(&who[gone].0);
         }
         let (late, late_waker) = waker();
-        let mut seat = waiters.join();
-        waiters.wait(&mut seat, &late_waker);
+        let mut waiter = waiters.register();
+        waiters.wait(&mut waiter, &late_waker);
         waiters.take().wake();
         let woken: Vec<_> = who.iter().map(|(_, (count, _))| count.take()).collect();
         assert_eq!((woken, late.take()), (vec![0, 1, 0, 1, 0], 1));
-        for left in [&who[1].0, &who[3].0, &seat] {
-            waiters.leave(left);
+        for left in [&who[1].0, &who[3].0, &waiter] {
+            waiters.remove(left);
         }
         assert_eq!((waiters.len(), waiters.waiting.capacity()), (0, 0));
     }
 
     #[test]
     fn a_new_reader_in_an_old_seat_is_not_taken_for_its_former_owner() {
-        let (mut waiters, (count, waker)) = (Waiters::new(), waker());
-        let mut seat = waiters.join();
-        waiters.wait(&mut seat, &waker);
-        waiters.leave(&seat);
-        let again = waiters.join();
+        let (mut waiters, (count, waker)) = (WaitList::new(), waker());
+        let mut waiter = waiters.register();
+        waiters.wait(&mut waiter, &waker);
+        waiters.remove(&waiter);
+        let again = waiters.register();
         assert_eq!(waiters.awake(), 1);
-        waiters.leave(&again);
+        waiters.remove(&again);
         waiters.take().wake();
         assert_eq!(count.take(), 0);
     }

@@ -13,24 +13,24 @@ use std::{
 const REMEMBERED: usize = if cfg!(miri) { 64 } else { 16_384 };
 
 #[derive(Debug, Default)]
-pub(crate) struct Retired {
+pub(crate) struct Tombstones {
     hasher: RandomState,
     evicted: HashMap<u64, u64>,
-    order: VecDeque<u64>,
+    by_age: VecDeque<u64>,
     /// Holds for every channel that is no longer remembered by itself.
     floor: u64,
 }
 
-impl Retired {
+impl Tombstones {
     /// Remembers that all entries of `channel` up to the sequence `evicted` are gone.
     pub(crate) fn insert(&mut self, channel: impl Hash, evicted: u64) {
         let key = self.hasher.hash_one(channel);
         if self.evicted.insert(key, evicted).is_none() {
-            self.order.push_back(key);
+            self.by_age.push_back(key);
         }
-        if self.order.len() > REMEMBERED {
+        if self.by_age.len() > REMEMBERED {
             let oldest = self
-                .order
+                .by_age
                 .pop_front()
                 .and_then(|key| self.evicted.remove(&key));
             self.floor = self.floor.max(oldest.unwrap_or(0));
@@ -45,8 +45,8 @@ impl Retired {
 }
 
 #[cfg(test)]
-impl Retired {
-    pub(super) fn state(&self) -> (u64, usize) {
+impl Tombstones {
+    pub(super) fn floor_and_len(&self) -> (u64, usize) {
         (self.floor, self.evicted.len())
     }
 }
@@ -57,26 +57,26 @@ mod tests {
 
     #[test]
     fn a_removed_channel_is_remembered() {
-        let mut retired = Retired::default();
-        retired.insert("a", 7);
-        retired.insert("b", 9);
-        retired.insert("a", 12);
-        let of = |name: &str| retired.evicted(name);
+        let mut tombstones = Tombstones::default();
+        tombstones.insert("a", 7);
+        tombstones.insert("b", 9);
+        tombstones.insert("a", 12);
+        let of = |name: &str| tombstones.evicted(name);
         assert_eq!((of("a"), of("b"), of("never")), (12, 9, 0));
     }
 
     #[test]
     fn memory_is_bounded_and_errs_on_the_safe_side() {
-        let mut retired = Retired::default();
+        let mut tombstones = Tombstones::default();
         for n in 0..REMEMBERED as u64 + 10 {
-            retired.insert(n, n + 1);
+            tombstones.insert(n, n + 1);
         }
         assert_eq!(
-            (retired.evicted.len(), retired.order.len()),
+            (tombstones.evicted.len(), tombstones.by_age.len()),
             (REMEMBERED, REMEMBERED)
         );
-        assert_eq!(retired.evicted(3_u64), 10, "forgotten: the floor holds");
-        assert_eq!(retired.evicted(11_u64), 12);
-        assert_eq!(retired.evicted(u64::MAX), 10);
+        assert_eq!(tombstones.evicted(3_u64), 10, "forgotten: the floor holds");
+        assert_eq!(tombstones.evicted(11_u64), 12);
+        assert_eq!(tombstones.evicted(u64::MAX), 10);
     }
 }
