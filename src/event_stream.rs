@@ -444,9 +444,9 @@ impl EventStream {
         // More than a year is as good as for ever.
         let by = Instant::now() + budget.min(Duration::from_secs(366 * 86_400));
         hub.drain(by);
-        hub.empty(by).await;
+        hub.wait_until_empty(by).await;
         hub.close();
-        self.inner.streams.departed_have_ended(LAST_WORD).await;
+        self.inner.streams.wait_for_detached(LAST_WORD).await;
     }
 
     /// Ends every stream that is subscribed to `channel`, in this process and behind every proxy, after
@@ -530,7 +530,7 @@ impl EventStream {
             event_stream
                 .inner
                 .streams
-                .departed_have_ended(LAST_WORD)
+                .wait_for_detached(LAST_WORD)
                 .await;
         }
     }

@@ -1,4 +1,4 @@
-//! A reader's entries as server-sent events: what every kind of stream sends, apart from keep-alives.
+//! A reader's entries as server-sent events. Every kind of stream reads a feed and adds only keep-alives.
 
 use crate::{
     LagPolicy,
@@ -20,25 +20,24 @@ pub(crate) struct Feed {
     ended: bool,
 }
 
-/// What a feed has to say next.
+/// Result of [`Feed::next`].
 #[derive(Debug)]
 pub(crate) enum Next {
     Frame {
         bytes: Bytes,
-        /// Which channel the last event came on, and when it was published; nothing for an event of
-        /// the stream itself.
+        /// Channel index and publish time of the last event. `None` for a frame of the stream itself.
         last: Option<(usize, Instant)>,
-        /// Whether there may be more to say before there is news.
+        /// Whether the next call may return anything but [`Next::Empty`].
         more: bool,
     },
-    /// Nothing for now.
+    /// No frame for now.
     Empty,
-    /// Nothing any more.
+    /// No frame will follow.
     End,
 }
 
 impl Feed {
-    /// Subscribes to `channels`, from the position a client names, if it names one.
+    /// Subscribes to `channels` from the position in `last_event_id`, or from the next event without one.
     pub(crate) fn subscribe(
         hub: &Arc<Hub>,
         channels: &Channels,
@@ -56,22 +55,22 @@ impl Feed {
         })
     }
 
-    /// Begins with an opening, and follows the policy when it falls behind.
+    /// Sets the opening frame and the policy for lag.
     pub(crate) fn opened(mut self, opening: Opening, lag_policy: LagPolicy) -> Self {
         self.opening = Some(opening);
         self.lag_policy = lag_policy;
         self
     }
 
-    /// What is ready, as one frame of about `limit` bytes at the most: one event at least.
+    /// Returns the available events as one frame of at most `limit` bytes, but at least one event.
     ///
-    /// With a waker it may wait at the same time for what follows, which [`Self::is_waiting`] tells.
+    /// With a waker, the feed may also park after the last event: [`Self::is_waiting`] is then true.
     pub(crate) fn next(&mut self, limit: usize, waker: Option<&Waker>) -> Next {
         if let Some(opening) = self.opening.take() {
             return Next::Frame {
                 bytes: opening.frame(self.id()),
                 last: None,
-                // What there is already, it finds when it is about to wait.
+                // `wait` finds events that are available already.
                 more: false,
             };
         }
@@ -89,7 +88,7 @@ impl Feed {
                 last: Some((channel, at)),
                 more,
             },
-            Read::Gap(gap) => self.tell(&gap),
+            Read::Gap(gap) => self.reset(&gap),
             Read::Empty => Next::Empty,
             Read::End => Next::End,
         }
@@ -99,31 +98,31 @@ impl Feed {
         self.ended
     }
 
-    /// Nothing more is said.
+    /// Drops the opening. Later calls of [`Self::next`] return [`Next::End`].
     pub(crate) fn end(&mut self) {
         (self.opening, self.ended) = (None, true);
     }
 
-    /// Tells of events that are gone. If that is because the client is too slow, it may be the end.
-    fn tell(&mut self, gap: &Gap) -> Next {
+    /// Reports missed events by `stream-reset`. Lag may also end the feed, depending on the policy.
+    fn reset(&mut self, gap: &Gap) -> Next {
         let Gap { channels, missed } = gap;
         let is_lag = missed.is_some();
         measure::reset(*missed);
         trace::event!(info, ?missed, channels = channels.len(), "stream reset");
         self.ended = is_lag && self.lag_policy == LagPolicy::Disconnect;
         if self.ended && self.hub().keeps_history() {
-            // It comes back with its last id, and is told then.
+            // The client reconnects with its last id and gets the `stream-reset` then.
             return Next::End;
         }
         Next::frame(sse::stream_reset(channels, *missed, self.id()))
     }
 
-    /// Whether it waits, with the waker it was last given, and has not been woken since.
+    /// Whether the feed is parked with its last waker and was not woken since.
     pub(crate) fn is_waiting(&self) -> bool {
         self.reader.is_waiting()
     }
 
-    /// Waits for more. False if there is more already: then `waker` may not be woken.
+    /// Parks until the next event. Returns false if there is one already: then `waker` may not be woken.
     pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
         self.reader.wait(waker)
     }
@@ -140,8 +139,9 @@ impl Feed {
         self.reader.logs()
     }
 
-    /// The id with which a client gets what follows. None while it is to be told of a gap: if its
-    /// connection breaks before that, it must come back with the id it had.
+    /// The id from which a client resumes after this feed's position.
+    ///
+    /// `None` before a gap was reported: a client that disconnects before must resume from its previous id.
     fn id(&self) -> Option<LastEventId> {
         let hub = self.reader.hub();
         let id = || LastEventId::new(hub.epoch(), self.reader.position());
@@ -150,7 +150,7 @@ impl Feed {
 }
 
 impl Next {
-    /// Something that the stream says of itself.
+    /// A frame of the stream itself, such as a keep-alive.
     pub(crate) fn frame(bytes: Bytes) -> Self {
         Self::Frame {
             bytes,
@@ -171,7 +171,7 @@ impl Drop for Feed {
     }
 }
 
-/// Without history there are no positions: whatever a client names is its own affair.
+/// Start position of a client. Without history there are no positions, so its id is ignored.
 fn start(hub: &Hub, last_event_id: Option<&str>) -> Start {
     match last_event_id.filter(|_| hub.keeps_history()) {
         None => Start::Live,

@@ -1,4 +1,6 @@
-//! One value in place, or any other number behind a pointer: nearly always there is one.
+//! A slice that stores a single value inline, and any other number on the heap.
+//!
+//! Nearly every subscription has one channel.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -46,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_a_slice_of_what_it_is_made_of() {
+    fn it_derefs_to_the_collected_values() {
         for count in 0..4 {
             let mut few: Few<u32> = (0..count).collect();
             few.iter_mut().for_each(|value| *value *= 2);
@@ -57,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn one_value_with_a_pointer_takes_no_more_room_than_by_itself() {
+    fn a_value_with_a_niche_takes_no_extra_space() {
         type Value = (Box<u8>, [u64; 3]);
         assert_eq!(size_of::<Few<Value>>(), size_of::<Value>());
     }

@@ -1,4 +1,4 @@
-//! Functions of the application that run when a client subscribes or unsubscribes.
+//! Callbacks of the application for subscribing and unsubscribing clients.
 
 use crate::{Channel, channel::Channels};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use std::{
 
 type Hook = Arc<dyn Fn(&[Channel], &Parts) + Send + Sync>;
 
-/// Functions of the channels of a stream and the request that asked for it.
+/// Callbacks that receive the channels of a stream and the parts of its request.
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     pub(crate) on_subscribe: Option<Hook>,
@@ -23,23 +23,23 @@ impl Hooks {
         self.on_subscribe.is_none() && self.on_unsubscribe.is_none()
     }
 
-    /// Tells that a client of a proxy has come.
+    /// Calls `on_subscribe` for a client that a proxy holds.
     #[cfg(feature = "grip")]
-    pub(crate) fn came(&self, channels: &Channels, parts: &Parts) {
+    pub(crate) fn subscribed(&self, channels: &Channels, parts: &Parts) {
         call(self.on_subscribe.as_ref(), channels, parts);
     }
 
-    /// Tells that a client of a proxy has gone.
+    /// Calls `on_unsubscribe` for a client that a proxy held.
     #[cfg(feature = "grip")]
-    pub(crate) fn went(&self, channels: &Channels, parts: &Parts) {
+    pub(crate) fn unsubscribed(&self, channels: &Channels, parts: &Parts) {
         call(self.on_unsubscribe.as_ref(), channels, parts);
     }
 
     /// Calls `on_subscribe`. Dropping the returned value calls `on_unsubscribe`.
-    pub(crate) fn enter(&self, channels: Channels, parts: &Parts) -> Presence {
+    pub(crate) fn subscribe(&self, channels: Channels, parts: &Parts) -> UnsubscribeGuard {
         call(self.on_subscribe.as_ref(), &channels, parts);
         let on_unsubscribe = self.on_unsubscribe.clone();
-        Presence(on_unsubscribe.map(|hook| (hook, channels, compact(parts))))
+        UnsubscribeGuard(on_unsubscribe.map(|hook| (hook, channels, compact(parts))))
     }
 }
 
@@ -52,10 +52,10 @@ impl fmt::Debug for Hooks {
     }
 }
 
-/// A connected client, if `on_unsubscribe` is set.
-pub(crate) struct Presence(Option<(Hook, Channels, Parts)>);
+/// Calls `on_unsubscribe`, if it is set, when dropped.
+pub(crate) struct UnsubscribeGuard(Option<(Hook, Channels, Parts)>);
 
-impl Drop for Presence {
+impl Drop for UnsubscribeGuard {
     fn drop(&mut self) {
         if let Some((hook, channels, parts)) = &self.0 {
             call(Some(hook), channels, parts);
@@ -63,15 +63,15 @@ impl Drop for Presence {
     }
 }
 
-impl fmt::Debug for Presence {
+impl fmt::Debug for UnsubscribeGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let channels = self.0.as_ref().map(|(_, channels, _)| channels);
-        f.debug_tuple("Presence").field(&channels).finish()
+        f.debug_tuple("UnsubscribeGuard").field(&channels).finish()
     }
 }
 
-/// A copy that shares no memory with the request: header values and the URI are slices of the connection's
-/// read buffer, which would otherwise live as long as the stream.
+/// Copies the parts into new allocations. Header values and the URI are slices of the connection's read
+/// buffer, which would otherwise live as long as the stream.
 fn compact(parts: &Parts) -> Parts {
     let (mut copy, ()) = Request::new(()).into_parts();
     copy.method = parts.method.clone();
@@ -86,13 +86,13 @@ fn compact(parts: &Parts) -> Parts {
 
 fn own(value: &HeaderValue) -> HeaderValue {
     let copy = Bytes::copy_from_slice(value.as_bytes());
-    // They are the bytes of a valid value.
+    // The bytes come from a valid value, so the conversion cannot fail.
     let mut copy = HeaderValue::from_maybe_shared(copy).unwrap_or(HeaderValue::from_static(""));
     copy.set_sensitive(value.is_sensitive());
     copy
 }
 
-/// A hook that panics must not end other streams of the same thread.
+/// Catches a panic of the hook, which would otherwise end other streams on the same thread.
 fn call(hook: Option<&Hook>, channels: &Channels, parts: &Parts) {
     if let Some(hook) = hook {
         let called = catch_unwind(AssertUnwindSafe(|| hook(channels, parts)));

@@ -1,9 +1,9 @@
-//! An open stream, whoever writes it: a response body, or a driver that owns the socket.
+//! An open stream, written by a response body or by a driver that owns the socket.
 
 use crate::{
     KeepAlive,
     feed::{Feed, Next},
-    hooks::Presence,
+    hooks::UnsubscribeGuard,
     sse,
 };
 use std::{
@@ -22,13 +22,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// What one frame may have: enough for a burst of small events, little enough to keep for a slow client.
+/// Maximum bytes of a frame: enough for a burst of small events, small enough to buffer for a slow client.
 pub(crate) const FRAME: usize = 64 << 10;
 
-/// How long a client waits before it reconnects from a stream that was ended on purpose: 1 to 5 seconds,
-/// spread so that clients do not reconnect at once.
+/// Reconnect delay sent before a stream is ended on purpose: 1 to 5 seconds, random so that clients do not
+/// reconnect at once.
 ///
-/// Browsers keep the time for later breaks of the connection, so it must never be near zero.
+/// Browsers also use the delay after later disconnects, so it must not be near zero.
 pub(crate) fn reconnect_after() -> Duration {
     Duration::from_millis(fastrand::u64(1000..=5000))
 }
@@ -44,7 +44,7 @@ impl Guard {
 }
 
 impl Drop for Guard {
-    /// If the value panics, that must not end other streams of the same thread.
+    /// Catches a panic of the value, which would otherwise end other streams on the same thread.
     fn drop(&mut self) {
         let value = self.0.take();
         if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
@@ -59,34 +59,34 @@ impl fmt::Debug for Guard {
     }
 }
 
-/// What all streams of an `EventStream` have in common.
+/// State shared by all streams of an `EventStream`.
 #[derive(Debug)]
 pub(crate) struct Streams {
     pub(crate) keep_alive: KeepAlive,
     started: Instant,
-    /// How many the HTTP server knows nothing of.
-    departed: AtomicUsize,
-    all_ended: Notify,
+    /// Number of detached streams.
+    detached: AtomicUsize,
+    no_detached: Notify,
 }
 
-/// Dropping it unsubscribes.
+/// An open stream. Dropping it unsubscribes.
 ///
-/// There may be a million of them, so its size matters.
+/// A process may hold a million of them, so its size matters.
 #[derive(Debug)]
 pub(crate) struct OpenStream {
     feed: Feed,
     streams: Arc<Streams>,
-    /// When the last event was published, or a keep-alive sent, or the stream made: what the stream says
-    /// of itself does not count.
+    /// When the last event was published, the last keep-alive was sent, or the stream was created. Other
+    /// frames of the stream itself do not count.
     last: Moment,
-    /// When the stream ends by itself.
+    /// Deadline after which the stream ends.
     ends: Moment,
-    /// Told or dropped with the stream, after its subscription. Few streams have any.
-    _company: Option<Box<(Option<Presence>, Option<Guard>)>>,
+    /// Dropped after `feed`, so that the hook sees the new count. Boxed: few streams have a hook or a guard.
+    _on_drop: Option<Box<(Option<UnsubscribeGuard>, Option<Guard>)>>,
 }
 
-/// Half the size of an `Instant`: nanoseconds since the `EventStream` was built, or before that where the
-/// clock of a test says so.
+/// Nanoseconds since the `EventStream` was built, in half the size of an `Instant`. Negative only under a
+/// test's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Moment(i64);
 
@@ -98,7 +98,7 @@ impl Moment {
     }
 }
 
-/// 292 years at the most.
+/// Saturates after 292 years.
 fn nanos(time: Duration) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
@@ -110,11 +110,11 @@ impl OpenStream {
             last: streams.moment(Instant::now()),
             streams,
             ends: Moment::NEVER,
-            _company: None,
+            _on_drop: None,
         }
     }
 
-    /// Ends the stream at about this age, each at its own moment.
+    /// Ends the stream at about this age, randomly up to a tenth earlier or later.
     pub(crate) fn max_age(mut self, age: Option<Duration>) -> Self {
         if let Some(age) = age {
             self.ends = self.last.after(age.mul_f64(0.9 + 0.2 * fastrand::f64()));
@@ -122,9 +122,13 @@ impl OpenStream {
         self
     }
 
-    pub(crate) fn with(mut self, presence: Option<Presence>, guard: Option<Guard>) -> Self {
-        let is_alone = presence.is_none() && guard.is_none();
-        self._company = (!is_alone).then(|| Box::new((presence, guard)));
+    pub(crate) fn with(
+        mut self,
+        unsubscribe: Option<UnsubscribeGuard>,
+        guard: Option<Guard>,
+    ) -> Self {
+        let is_empty = unsubscribe.is_none() && guard.is_none();
+        self._on_drop = (!is_empty).then(|| Box::new((unsubscribe, guard)));
         self
     }
 
@@ -136,10 +140,10 @@ impl OpenStream {
         &mut self.feed
     }
 
-    /// What is to be sent now: events, a keep-alive, the word that the stream ends.
+    /// Returns the next frame: events, a keep-alive, or the `retry` before the end.
     ///
-    /// With a waker it may wait at the same time for what follows, as a feed. The clock is read where
-    /// there is no news, and always once the stream has an end.
+    /// With a waker, the stream may also park, as in [`Feed::next`]. The clock is read only if there is no
+    /// event, or if the stream has a deadline.
     pub(crate) fn next(&mut self, waker: Option<&Waker>, clock: impl Fn() -> Instant) -> Next {
         if self.ends != Moment::NEVER && self.is_over(clock()) {
             self.feed.end();
@@ -162,7 +166,7 @@ impl OpenStream {
         self.ends <= self.streams.moment(now) && !self.feed.has_ended()
     }
 
-    /// Without news: a keep-alive if it is time for one.
+    /// Returns a keep-alive if one is due.
     fn idle(&mut self, now: Instant) -> Next {
         let now = self.streams.moment(now);
         if self.last.after(self.interval()) <= now {
@@ -172,7 +176,8 @@ impl OpenStream {
         Next::Empty
     }
 
-    /// While the hub drains, each stream picks its own time to end, also if it always has events to send.
+    /// During a drain, moves the deadline to a random time before the end of the drain. Streams that always
+    /// have events end too.
     fn drain(&mut self, clock: impl Fn() -> Instant) {
         let Some(until) = self.feed.hub().drained_by() else {
             return;
@@ -185,22 +190,22 @@ impl OpenStream {
         }
     }
 
-    /// When there is something to send even without news.
+    /// When a frame is due without any event.
     pub(crate) fn wakes_at(&self) -> Instant {
         let keep_alive = self.last.after(self.interval());
         self.streams.instant(self.ends.min(keep_alive))
     }
 
-    /// How long it can take until there is something to send.
+    /// Maximum time between two frames.
     pub(crate) fn interval(&self) -> Duration {
         self.streams.keep_alive.after()
     }
 
-    /// The stream is no longer the HTTP server's: whoever shuts down must wait for it elsewhere, until
-    /// this is dropped.
-    pub(crate) fn depart(&self) -> Departed {
-        self.streams.departed.fetch_add(1, SeqCst);
-        Departed(self.streams.clone())
+    /// Counts the stream as detached until the guard is dropped. Graceful shutdown of the HTTP server does not
+    /// wait for detached streams.
+    pub(crate) fn detach(&self) -> DetachGuard {
+        self.streams.detached.fetch_add(1, SeqCst);
+        DetachGuard(self.streams.clone())
     }
 }
 
@@ -209,8 +214,8 @@ impl Streams {
         Self {
             keep_alive,
             started: Instant::now(),
-            departed: AtomicUsize::new(0),
-            all_ended: Notify::new(),
+            detached: AtomicUsize::new(0),
+            no_detached: Notify::new(),
         }
     }
 
@@ -230,12 +235,12 @@ impl Streams {
         at.unwrap_or(self.started)
     }
 
-    /// Waits until no stream is left that the HTTP server knows nothing of, or `limit` is over.
-    pub(crate) async fn departed_have_ended(&self, limit: Duration) {
+    /// Waits until no stream is detached, at most for `limit`.
+    pub(crate) async fn wait_for_detached(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         loop {
-            let ended = self.all_ended.notified();
-            let is_over = self.departed.load(SeqCst) == 0;
+            let ended = self.no_detached.notified();
+            let is_over = self.detached.load(SeqCst) == 0;
             if is_over || timeout_at(deadline, ended).await.is_err() {
                 return;
             }
@@ -243,14 +248,14 @@ impl Streams {
     }
 }
 
-/// A stream that the HTTP server knows nothing of, until it is dropped.
+/// Counts a stream as detached until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Departed(Arc<Streams>);
+pub(crate) struct DetachGuard(Arc<Streams>);
 
-impl Drop for Departed {
+impl Drop for DetachGuard {
     fn drop(&mut self) {
-        if self.0.departed.fetch_sub(1, SeqCst) == 1 {
-            self.0.all_ended.notify_waiters();
+        if self.0.detached.fetch_sub(1, SeqCst) == 1 {
+            self.0.no_detached.notify_waiters();
         }
     }
 }
@@ -262,7 +267,7 @@ mod tests {
     use tokio::time::advance;
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_replayed_counts_as_said_when_the_stream_opens() {
+    async fn a_replayed_event_does_not_make_a_keep_alive_due() {
         let es = EventStream::new();
         let event = Event::text("message", "1").unwrap();
         es.publish_event("a", event).await.unwrap();
@@ -280,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_an_instant_again() {
+    fn a_moment_converts_back_to_its_instant() {
         let streams = Streams::new(KeepAlive::new());
         let day = Duration::from_secs(86_400);
         let later = streams.started + 365 * day;

@@ -145,7 +145,7 @@ impl GripRequest {
         let channels = inner.limits.channels(&followed.channels)?;
         if followed.purpose == Purpose::Gone {
             if let Some(parts) = parts {
-                inner.hooks.went(&channels, parts);
+                inner.hooks.unsubscribed(&channels, parts);
             }
             return Ok(StreamResponse::ready(Response::default()));
         }

@@ -132,7 +132,7 @@ impl Direct {
         let inner = self.event_stream.inner();
         let presence = self.presence.map(|presence| {
             let (channels, parts) = *presence;
-            inner.hooks.enter(channels, &parts)
+            inner.hooks.subscribe(channels, &parts)
         });
         let stream = OpenStream::new(self.feed, inner.streams.clone()).max_age(inner.max_age);
         let stream = stream.with(presence, guard);
@@ -147,7 +147,7 @@ impl Held {
             return direct::ended(reconnect_after());
         }
         if let Some((hooks, channels, parts)) = self.presence.as_deref() {
-            hooks.came(channels, parts);
+            hooks.subscribed(channels, parts);
         }
         self.response
     }

@@ -1,4 +1,4 @@
-//! A channel's log with who reads it and who waits, behind the channel's own lock.
+//! Per-channel state behind the channel's lock: the log, its wait list, and the number of readers.
 
 use super::{
     Config, Hub, Stage, lock,
@@ -13,13 +13,12 @@ use std::{
     task::Waker,
 };
 
-/// Memory that a channel with entries takes beside their ring: this, its name, and its places in the
-/// tables of `Order`.
+/// Memory of a channel beside its ring and name: this struct and the entries in the tables of `HubState`.
 const OVERHEAD: usize = size_of::<ChannelLog>() + 176;
 
 pub(crate) struct ChannelLog {
     name: Channel,
-    /// That of the waiters, for who does not want to take the lock.
+    /// Copy of the wait list's round that is readable without the lock.
     round: AtomicU64,
     inner: Mutex<Inner>,
 }
@@ -28,34 +27,34 @@ pub(crate) struct ChannelLog {
 pub(super) struct Inner {
     pub(super) log: Log,
     pub(super) waiters: WaitList,
-    /// Readers of this channel, whether they have a seat or not.
+    /// Readers of this channel, registered as waiters or not.
     pub(super) subscribers: usize,
-    /// Where the channel is in the list of those with readers.
+    /// Index in `HubState::with_readers`, if there are readers.
     pub(super) index: usize,
     pub(super) delivered: u64,
-    /// The end of the log when all readers were last seen waiting.
+    /// The end of the log when all waiters were last parked.
     settled: u64,
-    /// Bytes that were appended since then.
+    /// Bytes appended since then.
     unsettled: usize,
 }
 
-/// How far the readers of a channel are.
+/// Progress of a channel's readers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
-    /// Those that are woken and have not read all since.
+    /// Registered waiters that are not parked.
     pub(super) awake: usize,
-    /// Events handed to any of them, ever.
+    /// Events returned to readers of the channel since it was created.
     pub(super) delivered: u64,
 }
 
-/// Only which channel it is: what is in it may be private.
+/// Shows the name only: entries may be private.
 impl fmt::Debug for ChannelLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ChannelLog").field(&self.name).finish()
     }
 }
 
-/// How far a channel is, for one who waits on behalf of several readers.
+/// Snapshot of a channel, compared by a waiter that reads for several readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     end: u64,
@@ -89,12 +88,12 @@ impl ChannelLog {
         lock(&self.inner)
     }
 
-    /// The sequence of the last entry there was.
+    /// The sequence number of the last entry, evicted or not.
     pub(super) fn last(&self) -> u64 {
         self.lock().log.last()
     }
 
-    /// Memory that a budget counts. A channel without entries is there for its readers only.
+    /// Memory that counts toward the budget. A channel without entries counts nothing.
     pub(super) fn size(&self, inner: &Inner) -> usize {
         match inner.log.is_empty() {
             true => 0,
@@ -106,7 +105,7 @@ impl ChannelLog {
         self.lock().subscribers
     }
 
-    /// Ends the readers of now, after the entries up to this sequence.
+    /// Ends the current readers after the sequence number `until`.
     pub(super) fn end_readers(&self, until: u64) {
         self.lock().waiters.end_all(until);
     }
@@ -123,11 +122,12 @@ impl ChannelLog {
         self.lock().settle();
     }
 
-    /// Wakes all who wait.
+    /// Wakes all parked waiters.
     pub(super) fn wake(&self) {
         let mut inner = self.lock();
         let mut woken = inner.waiters.take();
-        // Before anybody is woken: a wake synchronizes with the poll that follows it, which looks here.
+        // The store precedes the wakes. A wake synchronizes with the poll it causes, so that
+        // `is_waiting` returns false there.
         self.round.store(inner.waiters.round(), Release);
         drop(inner);
         if woken.wake() {
@@ -135,27 +135,28 @@ impl ChannelLog {
         }
     }
 
-    /// Whether who has this seat waits there, and has not been woken since.
+    /// Whether this waiter is parked and was not woken since.
     pub(super) fn is_waiting(&self, waiter: &WaiterKey) -> bool {
         waiter.round() == self.round.load(Acquire)
     }
 
-    /// Takes a seat for one who waits on behalf of several readers.
+    /// Registers a waiter that reads for several readers.
     pub(crate) fn register_waiter(&self) -> WaiterKey {
         self.lock().waiters.register()
     }
 
-    /// Gives a seat back.
+    /// Removes a waiter registered by `register_waiter`.
     pub(crate) fn remove_waiter(&self, waiter: &WaiterKey) {
         self.lock().remove_waiter(waiter);
     }
 
-    /// What there is for readers now, whatever other channels they read.
+    /// Snapshot of the entries and ends that readers can see now.
     pub(crate) fn mark(&self, hub: &Hub) -> Mark {
         self.lock().mark(hub)
     }
 
-    /// Waits in `seat` for what is new since `mark`. False if something is: then `waker` may not be woken.
+    /// Parks `waiter` until the channel differs from `mark`. Returns false if it already does: then
+    /// `waker` is not registered.
     pub(crate) fn wait(
         &self,
         hub: &Hub,
@@ -164,7 +165,7 @@ impl ChannelLog {
         mark: Mark,
     ) -> bool {
         let mut inner = self.lock();
-        // All that a mark has changes before the waiters are woken, which takes this lock.
+        // Waking takes this lock, and every part of a mark changes before the wake.
         let waits = inner.mark(hub) == mark;
         if waits {
             inner.park(waiter, waker);
@@ -175,7 +176,7 @@ impl ChannelLog {
 
 impl Inner {
     fn mark(&self, hub: &Hub) -> Mark {
-        // An entry beyond the head becomes readable before its readers are woken.
+        // The append that advances the head wakes readers afterwards.
         let beyond = self.log.beyond(hub.sequence());
         Mark {
             end: self.log.end() - beyond,
@@ -184,7 +185,7 @@ impl Inner {
         }
     }
 
-    /// Appends, and tells whether readers that are awake have fallen behind by a good part of what is kept.
+    /// Appends an entry. Returns true if awake readers lag by a good part of the ring or of the share.
     pub(super) fn push(&mut self, entry: Entry, config: &Config) -> bool {
         if self.waiters.awake() == 0 {
             self.settle();
@@ -210,7 +211,7 @@ impl Inner {
         self.drop_unread_frames();
     }
 
-    /// Drops the frames if no reader is left that could come to read them.
+    /// Drops the joined frames if every waiter is parked, since none will read them.
     fn drop_unread_frames(&mut self) {
         if self.waiters.awake() == 0 {
             self.log.drop_frames();
@@ -244,14 +245,14 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_nothing_but_the_name() {
+    fn debug_shows_only_the_name() {
         let hub = hub(|_| {});
         publish(&hub, "a", "secret");
         assert_eq!(format!("{:?}", a(&hub)), r#"ChannelLog("a")"#);
     }
 
     #[test]
-    fn whatever_is_new_since_the_mark_wakes_who_waits() {
+    fn every_change_since_the_mark_wakes_a_waiter() {
         type News = fn(&Hub);
         let news: [News; 4] = [
             |hub| drop(publish(hub, "a", "1")),
@@ -269,9 +270,12 @@ mod tests {
             assert!(log.wait(&hub, &mut waiter, &waker, mark));
             news(&hub);
             assert_eq!(count.take(), 1);
-            assert!(!log.wait(&hub, &mut waiter, &waker, mark), "it missed that");
+            assert!(
+                !log.wait(&hub, &mut waiter, &waker, mark),
+                "the mark is outdated"
+            );
             log.wake();
-            assert_eq!(count.take(), 0, "it did not sit down");
+            assert_eq!(count.take(), 0, "no waker was stored");
             log.remove_waiter(&waiter);
             assert_eq!(log.lock().waiters.len(), 0);
         }
@@ -290,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_is_for_readers_who_have_waited_and_are_behind() {
+    fn a_log_is_congested_if_registered_waiters_lag() {
         let (hub, (_, waker)) = (hub(|config| config.events = 8), waker());
         let mut reader = reader(&hub, &["a"], Start::Live);
         let congested = |text| publish(&hub, "a", text).congested.is_some();
@@ -303,14 +307,14 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_has_waited_there_is_no_pause() {
+    fn a_log_without_registered_waiters_is_never_congested() {
         let hub = hub(|config| config.events = 1);
         let _reader = reader(&hub, &["a"], Start::Live);
         assert!(publish(&hub, "a", "1").congested.is_none());
     }
 
     #[test]
-    fn what_was_joined_goes_when_the_last_reader_waits() {
+    fn frames_are_dropped_when_the_last_waiter_parks() {
         let (hub, (_, waker)) = (hub(|_| {}), waker());
         publish(&hub, "a", "1");
         publish(&hub, "a", "2");

@@ -1,4 +1,4 @@
-//! When channels were closed: recovery links from before are refused.
+//! Times of channel closes. A recovery link issued before a close is refused.
 
 use crate::channel::Channel;
 use std::{
@@ -7,23 +7,22 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// The closed channels that are remembered. A link that is in use is replaced within minutes, so older closes
-/// hardly matter.
+/// Maximum number of recorded closes. A proxy replaces a link in use within minutes, so older closes hardly
+/// matter.
 const REMEMBERED: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct Closes {
     hasher: RandomState,
-    /// The last close of a channel, by the hash of its name.
+    /// The number of the last close of a channel, by the hash of its name.
     last: HashMap<u64, u64>,
-    /// The same, oldest first. A channel that was closed again is here more than once.
+    /// Hashes and numbers of closes, oldest first. A channel that was closed again occurs more than once.
     by_age: VecDeque<(u64, u64)>,
     newest: u64,
 }
 
 impl Closes {
-    /// Remembers a close. Closes are numbered by microseconds since 1970, so that the numbers go up over
-    /// restarts too.
+    /// Records a close. Its number is in microseconds since 1970, so that numbers increase across restarts.
     pub(super) fn insert(&mut self, channel: &Channel, now: SystemTime) {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
@@ -45,7 +44,7 @@ impl Closes {
         }
     }
 
-    /// The number of the last close of any of these channels: 0 if none is remembered.
+    /// The highest number of a recorded close of these channels, or 0.
     pub(super) fn last(&self, channels: &[Channel]) -> u64 {
         let numbers = channels.iter().map(|channel| {
             let key = self.hasher.hash_one(channel);
@@ -65,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn each_close_has_a_higher_number_also_if_the_clock_goes_back() {
+    fn close_numbers_increase_even_if_the_clock_is_set_back() {
         let mut closes = Closes::default();
         let (a, b) = (channel(0), channel(1));
         let now = UNIX_EPOCH + Duration::from_secs(1);
@@ -79,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_the_latest_closes_are_remembered() {
+    fn beyond_the_limit_the_oldest_closes_are_dropped() {
         let mut closes = Closes::default();
         for name in 0..REMEMBERED + 10 {
             closes.insert(&channel(name), UNIX_EPOCH);

@@ -1,4 +1,4 @@
-//! What a hub counts without a lock.
+//! Counters of a hub that are updated without a lock.
 
 use super::sync::AtomicU64;
 use std::{
@@ -14,14 +14,14 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
 }
 
-/// Threads of a common machine add to different stripes.
+/// Enough for the threads of a typical machine to add to different stripes.
 const STRIPES: usize = 16;
 
-/// A counter that many threads add to, each in a cache line of its own.
+/// A counter for many threads. Threads add to different cache lines.
 #[derive(Debug, Default)]
 pub(super) struct Striped([Stripe; STRIPES]);
 
-/// Two lines: processors fetch them in pairs.
+/// Two cache lines: processors prefetch them in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Stripe(std::sync::atomic::AtomicU64);
@@ -55,7 +55,7 @@ mod tests {
     use std::{sync::Arc, thread};
 
     #[test]
-    fn a_striped_counter_loses_nothing() {
+    fn a_striped_counter_sums_the_additions_of_all_threads() {
         const THREADS: u64 = 2 * STRIPES as u64;
         let counter = Arc::<Striped>::default();
         let add = |_| {

@@ -1,17 +1,17 @@
-//! Closing and draining: how readers learn that they are to end.
+//! Closing and draining.
 //!
-//! The stage changes first, then all waiting readers are woken, a few channels at a time. A reader that is
-//! admitted meanwhile sees the stage itself.
+//! The stage changes first. Then all parked readers are woken, a few channels at a time. A reader that
+//! subscribes in between reads the new stage itself.
 //!
-//! An end is a position: a reader stops at the sequence of its end, however far behind it is, and never reads
-//! an entry that was appended later.
+//! An end is a position. A reader stops at the sequence number of its end, however far it lags, and never
+//! returns an entry that was appended later.
 
 use super::{ChannelLog, Hub, evict::STEP};
 use crate::channel::Channel;
 use std::sync::atomic::Ordering::SeqCst;
 use tokio::time::{Instant, timeout_at};
 
-/// How long the hub still has, as readers see it.
+/// Life stage of a hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Open,
@@ -20,8 +20,8 @@ pub(super) enum Stage {
 }
 
 impl Hub {
-    /// Waits until there is no reader, or until the time `by`.
-    pub(crate) async fn empty(&self, by: Instant) {
+    /// Waits until the hub has no reader, at most until `by`.
+    pub(crate) async fn wait_until_empty(&self, by: Instant) {
         loop {
             let emptied = self.emptied.notified();
             let is_empty = self.state().subscriptions == 0;
@@ -31,10 +31,11 @@ impl Hub {
         }
     }
 
-    /// Ends every reader after the entries that were appended until now, and refuses new readers.
+    /// Ends every reader after the last entry appended so far, and refuses new readers.
     pub(crate) fn close(&self) {
         let state = self.state();
-        // A reader that sees `closed` sees this too. The first close counts.
+        // `closed_after` is stored before `closed`, so a reader that observes `closed` observes both. Only the
+        // first close sets it.
         if !self.closed.load(SeqCst) {
             self.closed_after.store(state.sequence(), SeqCst);
         }
@@ -43,25 +44,25 @@ impl Hub {
         self.each_with_readers(|log| log.wake());
     }
 
-    /// The last sequence that readers are to read, if the hub is closed.
+    /// The last sequence number that readers return, if the hub is closed.
     pub(super) fn closed_after(&self) -> Option<u64> {
         self.is_closed().then(|| self.closed_after.load(SeqCst))
     }
 
-    /// Lets every reader know that it should end by then, and refuses new ones. The first call counts.
+    /// Starts to drain: readers should end by then, and new readers are refused. Later calls have no effect.
     pub(crate) fn drain(&self, by: Instant) {
         if self.drained_by.set(by).is_ok() {
             self.each_with_readers(|log| log.wake());
         }
     }
 
-    /// Calls `with` for each channel that has readers now, while the lock is free. A channel that gets
-    /// readers meanwhile may be visited again.
+    /// Calls `with` for each channel that has readers, without holding the lock. A channel that gets
+    /// readers in the meantime may be visited twice.
     pub(super) fn each_with_readers(&self, mut with: impl FnMut(&ChannelLog)) {
         let mut left = usize::MAX;
         while left > 0 {
             let state = self.in_turn();
-            // From the end, where new channels come: see `Order::with_readers`.
+            // From the end, so that none is skipped: see `HubState::with_readers`.
             let to = left.min(state.with_readers().len());
             left = to.saturating_sub(STEP);
             let step = state.with_readers()[left..to].to_vec();
@@ -70,12 +71,12 @@ impl Hub {
         }
     }
 
-    /// When every reader should have ended, if there is such a time.
+    /// The deadline of the drain, if the hub is draining.
     pub(crate) fn drained_by(&self) -> Option<Instant> {
         self.drained_by.get().copied()
     }
 
-    /// Whether readers are about to end.
+    /// Whether the hub is draining or closed.
     pub(crate) fn is_closing(&self) -> bool {
         self.stage() != Stage::Open
     }
@@ -88,9 +89,10 @@ impl Hub {
         }
     }
 
-    /// Ends the readers of one channel after the entries that were appended until now, to any channel.
+    /// Ends the current readers of one channel after the hub's last sequence number.
     ///
-    /// `with` is given the sequence of the channel's last entry, and runs in the order of all publishes.
+    /// `with` receives the sequence number of the channel's last entry. It runs under the sequencer's lock,
+    /// so its side effects have the order of all publishes.
     pub(crate) fn close_channel<T>(&self, channel: &Channel, with: impl FnOnce(u64) -> T) -> T {
         #[cfg(feature = "grip")]
         let now = std::time::SystemTime::now();
@@ -108,13 +110,13 @@ impl Hub {
         done
     }
 
-    /// The number of the last close of any of these channels, 0 without one. Later closes have higher numbers.
+    /// The highest number of a close of these channels, or 0. Later closes have higher numbers.
     #[cfg(feature = "grip")]
     pub(crate) fn last_close(&self, channels: &[Channel]) -> u64 {
         self.state().closes.last(channels)
     }
 
-    /// The channels that have readers, with how many each has, by name.
+    /// The channels with readers and their number of readers, sorted by name.
     pub(crate) fn channels(&self) -> Vec<(Channel, usize)> {
         let mut channels = Vec::new();
         self.each_with_readers(|log| channels.push((log.name().clone(), log.subscribers())));

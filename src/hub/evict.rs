@@ -1,27 +1,27 @@
-//! Which entries go first, and how many at a time.
+//! Eviction: its order, and how many entries a step evicts.
 //!
-//! 1. Entries go when they expire, oldest first.
-//! 2. When memory exceeds the budget, joined frames go first, then the oldest entries of channels above
-//!    their share, then the oldest entries of all.
-//! 3. A call evicts a few entries under the lock. Where that is not enough, it lets go of the lock
-//!    between steps.
+//! 1. Expired entries are evicted, oldest first.
+//! 2. When memory exceeds the budget, joined frames are dropped first. Then the oldest entries of channels
+//!    above their share are evicted, then the oldest entries of the hub.
+//! 3. A call evicts at most a few entries under the lock. If that is not enough, it continues in steps
+//!    and releases the lock between them.
 
 use super::{Config, FrameIndex, channel_log::ChannelLog, state::HubState};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Entries that a publish or a subscription evicts at most while it holds the lock.
+/// Maximum number of entries that a publish or a subscription evicts under the lock.
 pub(super) const FEW: usize = 16;
 
-/// Entries that are evicted at a time where nothing else is done under the lock.
+/// Maximum number of entries per step when eviction is the only work under the lock.
 pub(super) const STEP: usize = if cfg!(all(test, shuttle)) { 2 } else { 128 };
 
-/// The entry that was appended last. It is never evicted to make room for itself.
+/// The entry that was appended last. It is not evicted to make room for itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Newest {
     sequence: u64,
-    /// Bytes beyond the budget: the length of an entry above a channel's share. Other channels make no
-    /// room for it, since the next publish evicts it.
+    /// Bytes allowed beyond the budget: the length of an entry above a channel's share. Other channels lose
+    /// nothing to it, because the next publish evicts it.
     exempt: usize,
 }
 
@@ -33,7 +33,7 @@ impl Newest {
 }
 
 impl HubState {
-    /// Evicts expired entries, `limit` at most. True if no more are left.
+    /// Evicts at most `limit` expired entries. Returns true if none is left.
     pub(super) fn expire(&mut self, now: Instant, config: &Config, limit: usize) -> bool {
         for _ in 0..limit {
             let Some((_, (at, log))) = self.oldest.first_key_value() else {
@@ -48,8 +48,8 @@ impl HubState {
         false
     }
 
-    /// Evicts until memory is within the budget, `limit` times at most. True if there is nothing more to
-    /// be done.
+    /// Evicts at most `limit` times, until memory is within the budget. Returns false if more steps are
+    /// needed.
     pub(super) fn fit(
         &mut self,
         newest: Newest,
@@ -82,8 +82,8 @@ impl HubState {
         true
     }
 
-    /// The channel above its share with the oldest entry. The last entry of one stays as long as a
-    /// reader is about to read it.
+    /// The channel above its share with the oldest entry. A channel's only entry is kept while a woken
+    /// reader has not read it.
     fn oldest_of_large(&self, newest: Newest) -> Option<&Arc<ChannelLog>> {
         let front = |log: &ChannelLog| {
             let inner = log.lock();

@@ -1,13 +1,13 @@
-//! Joined frames: entries that several readers at the same place read as one piece of bytes.
+//! Joined frames: consecutive entries copied into one buffer that several readers share.
 //!
-//! 1. A frame is made once for all readers of a channel at the same place, and kept for the next of
-//!    them. A channel keeps few.
-//! 2. A channel drops its frames when no reader is left that has not read all: see `ChannelLog`. A
-//!    reader that is blocked can delay that, so frames of all channels have a limit in bytes, and are
-//!    the first to go when the hub's memory exceeds its budget.
-//! 3. `FrameIndex` counts their bytes. Dropping `Frames` subtracts them.
+//! 1. The first reader of a range of entries joins it. Readers with the same cursor reuse the frame. A
+//!    channel keeps only a few frames.
+//! 2. A channel drops its frames when all its waiters are parked: see `ChannelLog`. A blocked reader can
+//!    delay that. So the frames of all channels have a limit in bytes, and are dropped before any entry
+//!    is evicted for the budget.
+//! 3. `FrameIndex` counts the bytes of all frames. Dropping `Frames` subtracts them.
 //!
-//! Order of locks: a channel's, then the index.
+//! Lock order: the channel's lock, then the index's.
 
 use super::{ChannelLog, lock, sync::Mutex};
 use bytes::Bytes;
@@ -20,13 +20,13 @@ use std::{
     },
 };
 
-/// Frames that a channel keeps.
+/// Maximum number of frames per channel.
 const KEPT: usize = 4;
 
-/// Memory that a frame takes beside its bytes.
+/// Memory of a frame beside its bytes.
 const OVERHEAD: usize = 160;
 
-/// The channels of a hub that keep frames, and how many bytes these have.
+/// The channels of a hub with frames, and the total bytes of these.
 #[derive(Debug)]
 pub(crate) struct FrameIndex {
     channels: Mutex<ByAge>,
@@ -37,7 +37,7 @@ pub(crate) struct FrameIndex {
 #[derive(Debug, Default)]
 struct ByAge {
     channels: BTreeMap<u64, Weak<ChannelLog>>,
-    /// No key is used twice: a channel removes its own only.
+    /// The next key. Keys are not reused, so a channel cannot remove the entry of another.
     next: u64,
 }
 
@@ -45,12 +45,12 @@ struct ByAge {
 #[derive(Debug)]
 pub(super) struct Frames {
     frames: Vec<Frame>,
-    /// Where the channel is in the index.
+    /// Key of the channel in the index.
     key: u64,
     index: Arc<FrameIndex>,
 }
 
-/// The entries with the indices of `place`, joined.
+/// The entries with the indices `range`, joined.
 #[derive(Debug)]
 struct Frame {
     range: Range<u64>,
@@ -58,7 +58,7 @@ struct Frame {
 }
 
 impl FrameIndex {
-    /// All frames have at most `limit` bytes, but for a moment.
+    /// Creates an index whose frames have at most `limit` bytes after [`trim`](Self::trim).
     pub(super) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             channels: Mutex::default(),
@@ -71,13 +71,13 @@ impl FrameIndex {
         self.bytes.load(Relaxed)
     }
 
-    /// Drops the oldest frames beyond the limit. No channel's lock may be held.
+    /// Drops the oldest frames beyond the limit. The caller must hold no channel's lock.
     pub(super) fn trim(&self) {
         while self.bytes() > self.limit && self.drop_oldest() {}
     }
 
-    /// Drops the frames of the channel that has had some for the longest time. No channel's lock may
-    /// be held. False if no channel has any.
+    /// Drops the frames of the channel that has kept some for the longest time. The caller must hold no
+    /// channel's lock. Returns false if no channel has frames.
     pub(super) fn drop_oldest(&self) -> bool {
         if self.bytes() == 0 {
             return false;
@@ -114,7 +114,7 @@ impl Frames {
         frame.map(|frame| frame.bytes.clone())
     }
 
-    /// Keeps a frame, in place of the oldest if there are many.
+    /// Keeps a frame, and drops the oldest if there are too many.
     pub(super) fn keep(&mut self, range: Range<u64>, bytes: Bytes) {
         if self.frames.len() == KEPT {
             let oldest = self.frames.remove(0);
@@ -125,7 +125,7 @@ impl Frames {
         self.frames.push(frame);
     }
 
-    /// Drops frames with entries before `first`. True if none is left.
+    /// Drops frames with entries before `first`. Returns true if none is left.
     pub(super) fn retain_from(&mut self, first: u64) -> bool {
         let index = &self.index;
         self.frames.retain(|frame| {
@@ -158,7 +158,7 @@ impl Frames {
         self.frames.len()
     }
 
-    /// Their part of the index's bytes.
+    /// Their share of the bytes that the index counts.
     pub(super) fn size(&self) -> usize {
         self.frames.iter().map(Frame::size).sum()
     }
@@ -166,7 +166,7 @@ impl Frames {
 
 #[cfg(test)]
 impl FrameIndex {
-    /// How many channels have frames.
+    /// Number of channels with frames.
     pub(super) fn len(&self) -> usize {
         lock(&self.channels).channels.len()
     }

@@ -1,6 +1,6 @@
-//! The hub's rules under many interleavings of its threads, which shuttle picks.
+//! The hub's invariants under many thread interleavings, chosen by shuttle.
 //!
-//! A wake-up that is lost leaves a thread blocked for ever, which shuttle reports as a deadlock.
+//! A lost wakeup blocks a thread forever, which shuttle reports as a deadlock.
 
 use super::*;
 use shuttle::{
@@ -16,7 +16,7 @@ use std::{
 
 const LIMIT: usize = 1 << 16;
 
-/// Runs `test` with schedules that are all random, and with such that have few switches.
+/// Runs `test` with fully random schedules and with schedules of few context switches.
 fn check(test: impl Fn() + Send + Sync + Copy + 'static) {
     check_random(test, 2000);
     check_pct(test, 1000, 3);
@@ -41,13 +41,13 @@ fn channel(name: &str) -> Channel {
     Channel::new(name).unwrap()
 }
 
-/// Appends an entry that says what it is: its channel, its sequence, and that of the channel's one before.
+/// Appends an entry with its channel, its sequence number and the channel's previous sequence number.
 fn append(hub: &Hub, name: &str) {
     let text = |sequence, previous| Bytes::from(format!("{name} {sequence} {previous}\n"));
     hub.append(&channel(name), text);
 }
 
-/// Appends in a thread of its own, an entry on each of these channels.
+/// Spawns a thread that appends an entry to each of these channels in turn.
 fn appends(hub: &Arc<Hub>, names: &'static [&'static str]) -> JoinHandle<()> {
     in_thread(hub, |hub| names.iter().for_each(|name| append(hub, name)))
 }
@@ -63,21 +63,21 @@ fn join(threads: impl IntoIterator<Item = JoinHandle<()>>) {
     }
 }
 
-/// A client, which checks what it is given.
+/// A client that checks the order and completeness of its entries.
 struct Client {
     hub: Arc<Hub>,
     names: &'static [&'static str],
     reader: Option<Reader>,
-    /// The sequence of the last entry of each channel: of the one it started from, if there is none.
+    /// The last sequence number read on each channel, at first its start position.
     last: Vec<u64>,
-    /// Channels of which it was told that entries are gone, and has seen none since.
-    gone: Vec<bool>,
+    /// Channels with a gap and no entry read since.
+    has_gap: Vec<bool>,
     seen: Vec<u64>,
     missed: u64,
-    /// It has not read all there was.
+    /// Whether the next read may return an entry.
     more: bool,
     ended: bool,
-    /// With which it waited last.
+    /// The waker it parked with last.
     waker: Option<Waker>,
 }
 
@@ -88,7 +88,7 @@ impl Client {
             names,
             reader: None,
             last: Vec::new(),
-            gone: vec![false; names.len()],
+            has_gap: vec![false; names.len()],
             seen: Vec::new(),
             missed: 0,
             more: true,
@@ -104,7 +104,7 @@ impl Client {
         client
     }
 
-    /// The client of a reader that has read nothing.
+    /// Wraps a reader that has not read anything.
     fn of(hub: &Arc<Hub>, names: &'static [&'static str], reader: Reader) -> Self {
         let mut client = Self::without_reader(hub, names);
         client.last = vec![reader.position(); names.len()];
@@ -122,7 +122,7 @@ impl Client {
         self.reader.as_mut().unwrap()
     }
 
-    /// Goes, and comes back with the position it has.
+    /// Drops its reader and resumes from its position.
     fn resume(&mut self) {
         let position = self.reader().position();
         self.reader = None;
@@ -140,7 +140,7 @@ impl Client {
                 self.missed += gap.missed.unwrap_or(0);
                 for channel in gap.channels {
                     let index = self.index(channel.as_str());
-                    self.gone[index] = true;
+                    self.has_gap[index] = true;
                 }
             }
             Read::Empty => self.more = false,
@@ -158,16 +158,16 @@ impl Client {
         let [sequence, previous] = [(); 2].map(|()| words.next().unwrap().parse().unwrap());
         let before = self.seen.last().copied().unwrap_or(0);
         assert!(before < sequence, "{sequence} comes after {before}");
-        let is_told = mem::take(&mut self.gone[index]);
+        let had_gap = mem::take(&mut self.has_gap[index]);
         assert!(
-            previous <= self.last[index] || is_told,
+            previous <= self.last[index] || had_gap,
             "{previous} is missing before {sequence}"
         );
         self.last[index] = sequence;
         self.seen.push(sequence);
     }
 
-    /// Notes all that is ready.
+    /// Reads all available entries.
     fn read(&mut self) {
         self.more = !self.ended;
         while self.more {
@@ -176,7 +176,7 @@ impl Client {
         }
     }
 
-    /// Notes what comes next, and waits for it, as a response body does.
+    /// Reads the next batch and parks until there is one, as a response body does.
     fn next(&mut self) {
         let mut more = self.more;
         let Self { reader, waker, .. } = self;
@@ -205,7 +205,7 @@ impl Client {
         self.note(read);
     }
 
-    /// Reads on until it has seen so many entries.
+    /// Reads until it has seen `count` entries.
     fn until(&mut self, count: usize) {
         while self.seen.len() < count {
             self.next();
@@ -218,21 +218,21 @@ impl Client {
         }
     }
 
-    /// It has all there is, or knows that it has not.
-    fn is_complete(&mut self) {
+    /// Asserts that it has the last entry of each channel, or a gap.
+    fn assert_is_complete(&mut self) {
         self.read();
         let state = self.hub.state();
         for (index, name) in self.names.iter().enumerate() {
             let log = state.get(&channel(name)).unwrap();
             assert!(
-                self.last[index] >= log.last() || self.gone[index],
+                self.last[index] >= log.last() || self.has_gap[index],
                 "the end of {name} is missing"
             );
         }
     }
 }
 
-/// Who waits for several readers at a time, as a driver does: in one seat on each channel.
+/// Reads for several readers with one waiter per channel, as a driver does.
 struct Driver {
     hub: Arc<Hub>,
     clients: Vec<Client>,
@@ -240,7 +240,7 @@ struct Driver {
     inbox: Arc<Inbox>,
 }
 
-/// Which channels have news, and who is to be woken for them.
+/// Indices of the channels with news, and the driver's waker.
 #[derive(Default)]
 struct Inbox(std::sync::Mutex<(Vec<usize>, Option<Waker>)>);
 
@@ -290,7 +290,7 @@ impl Driver {
         }
     }
 
-    /// Reads for the clients of each channel that has news, until `done`.
+    /// Reads for the clients of each channel with news, until `done`.
     fn run(&mut self, done: impl Fn(&[Client]) -> bool) {
         block_on(poll_fn(|cx| {
             while !done(&self.clients) {
@@ -327,8 +327,8 @@ impl Drop for Driver {
     }
 }
 
-/// Nobody reads, nobody waits, and what is counted is what is there.
-fn is_left_in_order(hub: &Hub) {
+/// Asserts that no reader or waiter is left and that the counters are consistent.
+fn assert_is_clean(hub: &Hub) {
     let state = hub.state();
     assert!(state.is_consistent(&hub.config));
     assert_eq!(state.subscriptions, 0);
@@ -340,7 +340,7 @@ fn is_left_in_order(hub: &Hub) {
 }
 
 #[test]
-fn a_waiting_reader_is_woken_for_each_append() {
+fn a_parked_reader_is_woken_by_each_append() {
     check(|| {
         let hub = hub(false, 100);
         let mut client = Client::new(&hub, &["a"], Start::Live);
@@ -349,12 +349,12 @@ fn a_waiting_reader_is_woken_for_each_append() {
         assert_eq!(client.seen, [1, 2, 3]);
         join(appending);
         drop(client);
-        is_left_in_order(&hub);
+        assert_is_clean(&hub);
     });
 }
 
 #[test]
-fn a_reader_of_several_channels_sees_one_order_and_is_woken_for_all() {
+fn a_reader_of_several_channels_is_woken_by_each_append_and_reads_in_order() {
     check(|| {
         let hub = hub(false, 100);
         let mut client = Client::new(&hub, &["a", "b"], Start::Live);
@@ -366,7 +366,7 @@ fn a_reader_of_several_channels_sees_one_order_and_is_woken_for_all() {
 }
 
 #[test]
-fn a_driver_is_woken_for_each_append() {
+fn a_driver_is_woken_by_each_append() {
     check(|| {
         let hub = hub(false, 100);
         let one = Client::new(&hub, &["a"], Start::Live);
@@ -377,12 +377,12 @@ fn a_driver_is_woken_for_each_append() {
         assert_eq!(driver.clients[1].seen, [1, 2, 3, 4]);
         join(appending);
         drop(driver);
-        is_left_in_order(&hub);
+        assert_is_clean(&hub);
     });
 }
 
 #[test]
-fn who_subscribes_while_others_publish_misses_nothing_and_gets_nothing_twice() {
+fn a_subscription_during_publishes_gets_each_entry_once() {
     check(|| {
         let hub = hub(true, 100);
         let appending = [appends(&hub, &["a", "b"]), appends(&hub, &["b"])];
@@ -398,7 +398,7 @@ fn who_subscribes_while_others_publish_misses_nothing_and_gets_nothing_twice() {
 }
 
 #[test]
-fn who_goes_and_comes_back_has_all() {
+fn a_client_that_resumes_gets_all_entries() {
     check(|| {
         let hub = hub(true, 100);
         let mut client = Client::new(&hub, &["a", "b"], Start::Live);
@@ -410,13 +410,13 @@ fn who_goes_and_comes_back_has_all() {
         assert_eq!(client.seen, [1, 2, 3, 4]);
         join(appending);
         drop(client);
-        is_left_in_order(&hub);
+        assert_is_clean(&hub);
     });
 }
 
-/// The ring has room for one entry.
+/// The ring holds one entry.
 #[test]
-fn who_falls_out_of_the_ring_is_told_how_many_are_gone() {
+fn a_lagging_reader_gets_the_number_of_missed_entries() {
     check(|| {
         let hub = hub(false, 1);
         let mut client = Client::new(&hub, &["a"], Start::Live);
@@ -426,15 +426,15 @@ fn who_falls_out_of_the_ring_is_told_how_many_are_gone() {
         client.read();
         join(appending);
         for (client, published) in [(&mut client, 3), (&mut both, 5)] {
-            client.is_complete();
+            client.assert_is_complete();
             assert_eq!(client.seen.len() as u64 + client.missed, published);
         }
     });
 }
 
-/// A client may go at any time, also between the word that something is gone and what is left.
+/// A client may disconnect at any time, also between a gap and the remaining entries.
 #[test]
-fn who_comes_back_after_a_gap_is_told_of_all_that_is_gone() {
+fn a_client_that_resumes_after_a_gap_gets_a_gap_for_all_missed_entries() {
     check(|| {
         let hub = hub(true, 1);
         let mut client = Client::new(&hub, &["b", "a"], Start::Live);
@@ -447,32 +447,32 @@ fn who_comes_back_after_a_gap_is_told_of_all_that_is_gone() {
             client.resume();
         }
         join(appending);
-        client.is_complete();
+        client.assert_is_complete();
         drop(client);
-        is_left_in_order(&hub);
+        assert_is_clean(&hub);
     });
 }
 
 #[test]
-fn channels_go_with_their_last_readers() {
+fn channels_are_removed_with_their_last_readers() {
     check(|| {
         let hub = hub(false, 1);
-        let come_and_go = |names| {
+        let subscribe_and_drop = |names| {
             in_thread(&hub, move |hub| {
                 for _ in 0..2 {
                     Client::new(hub, names, Start::Live).read();
                 }
             })
         };
-        let going = [come_and_go(&["a", "b"]), come_and_go(&["b"])];
+        let subscribing = [subscribe_and_drop(&["a", "b"]), subscribe_and_drop(&["b"])];
         join([appends(&hub, &["a", "b", "a"])]);
-        join(going);
-        is_left_in_order(&hub);
+        join(subscribing);
+        assert_is_clean(&hub);
         assert_eq!(hub.counts().bytes, 0);
     });
 }
 
-/// A client of two channels, and a driver with one of one and one of both.
+/// A client of two channels, and a driver with a client of one channel and a client of both.
 fn listeners(hub: &Arc<Hub>) -> (Client, Driver) {
     let client = |names: &'static [&'static str]| Client::new(hub, names, Start::Live);
     let driver = Driver::new(vec![client(&["a"]), client(&["b", "a"])]);
@@ -480,7 +480,7 @@ fn listeners(hub: &Arc<Hub>) -> (Client, Driver) {
 }
 
 #[test]
-fn closing_ends_every_reader_once_it_has_all() {
+fn a_close_ends_every_reader_after_its_last_entry() {
     check(|| {
         let hub = hub(false, 100);
         let (mut client, mut driver) = listeners(&hub);
@@ -498,13 +498,13 @@ fn closing_ends_every_reader_once_it_has_all() {
         assert_eq!(client.seen, [1, 2]);
         join([driving, closing]);
         drop(client);
-        is_left_in_order(&hub);
+        assert_is_clean(&hub);
     });
 }
 
-/// The end comes when it has read the last entry, and waits since then.
+/// The close may happen while the reader is parked after the last entry.
 #[test]
-fn closing_ends_a_reader_of_one_channel_once_it_has_all() {
+fn a_close_ends_a_reader_of_one_channel_after_its_last_entry() {
     check(|| {
         let hub = hub(false, 100);
         let mut client = Client::new(&hub, &["a"], Start::Live);
@@ -518,9 +518,9 @@ fn closing_ends_a_reader_of_one_channel_once_it_has_all() {
     });
 }
 
-/// The ring has room for one entry, and the second comes when the hub is closed.
+/// The ring holds one entry, and a second one is appended after the close.
 #[test]
-fn closing_leaves_nobody_without_word_of_what_is_gone() {
+fn a_reader_gets_an_evicted_entry_as_a_gap_before_its_end() {
     check(|| {
         let hub = hub(false, 1);
         let mut clients =
@@ -532,14 +532,14 @@ fn closing_leaves_nobody_without_word_of_what_is_gone() {
         });
         for client in &mut clients {
             client.until_end();
-            assert!(client.last[0] > 0 || client.gone[0]);
+            assert!(client.last[0] > 0 || client.has_gap[0]);
         }
         join([closing]);
     });
 }
 
 #[test]
-fn closing_a_channel_ends_its_readers_once_they_have_all() {
+fn closing_a_channel_ends_its_readers_after_its_last_entry() {
     check(|| {
         let hub = hub(false, 100);
         let (mut client, mut driver) = listeners(&hub);
@@ -557,12 +557,12 @@ fn closing_a_channel_ends_its_readers_once_they_have_all() {
         assert!(client.last[0] > 0);
         join([driving, closing, other]);
         drop(client);
-        is_left_in_order(&hub);
+        assert_is_clean(&hub);
     });
 }
 
 #[test]
-fn every_reader_learns_of_the_drain() {
+fn a_drain_wakes_every_reader() {
     check(|| {
         let hub = hub(false, 100);
         let client = Client::new(&hub, &["a"], Start::Live);
@@ -590,7 +590,7 @@ fn every_reader_learns_of_the_drain() {
 
 /// Every entry expires at once.
 #[test]
-fn a_reader_that_resumes_during_the_sweep_has_all_or_knows_what_is_gone() {
+fn a_reader_that_resumes_during_the_sweep_gets_each_entry_or_a_gap() {
     check(|| {
         let config = Config {
             max_age: Duration::ZERO,
@@ -606,17 +606,17 @@ fn a_reader_that_resumes_during_the_sweep_has_all_or_knows_what_is_gone() {
         client.resume();
         join(appending);
         join([sweeping]);
-        client.is_complete();
+        client.assert_is_complete();
         drop(client);
         while hub.sweep_step() != sweep::Found::Nothing {}
-        is_left_in_order(&hub);
+        assert_is_clean(&hub);
         assert!(hub.state().logs().is_empty());
     });
 }
 
-/// A step of the walk is two channels.
+/// A step of the walk covers two channels.
 #[test]
-fn closing_ends_readers_of_channels_that_come_and_go_meanwhile() {
+fn a_close_ends_readers_of_channels_that_are_added_during_it() {
     check(|| {
         let hub = hub(false, 100);
         let client = |names: &'static [&'static str]| Client::new(&hub, names, Start::Live);
@@ -637,13 +637,13 @@ fn closing_ends_readers_of_channels_that_come_and_go_meanwhile() {
         last.iter_mut().for_each(Client::until_end);
         join(threads);
         drop((first, last));
-        is_left_in_order(&hub);
+        assert_is_clean(&hub);
     });
 }
 
-/// The budget has no room for frames.
+/// The budget is too small for frames.
 #[test]
-fn frames_go_while_others_read_them() {
+fn frames_are_dropped_while_readers_use_them() {
     check(|| {
         let config = Config {
             bytes: 1000,
@@ -661,6 +661,6 @@ fn frames_go_while_others_read_them() {
         join([appends(&hub, &["a", "c"])]);
         join(reading);
         assert_eq!((hub.frames.bytes(), hub.frames.len()), (0, 0));
-        is_left_in_order(&hub);
+        assert_is_clean(&hub);
     });
 }

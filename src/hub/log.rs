@@ -1,11 +1,11 @@
-//! One channel's ring: entries, their sequence numbers, and what is missed.
+//! The ring buffer of one channel.
 //!
-//! 1. Every entry has two numbers. Its *sequence* is given by the hub and orders all channels; its
-//!    *index* counts this channel's entries, so that a reader finds its place without a search and
-//!    a gap can be counted.
-//! 2. Entries leave at the front only. `evicted` remembers the sequence of the last one that left:
-//!    a position at or after it has lost nothing.
-//! 3. What is ready is read as one piece. Readers at the same place share it.
+//! 1. Every entry has two numbers. The hub assigns its *sequence*, which orders the entries of all
+//!    channels. Its *index* counts the entries of this channel: a cursor needs no search, and a gap
+//!    has a length.
+//! 2. Entries are evicted from the front only. `evicted` is the sequence number of the last evicted entry. A
+//!    position at or after it has missed nothing.
+//! 3. A read returns all available entries as one piece. Readers with the same cursor share it.
 
 use super::{
     ChannelLog,
@@ -19,11 +19,11 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Memory that the bytes of an entry take beside themselves: the allocator's part, and the counter of
-/// their references once they have been read.
+/// Memory of an entry's buffer beside its bytes: allocator overhead, and the reference count that is allocated
+/// by the first read.
 const BYTES_OVERHEAD: usize = 40;
 
-/// A ring with less room is not made smaller.
+/// Minimum capacity of a ring that is shrunk.
 const SMALL: usize = 8;
 
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Memory that it takes outside of the ring.
+    /// Memory outside of the ring.
     fn size(&self) -> usize {
         self.bytes.len() + BYTES_OVERHEAD
     }
@@ -51,23 +51,24 @@ pub(crate) struct Log {
     frames: Option<Box<Frames>>,
 }
 
-/// A reader's place is before the front of the ring: so many entries are gone.
+/// A cursor is before the front of the ring. Contains the number of entries it missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Missed(pub(crate) u64);
 
-/// Entries that are read as one: their bytes, and the index after the last one.
+/// Consecutive entries, joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) bytes: Bytes,
+    /// The index after the last entry.
     pub(crate) next: u64,
-    /// The sequence of the last entry.
+    /// The sequence number of the last entry.
     pub(crate) sequence: u64,
-    /// When that was appended.
+    /// When the last entry was appended.
     pub(crate) at: Instant,
 }
 
 impl Log {
-    /// An empty log, of which everything up to the sequence `evicted` is gone.
+    /// Creates an empty log whose entries up to the sequence number `evicted` were evicted.
     pub(crate) fn new(evicted: u64) -> Self {
         Self {
             entries: VecDeque::new(),
@@ -78,14 +79,15 @@ impl Log {
         }
     }
 
-    /// Adds an entry to a ring that has `limit` entries at most.
+    /// Appends an entry to a ring of at most `limit` entries.
     pub(crate) fn push(&mut self, entry: Entry, limit: usize) {
         self.grow(limit);
         self.size += entry.size();
         self.entries.push_back(entry);
     }
 
-    /// Makes room for one more. Many channels have one entry only, and others none beyond the limit.
+    /// Reserves room for one more entry: one for the first, since many channels have only one entry, and
+    /// at most `limit`.
     fn grow(&mut self, limit: usize) {
         let (length, capacity) = (self.entries.len(), self.entries.capacity());
         if length == capacity {
@@ -118,7 +120,7 @@ impl Log {
         }
     }
 
-    /// Memory of the ring and its entries: what a budget counts.
+    /// Memory of the ring and its entries, as the budget counts it.
     pub(crate) fn size(&self) -> usize {
         self.size + self.entries.capacity() * size_of::<Entry>()
     }
@@ -140,20 +142,20 @@ impl Log {
         self.first + self.entries.len() as u64
     }
 
-    /// The sequence of the last entry that is gone.
+    /// The sequence number of the last evicted entry.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// The sequence of the last entry there was.
+    /// The sequence number of the last entry, evicted or not.
     pub(crate) fn last(&self) -> u64 {
         self.entries
             .back()
             .map_or(self.evicted, |entry| entry.sequence)
     }
 
-    /// The index of the first entry after the position `sequence`, or nothing if entries after it are
-    /// gone. An expired entry is gone, whether it has been evicted or not.
+    /// The index of the first entry after the position `sequence`, or `None` if entries after it were
+    /// evicted. An expired entry counts as evicted.
     pub(crate) fn after(&self, sequence: u64, is_expired: impl Fn(&Entry) -> bool) -> Option<u64> {
         let expired = self.entries.partition_point(is_expired);
         let gone = match expired.checked_sub(1) {
@@ -164,7 +166,7 @@ impl Log {
         (sequence >= gone).then(|| self.first + self.entries.partition_point(older) as u64)
     }
 
-    /// The sequence of the entry before the index `next`: the position of a reader there.
+    /// The sequence number of the entry before the index `next`: the position of a cursor there.
     #[cfg(any(feature = "grip", test))]
     pub(crate) fn before(&self, next: u64) -> u64 {
         let index = next.checked_sub(self.first + 1);
@@ -172,13 +174,13 @@ impl Log {
         entry.map_or(self.evicted, |entry| entry.sequence)
     }
 
-    /// How many entries come after the sequence `head`.
+    /// Number of entries after the sequence number `head`.
     pub(crate) fn beyond(&self, head: u64) -> u64 {
         let newest = self.entries.iter().rev();
         newest.take_while(|entry| entry.sequence > head).count() as u64
     }
 
-    /// The entries from the index `next` on, oldest first.
+    /// The entries from the index `next`, oldest first.
     pub(crate) fn entries(
         &self,
         next: u64,
@@ -195,9 +197,10 @@ impl Log {
         self.first
     }
 
-    /// What is ready from the index `next` to the sequence `until`, as one piece of about `limit` bytes at the
-    /// most: at least one entry, if there is one. A piece of several is kept as one of the frames in `index`,
-    /// which finds this log by `log`.
+    /// Reads the entries from the index `next` to the sequence number `until` as one piece.
+    ///
+    /// A piece has at most `limit` bytes, but at least one entry. A piece of several entries is kept as a
+    /// frame and counted in `index`, which refers to this log by the result of `log`.
     pub(crate) fn read(
         &mut self,
         next: u64,
@@ -232,7 +235,7 @@ impl Log {
         }))
     }
 
-    /// The entries of `place` as one frame of `length` bytes, which is kept for the next reader there.
+    /// The entries of `range` as one frame of `length` bytes, from the kept frames if possible.
     fn frame(
         &mut self,
         range: Range<u64>,
@@ -260,7 +263,6 @@ impl Log {
         bytes.freeze()
     }
 
-    /// Drops the frames.
     pub(crate) fn drop_frames(&mut self) {
         self.frames = None;
     }
@@ -268,13 +270,13 @@ impl Log {
 
 #[cfg(test)]
 impl Log {
-    /// Compares the counted size with the entries.
+    /// Compares the counted size with the sum over all entries.
     pub(super) fn is_consistent(&self) -> bool {
         let size = self.entries.iter().map(Entry::size).sum::<usize>();
         size == self.size && self.frames.as_ref().is_none_or(|frames| frames.len() > 0)
     }
 
-    /// The frames' part of their index's bytes.
+    /// The frames' share of the bytes that the index counts.
     pub(super) fn frames_size(&self) -> usize {
         self.frames.as_ref().map_or(0, |frames| frames.size())
     }
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_is_ready_is_one_piece() {
+    fn a_read_returns_all_entries_as_one_piece() {
         let mut log = abc();
         assert_eq!(text(&mut log, 0, 100), Some(("abc".into(), 3, 30)));
         assert_eq!(text(&mut log, 1, 100), Some(("bc".into(), 3, 30)));
@@ -325,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_ends_at_its_limit_but_has_one_entry_at_least() {
+    fn a_piece_ends_at_its_limit_but_has_at_least_one_entry() {
         let mut log = abc();
         assert_eq!(text(&mut log, 0, 2), Some(("ab".into(), 2, 20)));
         assert_eq!(text(&mut log, 0, 1), Some(("a".into(), 1, 10)));
@@ -333,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_at_the_same_place_share_one_piece() {
+    fn readers_with_the_same_cursor_share_one_piece() {
         let mut log = abc();
         let (one, two) = (
             read(&mut log, 0, 100).unwrap(),
@@ -353,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_few_and_go_with_their_entries() {
+    fn frames_are_few_and_dropped_with_their_entries() {
         let (mut log, index) = (Log::new(0), FrameIndex::new(1000));
         for sequence in 1..=20 {
             log.push(entry(sequence, "x"), 99);
@@ -365,14 +367,14 @@ mod tests {
         assert_eq!(kept(&log), 4);
         assert_eq!(index.bytes(), log.frames_size());
         (0..8).for_each(|_| drop(log.evict()));
-        assert_eq!(kept(&log), 2, "those from 8 and 9 are left");
+        assert_eq!(kept(&log), 2, "the frames from 8 and 9 are left");
         assert_eq!(index.bytes(), log.frames_size());
         log.drop_frames();
         assert_eq!((kept(&log), index.bytes()), (0, 0));
     }
 
     #[test]
-    fn a_ring_has_no_more_room_than_its_limit_and_gives_room_back() {
+    fn a_ring_grows_to_its_limit_and_shrinks() {
         let mut log = Log::new(0);
         let mut rooms = Vec::new();
         for sequence in 1..=100 {
@@ -389,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn the_size_is_that_of_the_ring_and_of_every_entry() {
+    fn the_size_counts_the_ring_and_every_entry() {
         let mut log = abc();
         let entry = BYTES_OVERHEAD + 1;
         assert_eq!(log.size(), 3 * entry + 4 * size_of::<Entry>());
@@ -398,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_entry_is_gone_before_it_is_evicted() {
+    fn an_expired_entry_counts_as_evicted() {
         let log = abc();
         let after = |sequence| log.after(sequence, |entry| entry.sequence <= 20);
         assert_eq!([0, 10, 19].map(after), [None; 3]);
@@ -406,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_before_the_front_is_told_how_many_it_missed() {
+    fn a_cursor_before_the_front_gets_the_number_of_missed_entries() {
         let mut log = abc();
         assert_eq!(log.evict().map(|entry| entry.sequence), Some(10));
         assert_eq!(log.evict().map(|entry| entry.sequence), Some(20));
@@ -417,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_finds_what_follows_it() {
+    fn a_position_finds_the_next_entry() {
         let log = abc();
         for (sequence, index) in [(0, 0), (9, 0), (10, 1), (15, 1), (29, 2), (30, 3), (99, 3)] {
             assert_eq!(log.after(sequence, never), Some(index), "after {sequence}");
@@ -427,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_before_an_evicted_entry_is_gone() {
+    fn a_position_before_an_evicted_entry_is_not_found() {
         let mut log = abc();
         log.evict();
         assert_eq!(log.after(9, never), None);

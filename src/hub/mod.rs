@@ -1,18 +1,18 @@
-//! The hub: one log per channel, and readers with a cursor in each of theirs.
+//! The hub: one log per channel, and readers with a cursor into each log they read.
 //!
-//! 1. One lock, [`Order`], orders every publish of a hub. The sequence number it gives is a total
-//!    order, so one number is a valid position for a reader of many channels.
-//! 2. An append never waits for a reader. It takes the order lock, then the channel's, and wakes
-//!    when both are free again. Readers take only the locks of their channels.
-//! 3. `head` is the last sequence that is in its log for sure. A reader of several channels takes
-//!    nothing beyond it, and so never sees a later event before an earlier one.
-//! 4. Memory is bounded by entries a channel, age, and bytes in all, overhead included: `evict`. A
-//!    channel goes with its last reader, or with its last entry when history is kept. Expired
-//!    entries are freed without a call: `sweep`.
-//! 5. Work under the order lock does not grow with the number of channels: longer work is done in steps,
-//!    with the lock free in between. Nothing is woken under it, and nothing large is freed.
+//! 1. One lock, the [`Sequencer`], orders every publish of a hub. It assigns each entry a sequence
+//!    number. The numbers are a total order, so one number is the position of a reader of many channels.
+//! 2. An append never waits for a reader. It takes the sequencer's lock, then the channel's lock, and
+//!    wakes readers after it has released both. Readers lock only their channels.
+//! 3. `head` is the highest sequence number whose entry is in its log. A reader of several channels
+//!    stops at the head, so it never returns a later event before an earlier one.
+//! 4. Memory is bounded by entries per channel, age, and total bytes including overhead (`evict`). A
+//!    channel is removed with its last reader, or with its last entry if history is kept. The `sweep`
+//!    task frees expired entries.
+//! 5. Work under the sequencer's lock does not grow with the number of channels. Longer work runs in
+//!    steps and releases the lock between them. Under the lock nothing is woken and nothing large is freed.
 //!
-//! Entries are opaque bytes here.
+//! Entries are opaque bytes.
 
 mod channel_log;
 #[cfg(feature = "grip")]
@@ -58,22 +58,22 @@ use sweep::Sweep;
 use sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 use tokio::{sync::Notify, time::Instant};
 
-/// What a hub keeps, and how much it allows.
+/// Retention and limits of a hub.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     /// Whether entries outlive the readers of their channel.
     pub(crate) history: bool,
-    /// Entries a channel.
+    /// Maximum number of entries per channel.
     pub(crate) events: usize,
     pub(crate) max_age: Duration,
-    /// Memory of all channels together.
+    /// Maximum memory of all channels together.
     pub(crate) bytes: usize,
     pub(crate) max_subscriptions: usize,
     pub(crate) max_subscriptions_per_channel: usize,
 }
 
 impl Config {
-    /// What a channel may take before it has to make room for others.
+    /// Memory above which a channel is the first to lose entries.
     fn share(&self) -> usize {
         self.bytes / 4
     }
@@ -86,7 +86,7 @@ impl Config {
 pub(crate) struct Hub {
     this: Weak<Self>,
     config: Config,
-    /// Tells the positions of this hub from those of one before a restart.
+    /// Distinguishes positions of this hub from positions before a restart.
     epoch: u64,
     sequencer: Sequencer,
     frames: Arc<FrameIndex>,
@@ -94,24 +94,24 @@ pub(crate) struct Hub {
     closed: AtomicBool,
     closed_after: AtomicU64,
     drained_by: OnceLock<Instant>,
-    /// The last reader has gone.
+    /// Notified when the last reader is dropped.
     emptied: Notify,
     counters: Counters,
     sweep: Sweep,
 }
 
-/// Where a new reader begins.
+/// Start position of a new reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// With the next entry.
+    /// At the next entry.
     Live,
-    /// With what follows this sequence.
+    /// After this sequence number.
     After(u64),
-    /// With the next entry, and with the word that its position means nothing here.
+    /// At the next entry, after a gap: the client's position is not from this hub.
     Unknown,
 }
 
-/// Why there is no reader.
+/// Why a subscription was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     #[error("the stream is closed")]
@@ -122,15 +122,15 @@ pub(crate) enum Refused {
     OnChannel(Channel, usize),
 }
 
-/// What an append did.
+/// Outcome of an append.
 #[derive(Debug, Default)]
 pub(crate) struct Appended {
     pub(crate) subscribers: usize,
-    /// The channel, if its readers should get a chance to run before the next append.
+    /// The channel's log, if its readers lag so far that they should run before the next append.
     pub(crate) congested: Option<Arc<ChannelLog>>,
 }
 
-/// Counts of a hub since its start, and what it holds now.
+/// Counters since the hub was built, and its current sizes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     /// Channels with readers.
@@ -145,12 +145,12 @@ pub(crate) struct Counts {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing of a user's runs under a lock, and every change is whole before anything can panic.
+    // No user code runs under a lock, and a change is complete before anything can panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Hub {
-    /// A hub whose positions have the given epoch.
+    /// Creates a hub whose positions carry `epoch`.
     pub(crate) fn new(config: Config, epoch: u64) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -172,7 +172,7 @@ impl Hub {
         self.epoch
     }
 
-    /// The sequence of the last publish.
+    /// The sequence number of the last publish.
     pub(crate) fn sequence(&self) -> u64 {
         self.head.load(Acquire)
     }
@@ -182,20 +182,20 @@ impl Hub {
         self.config.history
     }
 
-    /// The order lock.
+    /// Locks the sequencer.
     fn state(&self) -> SequencerGuard<'_> {
         self.sequencer.lock()
     }
 
-    /// The order lock, after all threads that wait for it: for work in steps.
+    /// Locks the sequencer after every thread that already waits for it. Work in steps uses this.
     fn in_turn(&self) -> SequencerGuard<'_> {
         self.sequencer.in_turn()
     }
 
-    /// Appends what `seal` makes of the sequence number and that of the channel's entry before, and
-    /// wakes the channel's readers.
+    /// Appends the bytes that `seal` returns and wakes the channel's readers.
     ///
-    /// `seal` runs under the order lock: what it does, it does in the order of all publishes.
+    /// `seal` receives the sequence numbers of the new entry and of the channel's previous entry. It runs
+    /// under the sequencer's lock, so its side effects have the order of all publishes.
     pub(crate) fn append(
         &self,
         channel: &Channel,
@@ -222,27 +222,27 @@ impl Hub {
         };
         let appended = log.as_ref().map(append).unwrap_or_default();
         let fits = state.fit(newest, &self.frames, &self.config, FEW);
-        // Before the readers are woken: a reader that waits beyond the head relies on it.
+        // The store precedes the wake: a reader parked behind the head is woken by the publish that
+        // advances it.
         self.head.store(sequence, Release);
         drop(state);
         log.iter().for_each(|log| log.wake());
         if !fits {
             self.make_room(newest);
         }
-        // An entry that was not appended cannot expire.
+        // Without a log no entry was appended, so none can expire.
         if log.is_some() {
             self.start_sweep();
         }
         appended
     }
 
-    /// Evicts until memory is within the budget. Others may have the lock between the steps.
+    /// Evicts until memory is within the budget, and releases the lock between steps.
     fn make_room(&self, newest: Newest) {
         while !self.in_turn().fit(newest, &self.frames, &self.config, STEP) {}
     }
 
-    /// A reader of `channels`, of which each is open from now on, and how many entries are there for it
-    /// already.
+    /// Subscribes to `channels`. Returns the reader and the number of entries it will replay.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         channels: &Channels,
@@ -260,7 +260,7 @@ impl Hub {
         Ok(Reader::new(self.clone(), logs, start, last, now))
     }
 
-    /// Whether there is room for a client that a proxy will hold. Closing does not concern it.
+    /// Checks the limits for a client that a proxy will hold. A closing hub does not refuse it.
     #[cfg(feature = "grip")]
     pub(crate) fn admits_held(&self, channels: &Channels) -> Result<(), Refused> {
         self.has_room(&self.state(), channels).inspect_err(|_| {
@@ -268,7 +268,7 @@ impl Hub {
         })
     }
 
-    /// A reader that notices when one of `channels` is closed, for a client that a proxy holds or will hold.
+    /// A reader that detects a close of one of `channels`, for a client that a proxy holds or will hold.
     #[cfg(feature = "grip")]
     pub(crate) fn watch(self: &Arc<Self>, channels: &Channels) -> Reader {
         let mut state = self.state();
@@ -279,7 +279,7 @@ impl Hub {
         reader
     }
 
-    /// Whether a reader of `channels` would be admitted now.
+    /// Checks whether a subscription to `channels` would be admitted now.
     pub(crate) fn admits(&self, channels: &Channels) -> Result<(), Refused> {
         let admitted = self.admit(&self.state(), channels);
         admitted.inspect_err(|_| {
@@ -299,7 +299,7 @@ impl Hub {
             return Err(Refused::Subscriptions(self.config.max_subscriptions));
         }
         let limit = self.config.max_subscriptions_per_channel;
-        // No channel has more than there are in all.
+        // A channel has at most as many subscriptions as the hub.
         let may_be_full = state.subscriptions >= limit;
         let full = |channel: &&Channel| may_be_full && state.subscribers(channel) >= limit;
         match channels.iter().find(full) {
@@ -308,7 +308,7 @@ impl Hub {
         }
     }
 
-    /// A reader has gone, and its subscriptions with it.
+    /// Removes the subscriptions of a dropped reader.
     fn unsubscribe<'a>(&self, logs: impl Iterator<Item = (&'a Arc<ChannelLog>, &'a WaiterKey)>) {
         let mut state = self.state();
         state.subscriptions -= 1;
@@ -322,17 +322,17 @@ impl Hub {
         }
     }
 
-    /// How many readers a channel has.
+    /// Number of readers of a channel.
     pub(crate) fn subscribers(&self, channel: &Channel) -> usize {
         self.state().subscribers(channel)
     }
 
-    /// Lets the readers of a congested channel run, as long as that helps.
+    /// Yields to the lagging readers of `log` as long as they make progress.
     ///
-    /// A loop of appends would otherwise overrun the ring before readers on the same thread get a
-    /// turn. A reader that does not read holds nobody up.
+    /// A loop of appends would otherwise overrun the ring before readers on the same thread are polled. A
+    /// stalled reader does not block the publisher.
     pub(crate) async fn settle(log: &ChannelLog) {
-        /// Readers of other threads may not have had a turn yet.
+        /// Readers on other threads may not have been scheduled yet.
         const PATIENCE: Duration = Duration::from_micros(500);
         const YIELDS: u32 = 64;
         let (mut before, mut idle, mut since) = (log.progress(), 0, StdInstant::now());
@@ -347,7 +347,7 @@ impl Hub {
         log.settled();
     }
 
-    /// Does not look at the channels.
+    /// Reads counters only, in constant time for any number of channels.
     pub(crate) fn counts(&self) -> Counts {
         let mut state = self.state();
         state.expire(Instant::now(), &self.config, FEW);
@@ -370,7 +370,7 @@ impl Drop for Hub {
     }
 }
 
-/// Nothing of what is in the logs.
+/// Omits the logs: their contents may be private.
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub")

@@ -1,8 +1,8 @@
-//! A reader: a cursor in each of its channels. The only place that knows how cursors move.
+//! A reader: one cursor per channel. Only this module moves cursors.
 //!
-//! 1. A position is a sequence number: everything up to it has been handed out, or was told as missed.
-//! 2. Entries are handed out in the order of their sequence, whatever their channel.
-//! 3. A reader that the ring has overtaken is told first, then goes on with the oldest entry there is.
+//! 1. A position is a sequence number. Every entry up to it was returned, or reported as missed.
+//! 2. Entries are returned in the order of their sequence numbers across channels.
+//! 3. A reader that the ring has overtaken returns a gap first. It continues with the oldest entry.
 //! 4. Dropping the reader ends its subscription.
 
 use super::{
@@ -26,9 +26,9 @@ pub(crate) struct Reader {
     hub: Arc<Hub>,
     cursors: Few<Cursor>,
     position: u64,
-    /// What was already missing at the start.
+    /// Entries that were already missing at the start, not reported yet.
     gap: Option<Box<Gap>>,
-    /// That of the hub at the last read.
+    /// The hub's stage at the last read.
     stage: Stage,
 }
 
@@ -39,38 +39,38 @@ struct Cursor {
     waiter: WaiterKey,
 }
 
-/// What a reader is given.
+/// Result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Read {
     Batch(Batch),
     Gap(Gap),
-    /// Nothing for now.
+    /// No entry for now.
     Empty,
-    /// Nothing any more.
+    /// No entry will follow.
     End,
 }
 
-/// Entries, joined.
+/// Consecutive entries, joined.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) bytes: Bytes,
-    /// Which of the reader's channels the last entry came on.
+    /// Index of the last entry's channel among the reader's channels.
     pub(crate) channel: usize,
-    /// When that was appended.
+    /// When the last entry was appended.
     pub(crate) at: Instant,
-    /// Whether the next read may have something else to say than that there is nothing.
+    /// Whether the next read may return anything but [`Read::Empty`].
     pub(crate) more: bool,
 }
 
-/// Entries of `channels` are gone.
+/// Entries of `channels` were evicted before they were read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
     pub(crate) channels: Vec<Channel>,
-    /// How many, if that is known.
+    /// Number of missed entries, if known.
     pub(crate) missed: Option<u64>,
 }
 
-/// Entries, joined as they come: a single one is not copied.
+/// Joins entries incrementally. A single entry is not copied.
 #[derive(Debug, Default)]
 pub(super) struct Joined {
     first: Option<Bytes>,
@@ -78,7 +78,7 @@ pub(super) struct Joined {
 }
 
 impl Joined {
-    /// Whether `bytes` fit, which they do if they are the first.
+    /// Whether `bytes` fit. The first entry always fits.
     pub(super) fn has_room(&self, bytes: &Bytes, limit: usize) -> bool {
         match &self.first {
             None => true,
@@ -107,8 +107,9 @@ impl Joined {
 }
 
 impl Reader {
-    /// A reader of `logs` when `last` is the sequence of the last publish, and how many entries are there
-    /// for it already; runs under the order lock.
+    /// Creates a reader of `logs`. Returns it with the number of entries it will replay.
+    ///
+    /// `last` is the sequence number of the last publish. The caller holds the sequencer's lock.
     pub(super) fn new(
         hub: Arc<Hub>,
         logs: impl Iterator<Item = Arc<ChannelLog>>,
@@ -121,7 +122,7 @@ impl Reader {
             _ => None,
         };
         let mut replayed = 0;
-        let mut gone = Vec::new();
+        let mut incomplete = Vec::new();
         let cursor = |log: Arc<ChannelLog>| {
             let inner = log.lock();
             let end = inner.log.end();
@@ -130,7 +131,7 @@ impl Reader {
             let waiter = inner.waiters.new_key();
             drop(inner);
             if found.is_none() && start != Start::Live {
-                gone.push(log.name().clone());
+                incomplete.push(log.name().clone());
             }
             let next = found.unwrap_or(end);
             replayed += end - next;
@@ -138,11 +139,11 @@ impl Reader {
         };
         let cursors = logs.map(cursor).collect();
         hub.counters.replayed.fetch_add(replayed, Relaxed);
-        let gap = (!gone.is_empty()).then_some(Gap {
-            channels: gone,
+        let gap = (!incomplete.is_empty()).then_some(Gap {
+            channels: incomplete,
             missed: None,
         });
-        // A connection that breaks right after the gap was told must not skip what other channels replay.
+        // A client that reconnects right after the gap must not skip entries that other channels replay.
         let position = match (after, &gap) {
             (Some(sequence), None) => sequence,
             (Some(sequence), Some(_)) if replayed > 0 => sequence,
@@ -163,12 +164,12 @@ impl Reader {
         &self.hub
     }
 
-    /// Whether something is missing that has not been told yet.
+    /// Whether the next read returns a gap that was known at the start.
     pub(crate) fn has_gap(&self) -> bool {
         self.gap.is_some()
     }
 
-    /// Everything up to this sequence has been handed out, or was told as missed.
+    /// Every entry up to this sequence number was returned, or reported as missed.
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
@@ -181,15 +182,15 @@ impl Reader {
         self.cursors.iter().map(|cursor| &cursor.log)
     }
 
-    /// What is ready, as one piece of about `limit` bytes at the most: one entry at least.
+    /// Reads the available entries as one batch of at most `limit` bytes, but at least one entry.
     ///
-    /// With a waker, a reader of one channel waits at the same time for what follows the last entry:
-    /// [`Self::is_waiting`] tells.
+    /// With a waker, a reader of one channel that returns the last entry also parks:
+    /// [`Self::is_waiting`] is then true.
     pub(crate) fn read(&mut self, limit: usize, waker: Option<&Waker>) -> Read {
         if let Some(gap) = self.gap.take() {
             return Read::Gap(*gap);
         }
-        // Looked at first: what was appended before the close is still handed out.
+        // The stage is loaded before the entries, so entries appended before a close are still returned.
         self.stage = self.hub.stage();
         let read = match &mut *self.cursors {
             [cursor] => cursor.read(&self.hub, limit, &mut self.position, self.stage, waker),
@@ -205,9 +206,9 @@ impl Reader {
         }
     }
 
-    /// Entries of several channels, in the order of their sequence.
+    /// Reads entries of several channels in the order of their sequence numbers.
     fn merge(&mut self, limit: usize) -> Read {
-        // Before the head is read, which is then not below the end.
+        // Ends are loaded before the head, so the head is not below them.
         let ends = self.cursors.iter().filter_map(Cursor::end);
         let end = ends.chain(self.hub.closed_after()).min();
         let head = self.hub.sequence();
@@ -217,10 +218,10 @@ impl Reader {
         }
     }
 
-    /// Beyond `head`, an entry of one channel could come before an earlier one of another.
+    /// Stops at `head`: beyond it, an earlier entry of another channel may not be in its log yet.
     fn merge_up_to(&mut self, head: u64, limit: usize) -> Read {
         let Ok(mut ready) = self.peek(head) else {
-            return Read::Gap(self.skip_gone(head));
+            return Read::Gap(self.skip_evicted(head));
         };
         let (mut joined, mut last, mut is_cut) = (Joined::default(), None, false);
         let mut delivered = 0;
@@ -228,8 +229,8 @@ impl Reader {
             let room = |bytes: &Bytes| joined.has_room(bytes, limit);
             let (entry, following) = match self.cursors[index].take(head, room) {
                 Ok(Some(taken)) => taken,
-                Err(Missed(_)) if last.is_none() => return Read::Gap(self.skip_gone(head)),
-                // What was evicted in between is told with the next read.
+                Err(Missed(_)) if last.is_none() => return Read::Gap(self.skip_evicted(head)),
+                // The next read reports entries that were evicted since `peek`.
                 Ok(None) | Err(Missed(_)) => {
                     is_cut = true;
                     break;
@@ -253,18 +254,18 @@ impl Reader {
         }
     }
 
-    /// Whether one of its channels was closed since it was subscribed.
+    /// Whether one of its channels was closed since it subscribed.
     #[cfg(feature = "grip")]
     pub(crate) fn is_closed(&self) -> bool {
         self.cursors.iter().any(Cursor::is_closed)
     }
 
-    /// Whether it is about to end.
+    /// Whether a later read may return [`Read::End`].
     fn may_end(&self) -> bool {
         self.stage != Stage::Open || self.cursors.iter().any(Cursor::is_closed)
     }
 
-    /// Which cursors have an entry up to `head`, with its sequence.
+    /// The cursors with an entry up to `head`, by the sequence number of that entry.
     fn peek(&self, head: u64) -> Result<BinaryHeap<Reverse<(u64, usize)>>, Missed> {
         let mut ready = BinaryHeap::with_capacity(self.cursors.len());
         for (index, cursor) in self.cursors.iter().enumerate() {
@@ -274,10 +275,10 @@ impl Reader {
         Ok(ready)
     }
 
-    /// Moves cursors that the ring has overtaken to the oldest entry there is.
-    fn skip_gone(&mut self, head: u64) -> Gap {
+    /// Advances cursors that the ring has overtaken to the oldest entry.
+    fn skip_evicted(&mut self, head: u64) -> Gap {
         let (mut channels, mut missed) = (Vec::new(), 0);
-        // Whoever comes back with this position must get what no channel has handed out yet.
+        // A client that resumes from this position must get the unread entries of all channels.
         let mut position = head;
         for cursor in &mut *self.cursors {
             let inner = cursor.log.lock();
@@ -298,22 +299,22 @@ impl Reader {
         }
     }
 
-    /// Whether it waits, with the waker it was last given, and has not been woken since. Of several
-    /// channels it does not know.
+    /// Whether the reader is parked with its last waker and was not woken since. Always false for a reader
+    /// of several channels.
     pub(crate) fn is_waiting(&self) -> bool {
         let [cursor] = &*self.cursors else {
             return false;
         };
-        // As in `wait`: looked at after sitting down.
+        // The stage changes before waiters are woken, so it is loaded last, as in `wait`.
         cursor.log.is_waiting(&cursor.waiter) && self.hub.stage() == self.stage
     }
 
-    /// Waits for the next entry. False if there is one, the end, or word of a drain that the last read
-    /// has not seen: then `waker` may not be woken.
+    /// Parks until the next entry. Returns false if there is an entry, an end, or a stage that the last read
+    /// did not observe: then `waker` may not be woken.
     pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
         let hub = &self.hub;
         let waits = |cursor: &mut Cursor| cursor.wait(hub, waker);
-        // It changes before the waiters are woken, so it is looked at after sitting down.
+        // The stage changes before waiters are woken, so it is loaded after the waker is stored.
         let is_new = |stage| stage != self.stage || stage == Stage::Closed;
         !self.has_gap() && self.cursors.iter_mut().all(waits) && !is_new(hub.stage())
     }
@@ -328,7 +329,7 @@ impl Drop for Reader {
 }
 
 impl Cursor {
-    /// What is ready of the only channel.
+    /// Reads the entries of a reader's only channel.
     fn read(
         &mut self,
         hub: &Hub,
@@ -390,22 +391,22 @@ impl Cursor {
         self.end().is_some()
     }
 
-    /// The last sequence to read, if the channel was closed.
+    /// The last sequence number to return, if the channel was closed.
     fn end(&self) -> Option<u64> {
         self.log.lock().waiters.end_of(&self.waiter)
     }
 
-    /// The sequence of the next entry, if it is not beyond `head`.
+    /// The sequence number of the next entry, if it is not beyond `head`.
     fn peek(&self, head: u64) -> Result<Option<u64>, Missed> {
         let inner = self.log.lock();
         let mut entries = inner.log.entries(self.next)?;
         Ok(up_to(head, entries.next()))
     }
 
-    /// The next entry, if it has `room`, and the sequence of the one that follows, if it is not beyond
-    /// `head`.
+    /// The next entry, if `room` accepts its bytes, and the sequence number of the entry after it, if that is
+    /// not beyond `head`.
     ///
-    /// Both at once: the ring must not overtake the cursor in between unnoticed.
+    /// Both are read under one lock: otherwise the ring could overtake the cursor in between.
     fn take(
         &mut self,
         head: u64,
@@ -428,7 +429,7 @@ impl Cursor {
         if inner.waiters.has_ended(&self.waiter) {
             return false;
         }
-        // An entry beyond the head is in its log before its readers are woken: they will be.
+        // A reader parked behind the head is woken by the publish that advances it.
         let head = hub.sequence();
         match inner
             .log

@@ -1,4 +1,4 @@
-//! What followed a position on each of several channels, read at once and without a subscription.
+//! Reading the entries after a position on several channels without a subscription.
 
 use super::{ChannelLog, Hub, log::Entry, reader::Joined, state::HubState};
 use crate::channel::Channel;
@@ -6,22 +6,22 @@ use bytes::Bytes;
 use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 use tokio::time::Instant;
 
-/// What was asked for, as of one moment.
+/// A page of entries, from one consistent snapshot of the logs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Recall {
-    /// The entries, in the order of all publishes.
+    /// The entries, joined in the order of their sequence numbers.
     pub(crate) bytes: Bytes,
-    /// Channels of which entries after the position are gone.
+    /// Channels that lost entries after the position.
     pub(crate) gone: Vec<Channel>,
-    /// The position on each channel after `bytes`: the sequence of its last entry until then.
+    /// The position on each channel after `bytes`: the sequence number of its last entry up to there.
     pub(crate) positions: Vec<u64>,
-    /// The position over all after `bytes`.
+    /// The position over all channels after `bytes`.
     pub(crate) position: u64,
-    /// More entries are there than the limit allowed.
+    /// Whether entries remain beyond the limit.
     pub(crate) more: bool,
 }
 
-/// Where a channel's entries are still to be taken from.
+/// Cursor into a channel's log.
 struct Source {
     channel: usize,
     log: Arc<ChannelLog>,
@@ -29,10 +29,10 @@ struct Source {
 }
 
 impl Hub {
-    /// The entries after the given sequence on each channel, of about `limit` bytes at the most. No
-    /// sequence is one that means nothing here.
+    /// Reads the entries after the given sequence number on each channel, at most `limit` bytes but at least
+    /// one entry. `None` stands for a position that is not from this hub.
     pub(crate) fn recall(&self, wanted: &[(Channel, Option<u64>)], limit: usize) -> Recall {
-        // As long as it is held, nothing is appended and nothing is evicted.
+        // Nothing is appended or evicted while the lock is held.
         let (now, state) = (Instant::now(), self.state());
         let is_expired = |entry: &Entry| self.config.is_expired(entry.at, now);
         let (mut recall, mut sources) = (Recall::default(), Vec::new());
@@ -51,8 +51,11 @@ impl Hub {
 }
 
 impl HubState {
-    /// Adds what followed `after`. Returns the last position until then, or if entries are gone, as an
-    /// error, the last position of all.
+    /// Adds a source of the entries after `after`. Returns the channel's position there.
+    ///
+    /// # Errors
+    ///
+    /// The channel's last position, if entries after `after` were evicted.
     fn find(
         &self,
         channel: &Channel,
@@ -82,7 +85,7 @@ impl HubState {
 }
 
 impl Source {
-    /// The next entry: its sequence and its bytes.
+    /// The sequence number and bytes of the next entry.
     fn next(&self) -> Option<(u64, Bytes)> {
         let inner = self.log.lock();
         let entry = inner.log.entries(self.next).ok()?.next()?;
@@ -91,7 +94,7 @@ impl Source {
 }
 
 impl Recall {
-    /// Takes as many entries as fit, one at least, in the order of their sequence.
+    /// Takes the entries that fit into `limit` bytes, at least one, in the order of their sequence numbers.
     fn take(&mut self, mut sources: Vec<Source>, limit: usize) {
         let head = |(index, source): (usize, &Source)| Some((source.next()?.0, index));
         let heads = sources.iter().enumerate().filter_map(head);

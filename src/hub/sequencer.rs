@@ -1,7 +1,7 @@
-//! The order lock. Long work in steps does not starve other threads of it.
+//! The lock that orders publishes. Long work in steps does not starve other threads.
 //!
-//! A thread that unlocks and locks again is faster than one that has to be woken. So work in steps takes
-//! the lock in turn, behind every thread that waits for it already.
+//! A thread that releases and retakes a mutex usually wins against a waiter that has to be woken first.
+//! Work in steps therefore queues behind every thread that already waits.
 
 use super::{
     lock,
@@ -17,11 +17,13 @@ use std::{
 #[derive(Debug, Default)]
 pub(super) struct Sequencer {
     state: Mutex<HubState>,
-    /// Held while waiting for the lock.
+    /// Held by the thread that waits for `state`, so that later threads queue here.
     turn: Mutex<()>,
 }
 
-/// The order lock. Fields are dropped in their order: large entries are freed when it is unlocked.
+/// Holds the sequencer's lock.
+///
+/// Fields drop in declaration order, so `garbage` is freed after the lock is released.
 pub(super) struct SequencerGuard<'a> {
     state: MutexGuard<'a, HubState>,
     garbage: Vec<Bytes>,
@@ -36,7 +38,7 @@ impl Sequencer {
         }
     }
 
-    /// The lock, after all that wait for it already.
+    /// Locks after every thread that already waits.
     pub(super) fn in_turn(&self) -> SequencerGuard<'_> {
         let _turn = lock(&self.turn);
         lock(&self.state).into()

@@ -1,6 +1,6 @@
-//! What the order lock guards: the sequence, the channels, and who is oldest.
+//! The state that the sequencer guards: the sequence number, the channels, and their oldest entries.
 //!
-//! A channel's counted size changes in `Order::change` only.
+//! The counted size of a channel changes only in `HubState::change` and `HubState::remove`.
 
 use super::{
     Appended, Config,
@@ -15,21 +15,21 @@ use bytes::Bytes;
 use std::{collections::BTreeMap, mem, sync::Arc};
 use tokio::time::Instant;
 
-/// Bytes of an entry from which on it is dropped when the lock is free again.
+/// Entries of at least this many bytes are freed after the lock is released.
 const LARGE: usize = 64 << 10;
 
-/// A list with less room is not made smaller.
+/// Minimum capacity of a list that is shrunk.
 const FEW: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct HubState {
     sequence: u64,
     logs: Table,
-    /// In no order.
+    /// Unordered. `Inner::index` is a channel's index in it.
     with_readers: Vec<Arc<ChannelLog>>,
-    /// The oldest entry of each channel by its sequence: the first of them is the oldest of all.
+    /// The oldest entry of each channel, by sequence number: the first one is the oldest of the hub.
     pub(super) oldest: BTreeMap<u64, (Instant, Arc<ChannelLog>)>,
-    /// Channels that take more than their share of the budget: hardly more than four.
+    /// Channels above their share of the budget, which is a quarter: hardly ever more than four.
     pub(super) large: Vec<Arc<ChannelLog>>,
     /// Memory of the channels with entries.
     pub(super) bytes: usize,
@@ -38,7 +38,7 @@ pub(super) struct HubState {
     published: u64,
     #[cfg(feature = "grip")]
     pub(super) closes: super::closes::Closes,
-    /// Large entries that have been evicted.
+    /// Large evicted entries, to be freed after the lock is released.
     pub(super) garbage: Vec<Bytes>,
 }
 
@@ -61,7 +61,7 @@ impl HubState {
         self.logs.get(channel).cloned()
     }
 
-    /// The sequence up to which all entries of a channel without a log are gone.
+    /// The sequence number up to which all entries of a channel without a log were evicted.
     pub(super) fn evicted(&self, channel: &Channel) -> u64 {
         self.tombstones.evicted(channel)
     }
@@ -70,13 +70,15 @@ impl HubState {
         self.logs.get(channel).map_or(0, |log| log.subscribers())
     }
 
-    /// The channels with readers. New ones come at the end, and the last one takes the place of one that
-    /// goes. So a walk from the end misses none that stays.
+    /// The channels with readers.
+    ///
+    /// New channels are pushed to the end and removal is a `swap_remove`. A walk from the end in several
+    /// steps therefore visits every channel that stays.
     pub(super) fn with_readers(&self) -> &[Arc<ChannelLog>] {
         &self.with_readers
     }
 
-    /// The channel's log, a new one if there is none.
+    /// The channel's log, created if missing.
     pub(super) fn open(&mut self, channel: &Channel) -> Arc<ChannelLog> {
         if let Some(log) = self.logs.get(channel) {
             return log.clone();
@@ -87,7 +89,7 @@ impl HubState {
         log
     }
 
-    /// The channel's log, with one reader more.
+    /// Adds a reader to the channel and returns its log.
     pub(super) fn add_reader(&mut self, channel: &Channel) -> Arc<ChannelLog> {
         let log = self.open(channel);
         let mut inner = log.lock();
@@ -100,7 +102,7 @@ impl HubState {
         log
     }
 
-    /// A reader has gone from `log`. The last one takes the log along, unless it has history.
+    /// Removes a reader from `log`, and the log with its last reader unless it has history.
     pub(super) fn remove_reader(
         &mut self,
         log: &Arc<ChannelLog>,
@@ -121,7 +123,7 @@ impl HubState {
         }
     }
 
-    /// Takes a channel from those with readers. The last one moves to its place.
+    /// Removes the channel at `index` from `with_readers`. The last one moves to that index.
     fn unlist(&mut self, index: usize) {
         self.with_readers.swap_remove(index);
         if let Some(moved) = self.with_readers.get(index) {
@@ -134,42 +136,42 @@ impl HubState {
         }
     }
 
-    /// Appends. The channel's oldest entry goes if it has as many as `config` allows.
+    /// Appends an entry. Evicts the channel's oldest one if its ring is full.
     pub(super) fn append(
         &mut self,
         log: &Arc<ChannelLog>,
         entry: Entry,
         config: &Config,
     ) -> Appended {
-        let (gone, front, (subscribers, congested)) = self.change(log, config, |inner| {
+        let (evicted, front, (subscribers, congested)) = self.change(log, config, |inner| {
             let is_full = inner.log.len() >= config.events;
-            let gone = if is_full { inner.log.evict() } else { None };
-            let is_new = inner.log.is_empty() || gone.is_some();
+            let evicted = if is_full { inner.log.evict() } else { None };
+            let is_new = inner.log.is_empty() || evicted.is_some();
             let congested = inner.push(entry, config);
             let front = if is_new { front(inner) } else { None };
-            (gone, front, (inner.subscribers, congested))
+            (evicted, front, (inner.subscribers, congested))
         });
-        self.advance(log, gone, front);
+        self.advance(log, evicted, front);
         Appended {
             subscribers,
             congested: congested.then(|| log.clone()),
         }
     }
 
-    /// Removes the oldest entry of `log`, and the log if that was all there is of it.
+    /// Evicts the oldest entry of `log`, and removes the log if it is then empty and has no reader.
     pub(super) fn evict(&mut self, log: &Arc<ChannelLog>, config: &Config) {
-        let (gone, front, unused) = self.change(log, config, |inner| {
-            let gone = inner.log.evict();
+        let (evicted, front, unused) = self.change(log, config, |inner| {
+            let evicted = inner.log.evict();
             let front = front(inner);
-            (gone, front, front.is_none() && inner.subscribers == 0)
+            (evicted, front, front.is_none() && inner.subscribers == 0)
         });
-        self.advance(log, gone, front);
+        self.advance(log, evicted, front);
         if unused {
             self.remove(log, config);
         }
     }
 
-    /// Makes a change to a channel, and counts the difference in size.
+    /// Applies `change` to a channel and accounts for the difference in size.
     fn change<T>(
         &mut self,
         log: &Arc<ChannelLog>,
@@ -195,11 +197,11 @@ impl HubState {
         }
     }
 
-    /// The channel has another oldest entry: `front`, if there is any, in place of `gone`.
-    fn advance(&mut self, log: &Arc<ChannelLog>, gone: Option<Entry>, front: Option<Front>) {
+    /// Replaces the channel's oldest entry `evicted` by `front` in the index of oldest entries.
+    fn advance(&mut self, log: &Arc<ChannelLog>, evicted: Option<Entry>, front: Option<Front>) {
         if let Some(Entry {
             sequence, bytes, ..
-        }) = gone
+        }) = evicted
         {
             self.oldest.remove(&sequence);
             if bytes.len() >= LARGE {
@@ -211,7 +213,8 @@ impl HubState {
         }
     }
 
-    /// Forgets a log that nobody reads. Its entries go with it, when the lock is free again.
+    /// Removes a log without readers and leaves a tombstone. The caller's `Arc` frees the entries after
+    /// the lock is released.
     fn remove(&mut self, log: &Arc<ChannelLog>, config: &Config) {
         self.logs.remove(log.name());
         let inner = log.lock();
@@ -226,13 +229,13 @@ impl HubState {
         }
     }
 
-    /// What may be dropped when the lock is free again.
+    /// Takes the evicted entries that are to be freed after the lock is released.
     pub(super) fn take_garbage(&mut self) -> Vec<Bytes> {
         mem::take(&mut self.garbage)
     }
 }
 
-/// The sequence of a channel's oldest entry, and when it was appended.
+/// Sequence number and time of a channel's oldest entry.
 type Front = (u64, Instant);
 
 fn front(inner: &Inner) -> Option<Front> {
@@ -250,12 +253,12 @@ impl HubState {
         self.tombstones.insert(n, n + 1);
     }
 
-    /// The floor, and how many channels are remembered.
+    /// The floor and the number of tombstones.
     pub(super) fn tombstones_for_test(&self) -> (u64, usize) {
         self.tombstones.floor_and_len()
     }
 
-    /// Compares counters and indices with a walk over the logs.
+    /// Compares counters and indices with the logs themselves.
     pub(super) fn is_consistent(&self, config: &Config) -> bool {
         let (mut bytes, mut fronts, mut large, mut read) = (0, 0, 0, 0);
         for log in self.logs() {

@@ -1,10 +1,10 @@
-//! The sweep: a task that evicts expired entries, also when nothing is published any more.
+//! The sweep: a task that evicts expired entries even if nothing is published.
 //!
-//! 1. A publish starts it, if there is a runtime and no sweep runs. It ends when no entry is left, or with
-//!    its runtime. The next publish then starts another.
-//! 2. It holds its hub weakly. A hub that is dropped aborts it.
-//! 3. It takes the order lock for short steps, with longer pauses in between: a publish rarely meets it, and
-//!    rarely waits while a thread that holds the lock is not running.
+//! 1. A publish spawns the task if there is a runtime and no sweep runs. The task ends when no entry is
+//!    left, or with its runtime. The next publish then spawns another.
+//! 2. The task holds its hub weakly. Dropping the hub aborts it.
+//! 3. It takes the sequencer's lock for short steps with longer pauses in between. A publish therefore
+//!    rarely waits for it, even if the sweeping thread is preempted.
 
 use super::{
     Hub,
@@ -25,42 +25,42 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// The pause between two steps. A step takes some tenths of it.
+/// The pause between two steps. A step takes a few tenths of it.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The longest time between two looks, so that deadlines do not overflow.
+/// Caps the age that deadlines are computed with: `Instant + Duration` may overflow.
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
 
-/// The shortest time between two looks, as a part of the maximum age: entries go together.
+/// The minimum time between two sweeps is the maximum age divided by this. It batches expiries.
 const PART_OF_AGE: u32 = 64;
 
-/// Whether a hub's sweep runs, and the task.
+/// The sweep of a hub and whether it runs.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
     runs: AtomicBool,
     task: Mutex<Option<AbortHandle>>,
 }
 
-/// What a look at the hub found.
+/// Result of a step.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// More to evict.
+    /// More entries have expired.
     More,
-    /// The next entry expires then.
+    /// No entry has expired. The next step is due at this time.
     NextAt(Instant),
-    /// Nothing that can expire.
+    /// No entry is left.
     Nothing,
 }
 
-/// The task's hold on its hub. If the runtime drops the task, the next publish starts another.
+/// State of the task. If the runtime drops it, the next publish spawns another.
 struct Sweeper {
     hub: Weak<Hub>,
-    /// No other sweep is needed.
+    /// Set if no other sweep should be spawned.
     has_ended: bool,
 }
 
 impl Hub {
-    /// Starts the sweep if there is something to expire, unless it runs. No lock may be held.
+    /// Spawns the sweep unless it runs. The caller must hold no lock.
     pub(super) fn start_sweep(&self) {
         if self.sweep.runs.load(SeqCst) {
             return;
@@ -78,7 +78,7 @@ impl Hub {
         }
     }
 
-    /// Evicts some of the expired entries.
+    /// Evicts at most [`STEP`] expired entries.
     pub(super) fn sweep_step(&self) -> Found {
         let now = Instant::now();
         let mut state = self.in_turn();
@@ -88,7 +88,7 @@ impl Hub {
         match state.oldest.first_key_value() {
             Some((_, (at, _))) => Found::NextAt(self.next_look(*at, now)),
             None => {
-                // Under the lock: the next append starts another sweep.
+                // Stored under the sequencer's lock, so the next append spawns another sweep.
                 self.sweep.runs.store(false, SeqCst);
                 Found::Nothing
             }
@@ -112,7 +112,7 @@ impl Sweep {
 
 #[cfg(all(test, not(shuttle)))]
 impl Sweep {
-    /// As if one ran, or none.
+    /// Pretends that a sweep runs, or that none does.
     pub(super) fn stop_for_test(&self, stop: bool) {
         self.runs.store(stop, SeqCst);
     }
@@ -135,7 +135,7 @@ impl Sweeper {
     }
 
     async fn sleep_until(&mut self, at: Instant) {
-        // A runtime without timers panics here, and would with every other sweep.
+        // Polling the timer panics on a runtime without timers, where no other sweep could run either.
         self.has_ended = true;
         let mut timer = pin!(sleep_until(at));
         let first = poll_fn(|cx| Poll::Ready(timer.as_mut().poll(cx))).await;

@@ -1,4 +1,4 @@
-//! What threads share: std's types, or shuttle's, with which tests run through the interleavings.
+//! Synchronization primitives: those from std, or from shuttle under `--cfg shuttle`.
 
 #[cfg(all(test, shuttle))]
 pub(super) use shuttle::sync::{

@@ -1,7 +1,7 @@
-//! The channels of a hub by name: a hash table in parts.
+//! The channels of a hub by name: a hash table split into parts.
 //!
-//! A table that grows moves all its entries. Here one of many parts grows at a time, and the key is a
-//! hash, so that no step of a publish is long.
+//! A table that grows moves all its entries at once. Here only one of many parts grows at a time, and the
+//! stored key is the hash, so no publish pays for a large move.
 
 use super::ChannelLog;
 use crate::channel::Channel;
@@ -11,28 +11,28 @@ use std::{
     sync::Arc,
 };
 
-/// A million channels are 16,384 in each part, which are moved in a fraction of a millisecond.
+/// With a million channels, a part has about 16,000, which move in a fraction of a millisecond.
 const PARTS: usize = 64;
 
-/// A part with less room is not made smaller.
+/// Minimum capacity of a part that is shrunk.
 const SMALL: usize = 64;
 
-type Part = HashMap<u64, Arc<ChannelLog>, BuildHasherDefault<Known>>;
+type Part = HashMap<u64, Arc<ChannelLog>, BuildHasherDefault<IdentityHasher>>;
 
 #[derive(Debug)]
 pub(super) struct Table {
     hasher: RandomState,
     /// Channels by the hash of their name.
     parts: [Part; PARTS],
-    /// Channels whose hash another channel had when they came: hardly ever any.
+    /// Channels whose hash was already in use when they were inserted: hardly ever any.
     others: Vec<Arc<ChannelLog>>,
 }
 
-/// A key is its own hash.
+/// Hasher for keys that are hashes already.
 #[derive(Debug, Default)]
-struct Known(u64);
+struct IdentityHasher(u64);
 
-impl Hasher for Known {
+impl Hasher for IdentityHasher {
     fn write(&mut self, _bytes: &[u8]) {
         unreachable!("a key is a number");
     }
@@ -61,7 +61,7 @@ impl Table {
         self.get_hashed(self.hasher.hash_one(name), name)
     }
 
-    /// Inserts a channel that is not there.
+    /// Inserts a channel whose name is not in the table.
     pub(super) fn insert(&mut self, log: Arc<ChannelLog>) {
         self.insert_hashed(self.hasher.hash_one(log.name()), log);
     }
@@ -96,7 +96,7 @@ impl Table {
     }
 }
 
-/// A table uses the highest and the lowest bits itself.
+/// `HashMap` uses the highest and the lowest bits itself, so the part comes from the middle.
 fn part(hash: u64) -> usize {
     (hash >> 32) as usize % PARTS
 }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_of_equal_hash_are_told_apart() {
+    fn channels_with_equal_hashes_are_distinguished() {
         let names = names(3);
         for removed in 0..3 {
             let mut table = Table::default();
@@ -162,14 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn the_parts_share_the_channels() {
+    fn channels_spread_over_all_parts() {
         let table = filled(&names(100 * PARTS));
         let largest = table.parts.iter().map(HashMap::len).max();
         assert!(largest.unwrap() < 200, "{largest:?}");
     }
 
     #[test]
-    fn removed_channels_leave_no_room_behind() {
+    fn parts_shrink_when_channels_are_removed() {
         let names = names(100 * PARTS);
         let mut table = filled(&names);
         let room = |table: &Table| table.parts.iter().map(HashMap::capacity).sum::<usize>();

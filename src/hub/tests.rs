@@ -41,7 +41,7 @@ pub(super) fn publish(hub: &Hub, channel: &str, text: &'static str) -> Appended 
     hub.append(&channel, |_, _| Bytes::from_static(text.as_bytes()))
 }
 
-/// Everything that is ready, as text: gaps as `[channels missed @position]`.
+/// Reads all available entries as text, with gaps as `[channels missed @position]`.
 fn all(reader: &mut Reader) -> String {
     let mut text = String::new();
     loop {
@@ -78,7 +78,7 @@ pub(crate) fn waker() -> (Arc<Count>, Waker) {
 }
 
 #[test]
-fn a_reader_gets_what_is_published_on_its_channel_from_then_on() {
+fn a_reader_gets_later_events_of_its_channel() {
     let hub = live();
     publish(&hub, "a", "0");
     let mut reader = reader(&hub, &["a"], Start::Live);
@@ -90,7 +90,7 @@ fn a_reader_gets_what_is_published_on_its_channel_from_then_on() {
 }
 
 #[test]
-fn several_channels_are_one_order() {
+fn a_reader_of_several_channels_reads_in_order() {
     let hub = live();
     let mut reader = reader(&hub, &["a", "b", "c"], Start::Live);
     for (channel, text) in [("b", "1"), ("a", "2"), ("b", "3"), ("c", "4"), ("a", "5")] {
@@ -101,7 +101,7 @@ fn several_channels_are_one_order() {
 }
 
 #[test]
-fn a_limit_of_nothing_hands_out_single_entries() {
+fn a_limit_of_zero_returns_single_entries() {
     let hub = live();
     let (mut one, mut two) = (
         reader(&hub, &["a"], Start::Live),
@@ -141,7 +141,7 @@ fn a_batch_of_several_channels_ends_at_its_limit() {
 }
 
 #[test]
-fn who_reads_the_last_entry_of_one_channel_waits_at_once() {
+fn a_read_of_the_last_entry_parks_a_reader_of_one_channel() {
     let (hub, (count, waker)) = (live(), waker());
     let mut one = reader(&hub, &["a"], Start::Live);
     let mut two = reader(&hub, &["a", "b"], Start::Live);
@@ -158,7 +158,7 @@ fn who_reads_the_last_entry_of_one_channel_waits_at_once() {
 }
 
 #[test]
-fn a_batch_says_whether_the_next_read_has_something_to_say() {
+fn more_is_set_if_the_next_read_is_not_empty() {
     type Change = fn(&Hub);
     let cases: [(Change, usize, bool); 5] = [
         (|_| (), 2, false),
@@ -209,20 +209,20 @@ fn a_reader_resumes_after_its_position() {
 }
 
 #[test]
-fn a_position_that_means_nothing_here_is_told() {
+fn an_unknown_position_is_reported_as_a_gap() {
     let hub = hub(|_| ());
     publish(&hub, "a", "1");
     let unknown = |start| all(&mut reader(&hub, &["a", "b"], start));
     assert_eq!(unknown(Start::Unknown), "[a,b ? @1]");
     assert_eq!(unknown(Start::After(2)), "[a,b ? @1]", "from the future");
-    let (mut untold, (_, waker)) = (reader(&hub, &["a"], Start::Unknown), waker());
-    assert!(untold.has_gap() && !untold.wait(&waker));
-    assert_eq!(all(&mut untold), "[a ? @1]");
-    assert!(!untold.has_gap() && untold.wait(&waker));
+    let (mut unread, (_, waker)) = (reader(&hub, &["a"], Start::Unknown), waker());
+    assert!(unread.has_gap() && !unread.wait(&waker));
+    assert_eq!(all(&mut unread), "[a ? @1]");
+    assert!(!unread.has_gap() && unread.wait(&waker));
 }
 
 #[test]
-fn an_evicted_position_is_told_for_the_channels_that_lost_something() {
+fn an_evicted_position_is_a_gap_of_the_channels_that_lost_entries() {
     let hub = hub(|config| config.events = 2);
     for (channel, text) in [("a", "1"), ("b", "2"), ("a", "3"), ("a", "4"), ("b", "5")] {
         publish(&hub, channel, text);
@@ -230,12 +230,12 @@ fn an_evicted_position_is_told_for_the_channels_that_lost_something() {
     let after = |sequence, names: &[&str]| all(&mut reader(&hub, names, Start::After(sequence)));
     assert_eq!(after(0, &["a"]), "[a ? @5]");
     assert_eq!(after(1, &["a"]), "34");
-    // What `b` replays comes after the reset, so a break between them must not lose it.
+    // `b` replays after the gap, so the position of the gap must precede these entries.
     assert_eq!(after(0, &["a", "b"]), "[a ? @0]25");
 }
 
 #[test]
-fn a_reader_that_falls_out_of_the_ring_is_told_and_goes_on() {
+fn a_lagging_reader_gets_a_gap_and_then_the_oldest_entry() {
     let hub = live();
     let mut reader = reader(&hub, &["a"], Start::Live);
     for text in ["1", "2", "3", "4", "5", "6"] {
@@ -247,7 +247,7 @@ fn a_reader_that_falls_out_of_the_ring_is_told_and_goes_on() {
 }
 
 #[test]
-fn a_gap_in_one_of_many_channels_never_skips_what_others_still_have() {
+fn a_gap_in_one_channel_skips_no_entries_of_others() {
     let hub = live();
     let mut reader = reader(&hub, &["a", "b"], Start::Live);
     publish(&hub, "a", "1");
@@ -255,7 +255,7 @@ fn a_gap_in_one_of_many_channels_never_skips_what_others_still_have() {
     for text in ["3", "4", "5", "6", "7"] {
         publish(&hub, "a", text);
     }
-    // Sequences 1 and 3 of `a` are gone; 2 of `b` is still to come, so the position is before it.
+    // Sequence numbers 1 and 3 of `a` were evicted. 2 of `b` is unread, so the position is before it.
     assert_eq!(all(&mut reader), "[a 2 @1]24567");
     for text in ["8", "9", "10", "11", "12", "13"] {
         publish(&hub, "a", text);
@@ -264,7 +264,7 @@ fn a_gap_in_one_of_many_channels_never_skips_what_others_still_have() {
 }
 
 #[test]
-fn publishing_on_one_channel_wakes_nobody_else() {
+fn an_append_wakes_only_readers_of_its_channel() {
     let hub = live();
     let ((a, a_waker), (b, b_waker)) = (waker(), waker());
     let mut readers = (
@@ -279,9 +279,9 @@ fn publishing_on_one_channel_wakes_nobody_else() {
     assert!(readers.0.wait(&a_waker));
 }
 
-/// An append puts its entry into the log first, and then moves the head.
+/// An append stores its entry in the log before it advances the head.
 #[test]
-fn a_reader_of_many_channels_waits_for_the_head() {
+fn a_reader_of_several_channels_stops_at_the_head() {
     let (hub, (_, waker)) = (live(), waker());
     let mut reader = reader(&hub, &["a", "b"], Start::Live);
     let entry = Entry {
@@ -301,7 +301,7 @@ fn a_reader_of_many_channels_waits_for_the_head() {
 }
 
 #[test]
-fn a_reader_of_many_channels_leaves_no_wakers_to_pile_up() {
+fn a_reader_of_several_channels_stores_one_waker_per_channel() {
     let hub = live();
     let (_, waker) = waker();
     let mut reader = reader(&hub, &["busy", "idle"], Start::Live);
@@ -315,7 +315,7 @@ fn a_reader_of_many_channels_leaves_no_wakers_to_pile_up() {
 }
 
 #[test]
-fn closing_ends_readers_after_what_is_ready_and_refuses_new_ones() {
+fn a_close_ends_readers_after_the_last_entry_and_refuses_new_ones() {
     let hub = live();
     let (count, waker) = waker();
     let mut reader = reader(&hub, &["a"], Start::Live);
@@ -330,7 +330,7 @@ fn closing_ends_readers_after_what_is_ready_and_refuses_new_ones() {
 }
 
 #[test]
-fn closing_wakes_who_waits() {
+fn a_close_wakes_parked_readers() {
     let hub = live();
     let (count, waker) = waker();
     let mut reader = reader(&hub, &["a", "b"], Start::Live);
@@ -341,7 +341,7 @@ fn closing_wakes_who_waits() {
 }
 
 #[test]
-fn closing_a_channel_ends_its_readers_of_the_time() {
+fn closing_a_channel_ends_its_current_readers() {
     let hub = live();
     let (count, waker) = waker();
     let (mut one, mut two, mut other) = (
@@ -362,11 +362,11 @@ fn closing_a_channel_ends_its_readers_of_the_time() {
     assert!(!one.wait(&waker));
     let mut new = reader(&hub, &["a"], Start::Live);
     publish(&hub, "a", "2");
-    assert_eq!(all(&mut new), "2", "the channel itself goes on");
+    assert_eq!(all(&mut new), "2", "the channel itself stays open");
 }
 
 #[test]
-fn who_reads_what_is_known() {
+fn channels_are_listed_with_their_number_of_readers() {
     let hub = hub(|_| ());
     publish(&hub, "only history", "1");
     let _readers = [
@@ -382,7 +382,7 @@ fn who_reads_what_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_wakes_who_waits_and_refuses_new_readers() {
+async fn a_drain_wakes_parked_readers_and_refuses_new_ones() {
     let hub = live();
     let (count, waker) = waker();
     let mut reader = reader(&hub, &["a"], Start::Live);
@@ -393,11 +393,11 @@ async fn draining_wakes_who_waits_and_refuses_new_readers() {
     let refused = hub.subscribe(&channels(&["a"]), Start::Live).unwrap_err();
     assert_eq!(refused, Refused::Closed);
     publish(&hub, "a", "1");
-    assert_eq!(all(&mut reader), "1", "events go on until then");
+    assert_eq!(all(&mut reader), "1", "events are delivered until then");
 }
 
 #[test]
-fn subscriptions_are_limited_in_all_and_on_each_channel() {
+fn subscriptions_are_limited_in_total_and_per_channel() {
     let hub = hub(|config| {
         config.max_subscriptions = 3;
         config.max_subscriptions_per_channel = 2;
@@ -419,7 +419,7 @@ fn subscriptions_are_limited_in_all_and_on_each_channel() {
 }
 
 #[test]
-fn a_channel_that_is_only_named_leaves_nothing_behind() {
+fn a_channel_without_entries_is_removed_with_its_reader() {
     for hub in [live(), hub(|_| ())] {
         drop(reader(&hub, &["a", "b"], Start::Live));
         let _ = reader(&hub, &["a"], Start::Unknown);
@@ -432,7 +432,7 @@ fn a_channel_that_is_only_named_leaves_nothing_behind() {
 }
 
 #[test]
-fn without_history_a_channel_goes_with_its_last_reader() {
+fn without_history_a_channel_is_removed_with_its_last_reader() {
     let hub = live();
     let mut one = reader(&hub, &["a"], Start::Live);
     let two = reader(&hub, &["a"], Start::Live);
@@ -450,7 +450,7 @@ fn without_history_a_channel_goes_with_its_last_reader() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn history_goes_with_its_age_and_the_channel_with_it() {
+async fn a_channel_is_removed_with_its_last_expired_entry() {
     let hub = hub(|_| ());
     publish(&hub, "a", "1");
     tokio::time::advance(Duration::from_secs(40)).await;
@@ -473,7 +473,7 @@ async fn history_goes_with_its_age_and_the_channel_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_channel_stays_with_its_readers_when_its_history_goes() {
+async fn a_channel_with_readers_outlives_its_entries() {
     let hub = hub(|_| ());
     let mut reader = reader(&hub, &["a"], Start::Live);
     publish(&hub, "a", "1");
@@ -486,7 +486,7 @@ async fn a_channel_stays_with_its_readers_when_its_history_goes() {
 }
 
 #[test]
-fn a_burst_that_nobody_could_read_asks_for_a_pause() {
+fn a_burst_congests_the_log() {
     let hub = hub(|config| config.events = 8);
     let congested = |hub: &Hub| publish(hub, "a", "1").congested.is_some();
     assert!(!(0..8).any(|_| congested(&hub)), "nobody listens");
@@ -500,7 +500,7 @@ fn a_burst_that_nobody_could_read_asks_for_a_pause() {
 }
 
 #[tokio::test]
-async fn a_tight_loop_loses_nothing_on_readers_that_read() {
+async fn a_reader_keeps_up_with_a_tight_loop_that_settles() {
     let hub = live();
     let mut reader = reader(&hub, &["a"], Start::Live);
     let reading = tokio::spawn(async move {
@@ -525,7 +525,7 @@ async fn a_tight_loop_loses_nothing_on_readers_that_read() {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_holds_nobody_up() {
+async fn a_stalled_reader_does_not_block_the_publisher() {
     let hub = live();
     let _stalled = reader(&hub, &["a"], Start::Live);
     let (_, waker) = waker();
@@ -540,7 +540,7 @@ async fn a_reader_that_does_not_read_holds_nobody_up() {
 }
 
 #[test]
-fn many_threads_make_one_order() {
+fn appends_of_many_threads_have_one_order() {
     const EACH: usize = 2000;
     let hub = hub(|config| config.events = 4 * EACH);
     let mut reader = reader(&hub, &["a", "b", "c", "d"], Start::Live);
@@ -564,7 +564,7 @@ fn many_threads_make_one_order() {
     assert_eq!(sequences, (1..=4 * EACH).collect::<Vec<_>>());
 }
 
-/// What is recalled of `wanted` with `limit`, as `text | positions | gone`.
+/// Recalls `wanted` with `limit`, as `text | positions | gone`.
 fn recall(hub: &Hub, wanted: &[(&str, Option<u64>)], limit: usize) -> String {
     let channel = |(name, after): &(&str, _)| (Channel::new(name).unwrap(), *after);
     let wanted: Vec<_> = wanted.iter().map(channel).collect();
@@ -579,7 +579,7 @@ fn recall(hub: &Hub, wanted: &[(&str, Option<u64>)], limit: usize) -> String {
 }
 
 #[test]
-fn what_followed_a_position_is_recalled_in_order() {
+fn a_recall_returns_entries_in_order() {
     let hub = hub(|_| ());
     for (channel, text) in [("a", "1"), ("b", "2"), ("a", "3"), ("b", "4")] {
         publish(&hub, channel, text);
@@ -598,7 +598,7 @@ fn what_followed_a_position_is_recalled_in_order() {
 }
 
 #[test]
-fn what_is_recalled_comes_in_pages() {
+fn a_recall_returns_pages() {
     let hub = hub(|_| ());
     for (channel, text) in [("a", "11"), ("b", "22"), ("a", "33"), ("b", "44")] {
         publish(&hub, channel, text);
@@ -613,7 +613,7 @@ fn what_is_recalled_comes_in_pages() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_recall_knows_what_is_gone() {
+async fn a_recall_reports_channels_with_evicted_entries() {
     let hub = hub(|config| config.events = 2);
     for text in ["1", "2", "3"] {
         publish(&hub, "a", text);
@@ -633,7 +633,7 @@ async fn a_recall_knows_what_is_gone() {
 }
 
 #[test]
-fn an_append_knows_the_one_before_on_its_channel() {
+fn an_append_gets_the_previous_sequence_of_its_channel() {
     let hub = hub(|_| ());
     let mut seen = Vec::new();
     for name in ["a", "b", "a", "a", "b"] {
@@ -646,7 +646,7 @@ fn an_append_knows_the_one_before_on_its_channel() {
 }
 
 #[test]
-fn the_position_of_a_gap_is_before_everything_unread() {
+fn the_position_of_a_gap_precedes_all_unread_entries() {
     let hub = hub(|config| config.events = 2);
     let mut both = reader(&hub, &["a", "b"], Start::Live);
     for (channel, text) in [
@@ -659,7 +659,7 @@ fn the_position_of_a_gap_is_before_everything_unread() {
     ] {
         publish(&hub, channel, text);
     }
-    // Sequences 2 and 3 of `b` are still to come: a client that breaks off here must get them.
+    // 2 and 3 of `b` are unread: a client that reconnects now must get them.
     assert_eq!(all(&mut both), "[a,b 2 @1]2356");
     assert_eq!(
         all(&mut reader(&hub, &["a", "b"], Start::After(1))),
@@ -668,7 +668,7 @@ fn the_position_of_a_gap_is_before_everything_unread() {
 }
 
 #[test]
-fn naming_channels_does_not_push_out_what_is_remembered() {
+fn channels_without_entries_leave_no_tombstones() {
     let hub = hub(|config| config.events = 1);
     publish(&hub, "a", "1");
     publish(&hub, "a", "2");
@@ -676,17 +676,17 @@ fn naming_channels_does_not_push_out_what_is_remembered() {
     for n in 0..20_000 {
         state.insert_tombstone(n);
     }
-    let (floor, remembered) = state.tombstones_for_test();
+    let (floor, tombstones) = state.tombstones_for_test();
     drop(state);
     assert!(floor > 0);
     for n in 0..100 {
         drop(reader(&hub, &[&format!("named {n}")], Start::Live));
     }
-    assert_eq!(hub.state().tombstones_for_test(), (floor, remembered));
+    assert_eq!(hub.state().tombstones_for_test(), (floor, tombstones));
 }
 
 #[test]
-fn large_events_ask_for_a_pause_too() {
+fn large_events_congest_the_log() {
     let hub = hub(|config| (config.events, config.bytes) = (1000, 40));
     let (_, waker) = waker();
     let mut reader = reader(&hub, &["a"], Start::Live);
@@ -695,9 +695,9 @@ fn large_events_ask_for_a_pause_too() {
     assert!(publish(&hub, "a", "123456789").congested.is_some());
 }
 
-/// The head moves whenever a reader looks.
+/// The head advances between any two loads of it.
 #[test]
-fn a_closed_channel_among_many_ends_its_reader_while_others_publish() {
+fn closing_one_of_many_channels_ends_a_reader_during_publishes() {
     let hub = live();
     let names: Vec<_> = (0..100).map(|index| index.to_string()).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
@@ -720,9 +720,9 @@ fn a_closed_channel_among_many_ends_its_reader_while_others_publish() {
     read.unwrap();
 }
 
-/// A reader that always has a backlog would otherwise never see the end.
+/// Otherwise a reader with a constant backlog would never end.
 #[test]
-fn an_end_is_a_position_however_far_behind_a_reader_is() {
+fn a_lagging_reader_stops_at_the_position_of_its_end() {
     type End = fn(&Hub);
     let ends: [End; 2] = [
         |hub| hub.close_channel(&Channel::new("a").unwrap(), drop),
@@ -749,7 +749,7 @@ fn an_end_is_a_position_however_far_behind_a_reader_is() {
 }
 
 #[test]
-fn each_close_of_a_channel_ends_the_readers_of_its_time() {
+fn each_close_of_a_channel_ends_its_readers_at_that_position() {
     let hub = hub(|config| config.events = 100);
     let a = Channel::new("a").unwrap();
     let readers: Vec<_> = (0..20)
@@ -763,10 +763,10 @@ fn each_close_of_a_channel_ends_the_readers_of_its_time() {
         .collect();
     for (close, mut reader) in readers {
         let Read::Batch(batch) = reader.read(1, None) else {
-            panic!("close {close}: the event before it is not read");
+            panic!("close {close}: the event before it is missing");
         };
         assert_eq!(batch.bytes, "x");
-        // The ends of the last eight are known exactly, those of older readers not before.
+        // The last eight ends are exact. Older readers end with the oldest of these.
         if close >= 12 {
             assert_eq!(reader.read(1, None), Read::End, "close {close}");
         }

@@ -1,15 +1,15 @@
-//! What is remembered of channels that have been removed.
+//! Tombstones of removed channels.
 //!
-//! A channel goes with its last entry and reader, but a client may come back with a position from
-//! before. Sixteen bytes a channel tell whether something after that position is gone; when too
-//! many are remembered, the oldest become one number that holds for all.
+//! A client may resume from a position on a channel that was removed since. The tombstone is the last
+//! evicted sequence number, which decides whether the client missed anything. Beyond a limit, the oldest
+//! tombstones collapse into one floor for all channels without a tombstone.
 
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, Hash, RandomState},
 };
 
-/// Miri takes minutes for so many.
+/// Maximum number of tombstones. Miri takes minutes for the full number.
 const REMEMBERED: usize = if cfg!(miri) { 64 } else { 16_384 };
 
 #[derive(Debug, Default)]
@@ -17,12 +17,12 @@ pub(crate) struct Tombstones {
     hasher: RandomState,
     evicted: HashMap<u64, u64>,
     by_age: VecDeque<u64>,
-    /// Holds for every channel that is no longer remembered by itself.
+    /// Applies to every channel without a tombstone of its own.
     floor: u64,
 }
 
 impl Tombstones {
-    /// Remembers that all entries of `channel` up to the sequence `evicted` are gone.
+    /// Records that all entries of `channel` up to the sequence number `evicted` were evicted.
     pub(crate) fn insert(&mut self, channel: impl Hash, evicted: u64) {
         let key = self.hasher.hash_one(channel);
         if self.evicted.insert(key, evicted).is_none() {
@@ -37,7 +37,7 @@ impl Tombstones {
         }
     }
 
-    /// The sequence up to which all entries of `channel` are gone, or may be.
+    /// The sequence number up to which entries of `channel` may have been evicted.
     pub(crate) fn evicted(&self, channel: impl Hash) -> u64 {
         let key = self.hasher.hash_one(channel);
         self.evicted.get(&key).copied().unwrap_or(self.floor)
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_removed_channel_is_remembered() {
+    fn a_removed_channel_leaves_a_tombstone() {
         let mut tombstones = Tombstones::default();
         tombstones.insert("a", 7);
         tombstones.insert("b", 9);
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_errs_on_the_safe_side() {
+    fn beyond_the_limit_the_oldest_tombstones_raise_the_floor() {
         let mut tombstones = Tombstones::default();
         for n in 0..REMEMBERED as u64 + 10 {
             tombstones.insert(n, n + 1);
@@ -75,7 +75,7 @@ mod tests {
             (tombstones.evicted.len(), tombstones.by_age.len()),
             (REMEMBERED, REMEMBERED)
         );
-        assert_eq!(tombstones.evicted(3_u64), 10, "forgotten: the floor holds");
+        assert_eq!(tombstones.evicted(3_u64), 10, "dropped: the floor applies");
         assert_eq!(tombstones.evicted(11_u64), 12);
         assert_eq!(tombstones.evicted(u64::MAX), 10);
     }

@@ -1,7 +1,7 @@
-//! Who waits for a channel's next entry.
+//! The wait list of a channel: wakers of readers parked until its next entry.
 //!
-//! A reader takes a seat once and sits down to wait with its waker whenever it has read all. An
-//! append takes every waker at once: readers that are awake already cost it nothing.
+//! A waiter registers once and stores its waker each time it parks. An append takes all stored wakers,
+//! so readers that are already awake cost it nothing.
 
 use super::wake_batch::{MIN_BATCH, WakeBatch};
 use slab::Slab;
@@ -10,45 +10,46 @@ use std::{collections::VecDeque, mem, task::Waker};
 #[derive(Debug)]
 pub(crate) struct WaitList {
     registered: usize,
-    waiting: Slab<Waker>,
-    /// Goes up whenever all wakers are taken, so that no seat needs to be touched then.
+    wakers: Slab<Waker>,
+    /// Incremented when all wakers are taken, which invalidates the index of every key at once.
     round: u64,
-    /// Goes up when the readers of the time are to end.
+    /// Incremented by `end_all`: keys of earlier generations have an end.
     generation: u32,
-    /// Few channels are ever closed.
+    /// Boxed: few channels are ever closed.
     ends: Option<Box<Ends>>,
 }
 
-/// Where the readers of earlier generations end, a sequence for each generation.
+/// The end of each earlier generation: the last sequence number that its readers return.
 #[derive(Debug, Default)]
 struct Ends {
     first: u32,
     until: VecDeque<u64>,
 }
 
-/// Generations whose end is known exactly. Readers that are older end with the oldest of these.
+/// Number of generations whose end is exact. Readers of older ones end with the oldest of these.
 const ENDS: usize = 8;
 
-/// A reader's seat, and where in `waiting` its waker is if it sat down in this round.
+/// Registration of a waiter. It must be removed from its list when the reader is dropped.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct WaiterKey {
-    /// When it sat down last, or one of those below.
+    /// The round in which it last stored a waker, `UNREGISTERED` or `NEVER_PARKED`.
     round: u64,
+    /// Index of its waker in that round.
     index: u32,
     generation: u32,
 }
 
-/// From how many waiters on the room for them is kept.
-const KEPT: usize = 64;
+/// Minimum capacity of an emptied slab that is worth reusing.
+const MIN_REUSED: usize = 64;
 
-/// The round of a seat that nobody has sat down in: it does not count yet.
-const FREE: u64 = u64::MAX;
+/// The round of an unregistered key, which the list does not count yet.
+const UNREGISTERED: u64 = u64::MAX;
 
-/// The round of a seat that is taken, before anybody has sat down in it. The first real round is 1.
-const TAKEN: u64 = 0;
+/// The round of a registered key before it first parks. The first real round is 1.
+const NEVER_PARKED: u64 = 0;
 
-/// The wakers that an append has taken, to be woken without a lock.
+/// Wakers taken from a list, to be woken without a lock.
 #[derive(Debug, Default)]
 #[must_use]
 pub(crate) struct Wakers(Slab<Waker>);
@@ -57,57 +58,57 @@ impl WaitList {
     pub(crate) fn new() -> Self {
         Self {
             registered: 0,
-            waiting: Slab::new(),
+            wakers: Slab::new(),
             round: 1,
             generation: 0,
             ends: None,
         }
     }
 
-    /// A seat that counts from when its reader first waits.
+    /// A key that registers when it first parks.
     pub(crate) fn new_key(&self) -> WaiterKey {
         WaiterKey {
-            round: FREE,
+            round: UNREGISTERED,
             index: 0,
             generation: self.generation,
         }
     }
 
-    /// A seat that counts at once.
+    /// Registers a waiter, which counts as awake until it parks.
     pub(crate) fn register(&mut self) -> WaiterKey {
         self.registered += 1;
         WaiterKey {
-            round: TAKEN,
+            round: NEVER_PARKED,
             ..self.new_key()
         }
     }
 
     pub(crate) fn remove(&mut self, waiter: &WaiterKey) {
-        if waiter.round == FREE {
+        if waiter.round == UNREGISTERED {
             return;
         }
         self.registered -= 1;
         if waiter.round == self.round {
-            self.waiting.remove(waiter.index as usize);
+            self.wakers.remove(waiter.index as usize);
         }
-        if self.waiting.is_empty() {
-            self.waiting = Slab::new();
+        if self.wakers.is_empty() {
+            self.wakers = Slab::new();
         }
     }
 
-    /// Keeps `waker` for the next entry, instead of the one this seat gave before.
+    /// Parks a waiter: stores `waker` for the next entry and replaces the one it stored before.
     pub(crate) fn wait(&mut self, waiter: &mut WaiterKey, waker: &Waker) {
         if waiter.round == self.round {
-            self.waiting[waiter.index as usize].clone_from(waker);
+            self.wakers[waiter.index as usize].clone_from(waker);
             return;
         }
-        self.registered += usize::from(waiter.round == FREE);
+        self.registered += usize::from(waiter.round == UNREGISTERED);
         waiter.round = self.round;
-        let index = self.waiting.insert(waker.clone());
+        let index = self.wakers.insert(waker.clone());
         waiter.index = u32::try_from(index).expect("as many wakers do not fit into memory");
     }
 
-    /// Ends the readers of all registered after the entries up to the sequence `until`.
+    /// Ends the readers of all current keys after the sequence number `until`.
     pub(crate) fn end_all(&mut self, until: u64) {
         let ends = self.ends.get_or_insert_default();
         if ends.until.is_empty() {
@@ -121,12 +122,12 @@ impl WaitList {
         self.generation = self.generation.wrapping_add(1);
     }
 
-    /// Whether the reader of this seat is to end.
+    /// Whether the reader of this key has an end.
     pub(crate) fn has_ended(&self, waiter: &WaiterKey) -> bool {
         waiter.generation != self.generation
     }
 
-    /// The last sequence that the reader of this seat is to read, if it is to end.
+    /// The last sequence number that the reader of this key returns, if it has an end.
     pub(crate) fn end_of(&self, waiter: &WaiterKey) -> Option<u64> {
         let ends = self.ends.as_ref().filter(|_| self.has_ended(waiter))?;
         let generation = waiter.generation.wrapping_sub(ends.first) as usize;
@@ -142,22 +143,22 @@ impl WaitList {
         self.generation
     }
 
-    /// All wakers, to be woken when no lock is held.
+    /// Takes all wakers, to be woken after the locks are released.
     pub(crate) fn take(&mut self) -> Wakers {
         self.round += 1;
-        Wakers(mem::take(&mut self.waiting))
+        Wakers(mem::take(&mut self.wakers))
     }
 
-    /// Takes back an emptied list, so that the next round of waiters need not grow a new one.
+    /// Reuses an emptied slab, so that the next round does not grow a new one.
     pub(crate) fn reuse(&mut self, woken: Wakers) {
-        if self.waiting.capacity() == 0 && self.registered > 0 {
-            self.waiting = woken.0;
+        if self.wakers.capacity() == 0 && self.registered > 0 {
+            self.wakers = woken.0;
         }
     }
 
-    /// How many registered are taken by readers that are awake.
+    /// Number of registered waiters that are not parked.
     pub(crate) fn awake(&self) -> usize {
-        self.registered - self.waiting.len()
+        self.registered - self.wakers.len()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -166,20 +167,20 @@ impl WaitList {
 }
 
 impl WaiterKey {
-    /// In which round its reader sat down last.
+    /// The round in which it last parked.
     pub(crate) fn round(&self) -> u64 {
         self.round
     }
 }
 
 impl Wakers {
-    /// Wakes all. True if the emptied list is worth taking back.
+    /// Wakes all. Returns true if the emptied slab is worth reusing.
     pub(crate) fn wake(&mut self) -> bool {
         match self.0.len() < MIN_BATCH {
             true => self.0.drain().for_each(Waker::wake),
             false => WakeBatch::new(self.0.drain()).wake(),
         }
-        self.0.capacity() >= KEPT
+        self.0.capacity() >= MIN_REUSED
     }
 }
 
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_waker_of_a_seat_counts() {
+    fn only_the_last_waker_of_a_waiter_is_woken() {
         let mut waiters = WaitList::new();
         let ((old, old_waker), (new, new_waker)) = (waker(), waker());
         let mut waiter = waiters.register();
@@ -215,29 +216,29 @@ mod tests {
     }
 
     #[test]
-    fn who_leaves_is_not_woken_and_leaves_nothing_behind() {
+    fn a_removed_waiter_is_not_woken_and_frees_its_slot() {
         let mut waiters = WaitList::new();
-        let mut who: Vec<_> = (0..5).map(|_| (waiters.register(), waker())).collect();
-        for (waiter, (_, waker)) in &mut who {
+        let mut keys: Vec<_> = (0..5).map(|_| (waiters.register(), waker())).collect();
+        for (waiter, (_, waker)) in &mut keys {
             waiters.wait(waiter, waker);
         }
         for gone in [0, 4, 2] {
-            waiters.remove(&who[gone].0);
+            waiters.remove(&keys[gone].0);
         }
         let (late, late_waker) = waker();
         let mut waiter = waiters.register();
         waiters.wait(&mut waiter, &late_waker);
         waiters.take().wake();
-        let woken: Vec<_> = who.iter().map(|(_, (count, _))| count.take()).collect();
+        let woken: Vec<_> = keys.iter().map(|(_, (count, _))| count.take()).collect();
         assert_eq!((woken, late.take()), (vec![0, 1, 0, 1, 0], 1));
-        for left in [&who[1].0, &who[3].0, &waiter] {
+        for left in [&keys[1].0, &keys[3].0, &waiter] {
             waiters.remove(left);
         }
-        assert_eq!((waiters.len(), waiters.waiting.capacity()), (0, 0));
+        assert_eq!((waiters.len(), waiters.wakers.capacity()), (0, 0));
     }
 
     #[test]
-    fn a_new_reader_in_an_old_seat_is_not_taken_for_its_former_owner() {
+    fn a_new_waiter_in_a_reused_slot_does_not_get_the_old_waker() {
         let (mut waiters, (count, waker)) = (WaitList::new(), waker());
         let mut waiter = waiters.register();
         waiters.wait(&mut waiter, &waker);

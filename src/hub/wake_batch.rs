@@ -1,14 +1,14 @@
-//! Waking a crowd: more tasks at once than a processor's caches have room for.
+//! Waking more tasks at once than fit into a processor's caches.
 //!
-//! 1. Tasks are woken in the order of their memory, which caches like. They came to wait in the order in
-//!    which they ran last, and a scheduler shuffles that a little more with each entry. So it is the same
-//!    clients who come last, by the time that all take.
-//! 2. Where one thread runs all tasks, those that are woken run before the next few are: what waking a
-//!    task has touched is still in the cache then, and other requests do not wait for the whole crowd.
-//!    Several threads share the work best if all of it is there at once.
+//! 1. Tasks are woken in the order of their addresses, which is friendly to caches. The order in which
+//!    they parked is the order of their last run, which the scheduler shuffles further with each entry.
+//!    The cost: the same clients are last for each entry, by the time that the whole batch takes.
+//! 2. On a runtime with one worker, the batch is woken in chunks, and woken tasks run between two chunks.
+//!    The memory that waking a task has touched is then still cached. Other requests do not wait for
+//!    the whole batch. Several workers share the work best if all tasks are queued at once.
 //!
-//! The thread is that of the publisher, which nearly always serves the streams too. If not, and it blocks
-//! after a publish, the crowd waits until it goes on.
+//! The batch is woken on the publisher's runtime, which nearly always serves the streams too. If its only
+//! worker blocks after a publish, the rest of the batch waits for that worker.
 
 use std::{task::Waker, vec};
 use tokio::{
@@ -16,14 +16,14 @@ use tokio::{
     task::yield_now,
 };
 
-/// How many it takes: about as many as a thread of tokio has room for in its own queue.
+/// Minimum number of tasks to wake as a batch: the capacity of a tokio worker's local queue.
 pub(super) const MIN_BATCH: usize = 256;
 
-/// How many are woken at a time. More than half of those that tokio runs before it looks for news of
-/// sockets would fill its queue faster than it is emptied, and let other requests wait behind it.
+/// Number of tasks woken at a time: about half of the tasks that tokio runs between two polls of its I/O
+/// driver. A larger chunk would fill the worker's queue faster than it drains, and delay other requests.
 const CHUNK: usize = 32;
 
-/// Those who have not been woken yet: at the latest they are when it is dropped.
+/// Wakers of a batch that were not woken yet. Dropping it wakes them.
 #[must_use]
 pub(super) struct WakeBatch(vec::IntoIter<Waker>);
 
@@ -55,7 +55,7 @@ impl Drop for WakeBatch {
     }
 }
 
-/// A runtime without workers runs only while somebody blocks on it, so nothing can be left to it.
+/// A current-thread runtime runs only inside `block_on`, so a task spawned on it may never run.
 fn has_one_worker(runtime: &Handle) -> bool {
     runtime.runtime_flavor() == MultiThread && runtime.metrics().num_workers() == 1
 }
@@ -74,7 +74,7 @@ mod tests {
     };
     use tokio::runtime::{Builder, Runtime};
 
-    /// Where in memory those are that have been woken.
+    /// Addresses of the wakers that were woken.
     type Woken = Arc<Mutex<Vec<usize>>>;
 
     struct RecordingWaker(Woken);
@@ -90,7 +90,7 @@ mod tests {
         batch_of(MIN_BATCH)
     }
 
-    /// The last one waits first.
+    /// Parks the last waker first.
     fn batch_of(many: usize) -> (Wakers, Woken) {
         let woken = Woken::default();
         let waker = |_| Waker::from(Arc::new(RecordingWaker(woken.clone())));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_runtime_all_are_woken_at_once_in_the_order_of_their_memory() {
+    fn without_a_runtime_all_tasks_are_woken_in_the_order_of_their_addresses() {
         let (mut batch, woken) = batch();
         batch.wake();
         let woken = woken.lock().unwrap();
@@ -122,21 +122,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_is_left_to_a_runtime_that_may_not_run_again() {
+    async fn a_current_thread_runtime_wakes_all_tasks_at_once() {
         let (mut batch, woken) = batch();
         batch.wake();
         assert_eq!(count(&woken), MIN_BATCH);
     }
 
     #[test]
-    fn several_workers_share_all_at_once() {
+    fn a_runtime_with_several_workers_wakes_all_tasks_at_once() {
         let (mut batch, woken) = batch();
         with_workers(2).block_on(async { batch.wake() });
         assert_eq!(count(&woken), MIN_BATCH);
     }
 
     #[test]
-    fn fewer_than_a_crowd_are_woken_at_once() {
+    fn fewer_tasks_than_a_batch_are_woken_at_once() {
         let (mut fewer, woken) = batch_of(MIN_BATCH - 1);
         let runtime = with_workers(1);
         let waking = runtime.spawn(async move {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn one_worker_lets_others_run_in_between() {
+    fn a_runtime_with_one_worker_runs_other_tasks_between_chunks() {
         let (mut batch, woken) = batch();
         let runtime = with_workers(1);
         let seen = runtime.spawn(async move {
@@ -166,9 +166,9 @@ mod tests {
     }
 
     #[test]
-    fn who_is_left_when_the_runtime_goes_is_woken() {
+    fn a_runtime_shutdown_wakes_the_rest_of_the_batch() {
         const LIMIT: Duration = Duration::from_secs(10);
-        // A worker looks only now and then whether it is to go.
+        // A worker checks for shutdown only every few ticks.
         const MANY: usize = 100 * MIN_BATCH;
         let (mut batch, woken) = batch_of(MANY);
         let (begun, has_begun) = mpsc::channel();
@@ -181,7 +181,7 @@ mod tests {
                 yield_now().await;
             }
             begun.send(count(&few)).unwrap();
-            // Keeps the worker from all else until the runtime is about to go.
+            // Blocks the only worker until the runtime is about to shut down.
             may_go_on.recv_timeout(LIMIT).unwrap();
         });
         assert_eq!(has_begun.recv_timeout(LIMIT), Ok(CHUNK));

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     few::Few,
     hub::{ChannelLog, Hub, Mark, WaiterKey},
-    stream::{Departed, OpenStream},
+    stream::{DetachGuard, OpenStream},
 };
 use slab::Slab;
 use std::{
@@ -70,7 +70,7 @@ impl Pool {
     /// Takes over a detached stream and its socket.
     pub(super) fn take(&self, tcp: TcpStream, stream: OpenStream) {
         self.options.set(&tcp);
-        let detach_guard = stream.depart();
+        let detach_guard = stream.detach();
         let arrival = Arrival {
             tcp,
             stream,
@@ -113,7 +113,7 @@ impl Drop for Pool {
 pub(super) struct Arrival {
     tcp: TcpStream,
     stream: OpenStream,
-    detach_guard: Departed,
+    detach_guard: DetachGuard,
 }
 
 struct Driver {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     feed::Next,
-    stream::{Departed, FRAME, OpenStream},
+    stream::{DetachGuard, FRAME, OpenStream},
 };
 use bytes::{Buf, Bytes};
 use std::{
@@ -31,7 +31,7 @@ pub(super) struct Socket {
     /// Bytes that the kernel has refused. Boxed, since few clients are blocked at the same time.
     blocked: Option<Box<Unsent>>,
     progress: Progress,
-    _detach_guard: Departed,
+    _detach_guard: DetachGuard,
 }
 
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub(super) enum State {
 }
 
 impl Socket {
-    pub(super) fn new(tcp: TcpStream, stream: OpenStream, detach_guard: Departed) -> Self {
+    pub(super) fn new(tcp: TcpStream, stream: OpenStream, detach_guard: DetachGuard) -> Self {
         Self {
             tcp,
             stream,
@@ -215,7 +215,7 @@ mod tests {
         let channels = Channels::collect(["a"], 1).unwrap();
         let feed = Feed::subscribe(&es.inner().hub, &channels, None).unwrap();
         let stream = OpenStream::new(feed, es.inner().streams.clone());
-        let detach_guard = stream.depart();
+        let detach_guard = stream.detach();
         let socket = Socket::new(accepted.unwrap().0, stream, detach_guard);
         (socket, client.unwrap())
     }

@@ -1,9 +1,9 @@
-//! The memory budget: overhead counts, and no channel empties the history of the others.
+//! The memory budget: overhead counts, and no channel evicts the history of others.
 
 use super::*;
 
 #[test]
-fn overhead_counts() {
+fn overhead_counts_toward_the_budget() {
     let one = size_of_one(1);
     assert!(one > size_of::<ChannelLog>() + size_of::<Entry>());
     assert_eq!(size_of_one(1001), one + 1000);
@@ -14,7 +14,7 @@ fn overhead_counts() {
 }
 
 #[test]
-fn the_oldest_entry_of_all_goes_first() {
+fn the_oldest_entry_of_the_hub_is_evicted_first() {
     let hub = hub(|config| (config.bytes, config.events) = (20 * size_of_one(100), 100));
     for last in 1..=100 {
         publish_bytes(&hub, last * last % 11 + last % 3, 100);
@@ -33,7 +33,7 @@ fn the_oldest_entry_of_all_goes_first() {
 }
 
 #[test]
-fn a_large_event_makes_room_in_steps() {
+fn room_for_a_large_event_is_made_in_steps() {
     let hub = hub(|config| config.bytes = 1 << 22);
     fill(&hub, 5000, 1);
     (0..3).for_each(|name| drop(publish_bytes(&hub, 10_000 + name, 700 << 10)));
@@ -68,7 +68,7 @@ fn a_channel_alone_may_use_the_whole_budget() {
 }
 
 #[test]
-fn an_event_above_the_share_is_delivered_and_leaves_others_their_history() {
+fn an_event_above_the_share_is_delivered_and_evicts_nothing_else() {
     let hub = hub(|config| config.bytes = 1 << 20);
     let (_, waker) = waker();
     let mut live = reader(&hub, &["large"], Start::Live);
@@ -83,7 +83,7 @@ fn an_event_above_the_share_is_delivered_and_leaves_others_their_history() {
     drop(batch);
     assert_eq!(kept(&hub), 101);
     publish_bytes(&hub, 0, 1);
-    assert_eq!(kept(&hub), 100, "the large one has gone");
+    assert_eq!(kept(&hub), 100, "the large one was evicted");
     assert!(hub.counts().bytes < before + 500);
     assert!(is_consistent(&hub));
 }

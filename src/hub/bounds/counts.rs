@@ -1,4 +1,4 @@
-//! Counters against walks, after any operations.
+//! Counters compared with the logs after random operations.
 
 use super::*;
 
@@ -30,7 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A hub, and counters that a test keeps beside it.
+/// A hub and the expected values of its counters.
 struct Model {
     hub: Arc<Hub>,
     readers: Vec<Reader>,
@@ -139,7 +139,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn counters_are_what_a_walk_finds(history: bool, steps in vec(step(), 0..150)) {
+    fn counters_match_the_logs(history: bool, steps in vec(step(), 0..150)) {
         paused().block_on(async {
             let mut model = Model::new(history);
             for step in steps {

@@ -1,9 +1,9 @@
-//! Expired entries: evicted in small steps, by calls and by the sweep.
+//! Expired entries are evicted in small steps, by calls and by the sweep.
 
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_call_evicts_few_expired_entries_and_the_sweep_all_in_steps() {
+async fn a_call_evicts_few_expired_entries_and_the_sweep_the_rest_in_steps() {
     const CHANNELS: usize = 200_000;
     let hub = without_sweep(hub(|config| config.bytes = 1 << 30));
     fill(&hub, CHANNELS, 1);
@@ -30,7 +30,7 @@ async fn a_call_evicts_few_expired_entries_and_the_sweep_all_in_steps() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_sweep_frees_what_expires_without_a_call_and_ends() {
+async fn the_sweep_evicts_expired_entries_without_a_call_and_ends() {
     let hub = hub(|_| {});
     for _ in 0..2 {
         fill(&hub, 1000, 1);
@@ -47,21 +47,21 @@ async fn the_sweep_frees_what_expires_without_a_call_and_ends() {
 }
 
 #[test]
-fn the_next_publish_starts_a_sweep_when_the_runtime_of_the_last_has_gone() {
+fn a_publish_spawns_a_sweep_after_the_runtime_of_the_last_one_shut_down() {
     let hub = hub(|_| {});
     paused().block_on(async { drop(publish(&hub, "a", "1")) });
     paused().block_on(async {
         publish(&hub, "b", "2");
         sleep(3 * AGE).await;
     });
-    // Only the second runtime's clock has moved.
+    // Only the second runtime's clock has advanced.
     assert!(kept(&hub) <= 1 && hub.state().get(&channel("b")).is_none());
     publish(&hub, "c", "no runtime at all");
     assert!(is_consistent(&hub));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_is_not_kept_starts_no_sweep() {
+async fn an_event_that_is_not_kept_spawns_no_sweep() {
     let hub = hub(|config| config.history = false);
     publish(&hub, "a", "nobody listens");
     assert_eq!(alive_tasks(), 0);
@@ -96,7 +96,7 @@ fn a_runtime_without_timers_has_no_sweep() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiting_sweep_moves_no_paused_clock() {
+async fn a_waiting_sweep_does_not_advance_a_paused_clock() {
     let (hub, start) = (hub(|_| {}), Instant::now());
     publish(&hub, "a", "1");
     for _ in 0..100 {
@@ -108,7 +108,7 @@ async fn a_waiting_sweep_moves_no_paused_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_sweep_looks_rarely_where_entries_come_all_the_time() {
+async fn the_sweep_batches_expiries_under_constant_load() {
     let hub = hub(|_| {});
     let publishing = async {
         for _ in 0..1000 {

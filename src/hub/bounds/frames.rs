@@ -1,4 +1,4 @@
-//! Joined frames: counted, limited, and dropped with their last reader.
+//! Joined frames are counted, limited, and dropped with their last reader.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn read(reader: &mut Reader) {
 }
 
 #[test]
-fn nothing_is_left_of_clients_that_have_gone() {
+fn dropped_readers_leave_no_frames() {
     let hub = hub(|config| (config.bytes, config.max_subscriptions) = (2 << 20, 1000));
     let names: Vec<_> = (0..900).map(|name| name.to_string()).collect();
     names.iter().for_each(|name| publish_some(&hub, name));
@@ -36,7 +36,7 @@ fn nothing_is_left_of_clients_that_have_gone() {
     assert!(is_consistent(&hub));
 }
 
-/// A reader that was woken and does not read keeps its channel's frames.
+/// A reader that was woken but does not read keeps its channel's frames alive.
 fn blocked(hub: &Arc<Hub>, name: &str) -> Reader {
     let (_, waker) = waker();
     let mut blocked = reader(hub, &[name], Start::Live);
@@ -47,7 +47,7 @@ fn blocked(hub: &Arc<Hub>, name: &str) -> Reader {
 }
 
 #[test]
-fn frames_that_a_blocked_reader_keeps_are_limited() {
+fn frames_kept_alive_by_blocked_readers_are_limited() {
     let hub = hub(|config| (config.bytes, config.max_subscriptions) = (1 << 20, 10_000));
     let mut kept = Vec::new();
     let _blocked: Vec<_> = (0..1000)
@@ -64,7 +64,7 @@ fn frames_that_a_blocked_reader_keeps_are_limited() {
 }
 
 #[test]
-fn frames_go_before_entries_when_the_budget_is_exceeded() {
+fn frames_are_dropped_before_entries_are_evicted() {
     let hub = hub(|config| config.bytes = 1 << 20);
     let _blocked: Vec<_> = (0..10)
         .map(|name| {
@@ -91,12 +91,12 @@ fn frames_go_before_entries_when_the_budget_is_exceeded() {
     let room = hub.config.bytes - hub.counts().bytes;
     publish_bytes(&hub, entries, room);
     assert!(hub.frames.bytes() < frames);
-    assert_eq!(kept(&hub), entries - 39, "no entry has gone");
+    assert_eq!(kept(&hub), entries - 39, "no entry was evicted");
     assert!(hub.counts().bytes <= hub.config.bytes);
 }
 
 #[test]
-fn the_index_forgets_channels_that_have_gone() {
+fn the_index_removes_channels_without_readers() {
     let hub = hub(|config| config.history = false);
     for name in ["a", "b"] {
         drop(blocked(&hub, name));

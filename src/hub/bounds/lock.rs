@@ -1,8 +1,8 @@
-//! What does not happen under the order lock.
+//! Nothing is woken and nothing large is freed under the sequencer's lock.
 
 use super::*;
 
-/// Notes whether the order lock is free when it is woken or dropped.
+/// Records whether the sequencer's lock is free when it is woken or dropped.
 #[derive(Clone)]
 struct Probe(Arc<Hub>, mpsc::SyncSender<bool>);
 
@@ -48,7 +48,7 @@ impl Drop for Owner {
 }
 
 #[test]
-fn nothing_is_woken_under_it() {
+fn wakers_run_after_the_lock_is_released() {
     type Change = fn(&Hub);
     let changes: [Change; 4] = [
         |hub| drop(publish(hub, "a", "1")),
@@ -67,13 +67,13 @@ fn nothing_is_woken_under_it() {
 }
 
 #[test]
-fn the_last_reader_wakes_a_drain_when_it_has_let_go_of_it() {
+fn the_last_reader_wakes_a_drain_after_it_releases_the_lock() {
     let hub = hub(|_| {});
     let (waker, noted) = probing_waker(&hub);
     let reader = reader(&hub, &["a"], Start::Live);
     let runtime = paused();
     let _entered = runtime.enter();
-    let mut empty = std::pin::pin!(hub.empty(Instant::now() + AGE));
+    let mut empty = std::pin::pin!(hub.wait_until_empty(Instant::now() + AGE));
     let mut cx = std::task::Context::from_waker(&waker);
     assert!(empty.as_mut().poll(&mut cx).is_pending());
     drop(reader);
@@ -81,7 +81,7 @@ fn the_last_reader_wakes_a_drain_when_it_has_let_go_of_it() {
 }
 
 #[test]
-fn a_large_entry_is_freed_after_it() {
+fn a_large_entry_is_freed_after_the_lock_is_released() {
     let hub = hub(|config| config.events = 1);
     let (probe, noted) = Probe::new(&hub);
     let bytes = Bytes::from_owner(Owner(probe, vec![0; 1 << 20]));

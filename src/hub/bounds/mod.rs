@@ -1,4 +1,4 @@
-//! Tests of the hub's bounds: memory, and work under the order lock.
+//! Tests of the hub's bounds on memory and on work under the sequencer's lock.
 
 mod budget;
 mod counts;
@@ -41,7 +41,7 @@ fn fill(hub: &Hub, count: usize, length: usize) {
     (0..count).for_each(|name| drop(publish_bytes(hub, name, length)));
 }
 
-/// Nothing expires but by a call.
+/// Disables the sweep, so that only calls evict expired entries.
 fn without_sweep(hub: Arc<Hub>) -> Arc<Hub> {
     hub.sweep.stop_for_test(true);
     hub
@@ -55,7 +55,7 @@ fn is_consistent(hub: &Hub) -> bool {
     hub.state().is_consistent(&hub.config)
 }
 
-/// What one more channel with one entry of `length` bytes takes.
+/// Memory of a channel with one entry of `length` bytes.
 fn size_of_one(length: usize) -> usize {
     let hub = hub(|_| {});
     publish_bytes(&hub, 0, length);

@@ -12,7 +12,7 @@ fn many(hub: &Arc<Hub>) -> Vec<Reader> {
 }
 
 #[test]
-fn all_channels_with_readers_are_listed_once() {
+fn each_channel_with_readers_is_listed_once() {
     let hub = hub(|config| config.max_subscriptions = 10_000);
     fill(&hub, 3, 1);
     let _readers = (many(&hub), reader(&hub, &["0", "a"], Start::Live));
@@ -24,7 +24,7 @@ fn all_channels_with_readers_are_listed_once() {
 }
 
 #[test]
-fn closing_and_draining_wake_the_readers_of_all_channels() {
+fn a_close_or_drain_wakes_the_readers_of_all_channels() {
     for end in [Hub::close, |hub: &Hub| hub.drain(Instant::now())] {
         let hub = hub(|config| config.max_subscriptions = 10_000);
         let (count, waker) = waker();
@@ -35,9 +35,9 @@ fn closing_and_draining_wake_the_readers_of_all_channels() {
     }
 }
 
-/// Between two steps, channels lose their readers and get new ones.
+/// Channels lose readers and get new ones between two steps.
 #[test]
-fn a_walk_misses_no_channel_that_has_a_reader_all_the_time() {
+fn a_walk_visits_every_channel_that_keeps_a_reader() {
     let hub = hub(|config| config.max_subscriptions = 10_000);
     let mut readers: Vec<_> = many(&hub).into_iter().map(Some).collect();
     let mut seen = vec![0; CHANNELS];
@@ -49,7 +49,7 @@ fn a_walk_misses_no_channel_that_has_a_reader_all_the_time() {
         };
         seen[index] += 1;
         if index.is_multiple_of(3) {
-            // One that was seen, or will be.
+            // May be visited already or not.
             readers[(7 * index + 1) % CHANNELS / 3 * 3] = None;
             added.push(reader(&hub, &[&format!("new {index}")], Start::Live));
         }
