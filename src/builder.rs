@@ -1,4 +1,4 @@
-//! The settings of an `EventStream`: every default, and every check of them.
+//! The settings of an `EventStream`, their defaults and their checks.
 
 use crate::{
     Channel, Error, EventStream, History, KeepAlive, LagPolicy, Limits,
@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 /// Builds an [`EventStream`].
 ///
-/// Nothing is checked before [`build`](Self::build), and nothing can be wrong after it.
+/// [`build`](Self::build) checks all settings.
 ///
 /// # Examples
 ///
@@ -49,20 +49,20 @@ impl EventStreamBuilder {
         Self::default()
     }
 
-    /// Sets what an idle stream sends, and how often: the event `keep-alive` every 20 seconds by default.
+    /// Sets the keep-alives of idle streams: by default, a `keep-alive` event every 20 seconds.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
-    /// Sets whether a stream begins with the event `stream-open`: by default it does.
+    /// Sets whether a stream begins with a `stream-open` event: `true` by default.
     ///
-    /// Without it the stream begins with the comment `:stream-open`, for clients that parse the data of
-    /// every event, as JSON for example. [`KeepAlive::comment`] makes keep-alives comments too.
+    /// With `false`, the stream begins with the comment `:stream-open`, for clients that parse the data of
+    /// every event, for example as JSON. [`KeepAlive::comment`] turns keep-alives into comments too.
     ///
-    /// With history the comment is followed by an `id` line, which the HTML standard lets a client keep,
-    /// and browsers do. A client that ignores an id without data has no position until its first event: if
-    /// its connection breaks before, it resumes from the time of its reconnect.
+    /// With history, an `id` line follows the comment. By the HTML standard, a client keeps this id, and
+    /// browsers do. A client that ignores an id without data has no position until its first event. If it
+    /// disconnects before, it resumes from the time of its reconnect.
     ///
     /// # Examples
     ///
@@ -85,41 +85,48 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Sets what is kept for clients that come back: by default [`History::memory()`], and
-    /// [`History::off()`] when there are proxies.
+    /// Sets the history for clients that reconnect.
+    ///
+    /// The default is [`History::memory()`] without proxies, and [`History::off()`] with proxies.
     pub fn history(mut self, history: History) -> Self {
         self.history = Some(history);
         self
     }
 
-    /// Sets how much is allowed.
+    /// Sets the limits on subscriptions and events.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Sets what happens to a subscriber that reads too slowly: [`LagPolicy::Continue`] by default.
+    /// Sets the policy for a subscriber that lags: [`LagPolicy::Continue`] by default.
     pub fn lag_policy(mut self, lag_policy: LagPolicy) -> Self {
         self.lag_policy = lag_policy;
         self
     }
 
-    /// Ends each stream at about this age, so that clients spread anew over the instances behind a load
-    /// balancer; each at its own moment, up to a tenth earlier or later. No limit by default.
+    /// Sets the maximum age of a stream: no limit by default.
+    ///
+    /// Each stream ends at a random time up to a tenth earlier or later. Its client reconnects, so that a
+    /// load balancer can redistribute clients over its instances.
     pub fn max_stream_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
     }
 
-    /// Calls `hook` when a client has subscribed, with its channels and its request. It must not block.
+    /// Calls `hook` with the channels and the request of a client that has subscribed. It must not block.
     ///
-    /// The request is its method, URI, version and headers. Extensions are not part of it: use
-    /// [`StreamResponse::guard`](crate::StreamResponse::guard) for a value that lives as long as the stream.
+    /// The request parts have the method, URI, version and headers, but no extensions. To keep a value alive
+    /// as long as the stream, use [`StreamResponse::guard`](crate::StreamResponse::guard).
     ///
-    /// A client that a proxy holds is reported if the proxy reports when it leaves (the feature `link:gone` of
-    /// Pushpin 1.41 and later), there is history, and a route for links (`grip_link_path`) that takes POST
-    /// requests too. `on_unsubscribe` then gets the proxy's own request. With very many or long channel names
-    /// there is no room for that link, and neither hook is called.
+    /// For a client that a proxy holds, the hooks are called only if all of these hold:
+    ///
+    /// - The proxy reports when the client disconnects (the feature `link:gone` of Pushpin 1.41 and later).
+    /// - History is on.
+    /// - A route for links (`grip_link_path`) accepts POST requests.
+    /// - The channel names are few and short enough for the link to fit.
+    ///
+    /// `on_unsubscribe` then receives the request of the proxy.
     ///
     /// # Examples
     ///
@@ -128,8 +135,8 @@ impl EventStreamBuilder {
     ///
     /// # fn main() -> Result<(), axum_eventstream::Error> {
     /// let es = EventStream::builder()
-    ///     .on_subscribe(|channels, parts| println!("{} listens to {}", parts.uri, channels[0]))
-    ///     .on_unsubscribe(|channels, _| println!("one less listens to {}", channels[0]))
+    ///     .on_subscribe(|channels, parts| println!("{} subscribed to {}", parts.uri, channels[0]))
+    ///     .on_unsubscribe(|channels, _| println!("a client unsubscribed from {}", channels[0]))
     ///     .build()?;
     /// # Ok(())
     /// # }
@@ -142,8 +149,9 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Calls `hook` when a client's stream has ended, for whatever reason: its subscription is gone then.
-    /// It must not block.
+    /// Calls `hook` after a client's stream has ended for any reason. It must not block.
+    ///
+    /// The subscription is already removed when the hook runs.
     pub fn on_unsubscribe<F>(mut self, hook: F) -> Self
     where
         F: Fn(&[Channel], &Parts) + Send + Sync + 'static,
@@ -152,11 +160,11 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Sets whether a client that finds no room gets 503 with `Retry-After`: `false` by default.
+    /// Sets whether a refused client receives 503 with `Retry-After`: `false` by default.
     ///
-    /// By default it gets 200 and a stream that ends at once with a `retry`, since a browser's `EventSource`
-    /// is closed for good by any other status. It concerns clients that connect while the stream closes, or
-    /// at a limit of subscriptions. Choose the status for clients that are not browsers and read it.
+    /// A client is refused while the stream closes and when a subscription limit is reached. By default, it
+    /// receives 200 and a stream that ends at once with a `retry`, since a browser's `EventSource` does
+    /// not reconnect after any other status. Use `true` if your clients are not browsers and handle 503.
     pub fn refuse_with_status(mut self, with_status: bool) -> Self {
         self.refuse_with_status = with_status;
         self
@@ -166,8 +174,8 @@ impl EventStreamBuilder {
     ///
     /// # Errors
     ///
-    /// When a setting is wrong; the message names it. Also when the operating system gives no random
-    /// number.
+    /// Returns an error if a setting is invalid; the message names it. Also returns an error if the operating
+    /// system provides no random number.
     pub fn build(self) -> Result<EventStream, Error> {
         let Self {
             proxies,
@@ -216,7 +224,8 @@ fn check_age(age: Option<Duration>) -> Result<(), Error> {
     }
 }
 
-/// A number of 48 bits that no other run of the program has, nor a fork of this one.
+/// A random number of 48 bits. The operating system provides it, since a fork shares the state of every other
+/// generator.
 fn epoch() -> Result<u64, Error> {
     let random = getrandom::u64().map_err(|error| {
         let text = "the operating system gives no random number, which tells the ids of this run from those of others";
@@ -242,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_epoch_is_not_that_of_a_fork() {
+    fn a_fork_has_another_epoch() {
         let epoch = || {
             // A fork has the state of every generator of its parent.
             fastrand::seed(7);

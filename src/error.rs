@@ -1,4 +1,4 @@
-//! The one error type of the operations: building, publishing, subscribing.
+//! The error type of building, publishing and subscribing.
 
 use std::{error, fmt};
 
@@ -6,10 +6,9 @@ type Source = Box<dyn error::Error + Send + Sync>;
 
 /// Why building, publishing or subscribing failed.
 ///
-/// [`kind`](Error::kind) says what class of failure it is, [`source`](error::Error::source) holds the
-/// cause where there is one. Keys and tokens never appear in it. As an axum response it is a plain
-/// `500 Internal Server Error` that says nothing of the cause, or 400 with the reason when a channel's name
-/// is invalid.
+/// [`kind`](Error::kind) returns the class of the failure, and [`source`](error::Error::source) its cause, if
+/// any. Keys and tokens never appear in an error. As an axum response, it is a plain
+/// `500 Internal Server Error` without the cause, or 400 with the reason if a channel name is invalid.
 ///
 /// # Examples
 ///
@@ -31,13 +30,13 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A channel name breaks a rule of [`Channel`](crate::Channel), or there is no channel at all.
+    /// A channel name breaks a rule of [`Channel`](crate::Channel), or no channel was given.
     InvalidChannel,
     /// An event breaks a rule of [`Event`](crate::Event), or its value cannot be serialised.
     InvalidEvent,
-    /// The configuration is wrong; the message names the setting.
+    /// The configuration is invalid; the message names the setting.
     InvalidConfig,
-    /// At least one proxy did not take the event. Local subscribers have it.
+    /// At least one proxy did not accept the event. It was delivered to local subscribers.
     Publish,
     /// A limit was reached; the message names it.
     LimitReached,
@@ -58,7 +57,7 @@ impl Error {
         Self::new(ErrorKind::InvalidConfig, message)
     }
 
-    /// An error that says no more than its cause.
+    /// An error that displays its source.
     pub(crate) fn transparent(kind: ErrorKind, source: impl Into<Source>) -> Self {
         Self {
             kind,
@@ -72,7 +71,7 @@ impl Error {
         self
     }
 
-    /// The class of this failure.
+    /// Returns the class of the failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -1,9 +1,9 @@
-//! How an error message shows text that came from outside.
+//! Excerpts of untrusted text for error messages.
 
-/// As many characters of a value as an error message shows.
+/// Maximum number of characters of an excerpt.
 const SHOWN: usize = 64;
 
-/// The value in quotes, escaped as by `Debug`, cut after 64 characters: safe to log and bounded.
+/// Quotes the value, escapes it as `Debug` does, and truncates it after 64 characters: bounded and safe to log.
 pub(crate) fn excerpt(value: &str) -> Box<str> {
     let mut shown = String::from('"');
     let mut characters = value.chars();
@@ -20,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_quoted_escaped_and_cut() {
+    fn a_value_is_quoted_escaped_and_truncated() {
         let cases = [
             ("", r#""""#.to_owned()),
             ("plain é", r#""plain é""#.to_owned()),
@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_value_stays_small() {
+    fn the_excerpt_of_a_huge_value_is_small() {
         assert!(excerpt(&"\u{10ffff}".repeat(1_000_000)).len() < 1000);
     }
 }

@@ -1,16 +1,16 @@
-//! Whether the proxies answer.
+//! Health of the proxies.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use std::fmt;
 
-/// Whether each proxy answered last time: what [`EventStream::health`](crate::EventStream::health) gives.
+/// Health of each proxy, returned by [`EventStream::health`](crate::EventStream::health).
 ///
-/// As a response it is 200 with `ok`, or 503 with the proxies that do not answer, one a line.
+/// As a response, it is 200 with the body `ok`, or 503 with one line per unhealthy proxy.
 ///
-/// A proxy that does not answer is asked again with the next publish only. So do not take an application
-/// that is alone with its proxy out of service because of it: nothing would be published, and the
-/// proxy never found well again.
+/// Only a publish contacts a proxy. If this instance is the only one that publishes to it, do not take the
+/// instance out of service because of this check. Nothing would be published, and the proxy would stay
+/// unhealthy.
 ///
 /// # Examples
 ///
@@ -27,14 +27,14 @@ pub struct Health {
     proxies: Vec<ProxyHealth>,
 }
 
-/// Whether one proxy answered last time.
+/// Health of one proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProxyHealth {
     /// The control URI without user, password and query.
     pub endpoint: String,
-    /// Whether the last request was answered with 2xx; true before the first. 400 and 413 say something
-    /// of an event and nothing of the proxy.
+    /// Whether the last response was 2xx; true before the first request. The statuses 400 and 413 concern
+    /// an event, not the proxy, and leave the value unchanged.
     pub healthy: bool,
 }
 
@@ -44,13 +44,13 @@ impl Health {
         Self { proxies }
     }
 
-    /// Whether all proxies answered.
+    /// Returns `true` if all proxies are healthy.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.proxies.iter().all(|proxy| proxy.healthy)
     }
 
-    /// One entry for each proxy.
+    /// Returns the health of each proxy.
     #[must_use]
     pub fn proxies(&self) -> &[ProxyHealth] {
         &self.proxies

@@ -1,24 +1,24 @@
-//! What is kept for clients that come back.
+//! Event history for clients that reconnect.
 
 use crate::Error;
 use std::time::Duration;
 
-/// How many events are kept for clients that come back, and for how long.
+/// Retention of events for clients that reconnect.
 ///
-/// With history each event carries an id, and a client that reconnects with the last id it has seen
-/// (browsers do so by themselves) gets what it missed. If that is no longer there, it is told by the
-/// event `stream-reset`.
+/// With history, each event carries an id. A client that reconnects with its last id, as browsers do
+/// automatically, receives the events it missed. If these were evicted, it receives a `stream-reset`
+/// event instead.
 ///
-/// The history is in this process's memory. With a proxy it is off unless asked for, since several
+/// The history is kept in the memory of this process. It is off by default behind a proxy, since several
 /// instances of the application would not share it.
 ///
-/// An event goes when its channel has more than [`events`](Self::events), when it is older than
-/// [`max_age`](Self::max_age), or when all channels take more memory than [`bytes`](Self::bytes). With a
-/// tokio runtime, expired events are freed even if nothing is published any more.
+/// An event is evicted when its channel exceeds [`events`](Self::events), or when all channels exceed
+/// [`bytes`](Self::bytes). It is also evicted when it is older than [`max_age`](Self::max_age). On a
+/// tokio runtime, expired events are freed even if nothing is published.
 ///
-/// Ids begin with an epoch: a random number from the operating system, which no other process has. Two
-/// processes that are restored from one snapshot (a virtual machine, CRIU) share the epoch, and then the
-/// ids. Build the `EventStream` after the snapshot is restored.
+/// Ids begin with an epoch, a random number that is unique to the process. Processes restored from one
+/// snapshot (a virtual machine, CRIU) share the epoch and therefore produce the same ids. Build the
+/// `EventStream` after the snapshot is restored.
 ///
 /// # Examples
 ///
@@ -43,7 +43,7 @@ pub struct History {
 }
 
 impl History {
-    /// In memory: 256 events and 5 minutes a channel, 64 MiB in all.
+    /// Keeps events in memory: up to 256 events per channel, 5 minutes, and 64 MiB in total.
     #[must_use]
     pub fn memory() -> Self {
         Self {
@@ -54,10 +54,10 @@ impl History {
         }
     }
 
-    /// No ids and no replay: the bytes of events are exactly what was published.
+    /// Turns history off: events are sent exactly as published, without generated ids, and are not replayed.
     ///
-    /// A ring of the same size remains for live delivery, as long as a channel has subscribers: a
-    /// subscriber that falls out of it is told by `stream-reset`.
+    /// While a channel has subscribers, a ring buffer of the same size remains for live delivery. A
+    /// subscriber that lags behind it receives a `stream-reset`.
     #[must_use]
     pub fn off() -> Self {
         Self {
@@ -66,30 +66,30 @@ impl History {
         }
     }
 
-    /// Sets how many events each channel keeps: 1 at least.
+    /// Sets the maximum number of events per channel. It must be at least 1.
     #[must_use]
     pub fn events(mut self, events: usize) -> Self {
         self.events = events;
         self
     }
 
-    /// Sets how long an event is kept: more than zero.
+    /// Sets the maximum age of an event. It must be greater than zero.
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = max_age;
         self
     }
 
-    /// Sets how much memory all channels may take together, in bytes: 1 at least.
+    /// Sets the maximum memory of all channels together, in bytes. It must be at least 1.
     ///
-    /// An event counts with its bytes and about 100 more, a channel with events with about 500 and its
-    /// name. Bytes that were joined for several subscribers count too.
-    /// [`Stats::history_bytes`](crate::Stats::history_bytes) shows the sum.
+    /// An event counts its bytes and about 100 more. A channel with events counts its name and about 500
+    /// bytes. Buffers that join events for several subscribers count too.
+    /// [`Stats::history_bytes`](crate::Stats::history_bytes) returns the sum.
     ///
-    /// Above the limit, channels that take more than a quarter of it lose their oldest events first. Then
-    /// the oldest events of all channels go. One channel may use the whole limit if the others need no
-    /// room. The last published event stays; if it has more than a quarter of the limit, until the next
-    /// publish.
+    /// Above the limit, channels that use more than a quarter of it lose their oldest events first. Then
+    /// the oldest events of all channels are evicted. A single channel may use the whole limit while others
+    /// need no space. The most recently published event is always kept, but only until the next publish if
+    /// it is larger than a quarter of the limit.
     #[must_use]
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
@@ -119,14 +119,14 @@ impl History {
     }
 }
 
-/// What happens to a subscriber that reads so slowly that events are gone before it got them.
+/// Policy for a subscriber that lags: events were evicted before it read them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LagPolicy {
-    /// It is told by `stream-reset` how many, and goes on with the oldest event there is.
+    /// Sends a `stream-reset` with the number of missed events, and continues with the oldest event.
     #[default]
     Continue,
-    /// Its stream ends. With history it resumes by its last id, and is told then; without, it is told
-    /// before the end.
+    /// Ends the stream. Without history, a `stream-reset` is sent first. With history, the client reconnects
+    /// with its last id and receives the `stream-reset` then.
     Disconnect,
 }

@@ -1,14 +1,14 @@
-//! What an idle stream sends, and how often.
+//! Keep-alives of idle streams.
 
 use crate::{Error, sse};
 use bytes::Bytes;
 use std::time::Duration;
 
-/// What is sent on a stream after a time without events, so that nothing on the way takes it for dead.
+/// Keep-alives of idle streams, so that intermediaries do not close the idle connection.
 ///
-/// The default is the event `keep-alive` with empty data after 20 seconds. The time starts anew with
-/// each event, when that is published. It must not be zero; a proxy counts whole seconds, so there it is
-/// rounded up.
+/// By default, a `keep-alive` event with empty data is sent after 20 seconds without an event. Each
+/// published event restarts the interval. The interval must not be zero. A proxy counts whole seconds,
+/// so it is rounded up there.
 ///
 /// # Examples
 ///
@@ -30,7 +30,7 @@ pub struct KeepAlive {
 }
 
 impl KeepAlive {
-    /// The event `keep-alive` with empty data, every 20 seconds.
+    /// Creates the default: a `keep-alive` event with empty data every 20 seconds.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -39,14 +39,18 @@ impl KeepAlive {
         }
     }
 
-    /// Sets how long a stream is idle before something is sent.
+    /// Sets the idle time after which a keep-alive is sent.
+    ///
+    /// It must be greater than zero and at most a day.
     #[must_use]
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
         self
     }
 
-    /// Sends a comment instead of an event: clients do not see it. Each line of `text` is a comment line.
+    /// Sends a comment instead of an event, which clients ignore.
+    ///
+    /// Each line of `text` becomes a comment line.
     #[must_use]
     pub fn comment(mut self, text: impl AsRef<str>) -> Self {
         self.frame = sse::comment(text.as_ref());

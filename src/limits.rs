@@ -1,20 +1,20 @@
-//! How much is allowed.
+//! Limits on subscriptions and events.
 
 use crate::{
     Error,
     channel::{Channels, ChannelsError},
 };
 
-/// How much an [`EventStream`](crate::EventStream) allows, so that no client and no caller can use up memory.
+/// Limits of an [`EventStream`](crate::EventStream), which bound the memory that clients and publishers can use.
 ///
-/// What is refused is counted in [`Stats::refused`](crate::Stats::refused).
+/// [`Stats::refused`](crate::Stats::refused) counts refused subscriptions.
 ///
-/// | limit | default | beyond it |
+/// | limit | default | when exceeded |
 /// | --- | --- | --- |
-/// | subscriptions in all | 1,000,000 | a stream that ends at once with a `retry` of 5 to 15 s |
+/// | subscriptions in total | 1,000,000 | a stream that ends at once with a `retry` of 5 to 15 s |
 /// | subscriptions per channel | 1,000,000 | a stream that ends at once with a `retry` of 5 to 15 s |
 /// | channels per subscription | 100 | 400 with the reason |
-/// | bytes per encoded event | 16 MiB | the publish fails, nothing is delivered |
+/// | bytes per encoded event | 16 MiB | the publish fails and nothing is delivered |
 ///
 /// # Examples
 ///
@@ -37,7 +37,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The defaults.
+    /// Returns the default limits.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -48,44 +48,46 @@ impl Limits {
         }
     }
 
-    /// Sets how many subscriptions are open at a time in all.
+    /// Sets the maximum number of concurrent subscriptions.
     #[must_use]
     pub fn subscriptions(mut self, limit: usize) -> Self {
         self.subscriptions = limit;
         self
     }
 
-    /// Sets how many subscriptions are open at a time on one channel.
+    /// Sets the maximum number of concurrent subscriptions per channel.
     #[must_use]
     pub fn subscriptions_per_channel(mut self, limit: usize) -> Self {
         self.subscriptions_per_channel = limit;
         self
     }
 
-    /// Sets how many channels one subscription may have. Pushpin holds a client on the first 20
-    /// (`connection_subscription_max`). Behind a proxy with history there are never more than 60, and the
-    /// names must fit into the head of a response: 20 names of 255 bytes do, or 60 of 41.
+    /// Sets the maximum number of channels per subscription.
+    ///
+    /// Pushpin subscribes a client to the first 20 channels only (`connection_subscription_max`). Behind a
+    /// proxy with history, the maximum is 60 at any setting. The names must also fit into the response
+    /// head: 20 names of 255 bytes do, or 60 names of 41.
     #[must_use]
     pub fn channels_per_subscription(mut self, limit: usize) -> Self {
         self.channels_per_subscription = limit;
         self
     }
 
-    /// Sets how many bytes an encoded event may have: a quarter of
-    /// [`History::bytes`](crate::History::bytes) at most, if it should be replayed.
+    /// Sets the maximum size of an encoded event in bytes.
     ///
-    /// Each client that does not read can keep one event in memory beside the history, until it reads or is
-    /// dropped.
+    /// Choose at most a quarter of [`History::bytes`](crate::History::bytes) if events must be replayed. A larger
+    /// event is delivered to current subscribers. Once they have read it, the next publish evicts it
+    /// from the history.
     ///
-    /// A larger event is delivered to the current subscribers. A later publish removes it from the
-    /// history as soon as they have read it.
+    /// A client that does not read can keep one event in memory beside the history, until it reads or is
+    /// disconnected.
     #[must_use]
     pub fn event_bytes(mut self, limit: usize) -> Self {
         self.event_bytes = limit;
         self
     }
 
-    /// The channels of one subscription, if there are not too many.
+    /// Collects the channels of one subscription and checks their number.
     pub(crate) fn channels<I>(&self, names: I) -> Result<Channels, ChannelsError>
     where
         I: IntoIterator<Item: AsRef<str>>,

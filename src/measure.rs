@@ -1,7 +1,6 @@
-//! What is told to the `metrics` facade, or nothing without that feature.
+//! Metrics recorded through the `metrics` facade. Without the feature, every function is a no-op.
 //!
-//! A publish is measured once, whatever the number of its subscribers. [`Stats`](crate::Stats) has the
-//! table of names.
+//! A publish is recorded once for any number of subscribers. [`Stats`](crate::Stats) lists the names.
 
 #[cfg(feature = "metrics")]
 pub(crate) use on::*;
@@ -18,7 +17,7 @@ mod on {
     #[cfg(feature = "grip")]
     use std::{sync::Arc, time::Duration};
 
-    /// What is counted with each publish: looked up at the first one, which a recorder must precede.
+    /// Counters of a publish. The first publish looks them up, so the recorder must be installed before it.
     #[derive(Default)]
     pub(crate) struct Publishes(OnceLock<[Counter; 2]>);
 
@@ -54,7 +53,7 @@ mod on {
         counter!("eventstream_refused_total", "reason" => reason).increment(1);
     }
 
-    /// The measures of one proxy.
+    /// Metrics of one proxy.
     #[cfg(feature = "grip")]
     #[derive(Debug, Default)]
     pub(crate) struct Proxy(Arc<str>);

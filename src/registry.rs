@@ -1,10 +1,10 @@
-//! Named streams that every module of a program can find.
+//! A process-wide registry of named streams.
 //!
-//! 1. A name is initialised once, however many ask for it at the same time; the others wait.
-//! 2. Two names never wait for each other.
-//! 3. A failed initialisation leaves the name free: the next one tries again.
+//! 1. A name is initialised once. Concurrent callers of the same name block until it is initialised.
+//! 2. Callers of different names do not block each other.
+//! 3. A failed initialisation leaves the name free, and the next caller tries again.
 //!
-//! An initialisation must not ask for its own name, or it waits for itself.
+//! An initialiser that looks up its own name deadlocks.
 //!
 //! # Examples
 //!
@@ -24,7 +24,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// The name that the [`EventStream`] extractor falls back to.
+/// The name that the [`EventStream`] extractor uses as a fallback.
 pub const DEFAULT_NAME: &str = "eventStream";
 
 type Cell = Arc<OnceCell<EventStream>>;
@@ -36,7 +36,7 @@ fn cells() -> MutexGuard<'static, HashMap<String, Cell>> {
     cells.unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The stream of this name, made by `init` if there is none yet.
+/// Returns the stream with this name, and calls `init` to create it if it does not exist.
 pub fn get_or_init(name: impl AsRef<str>, init: impl FnOnce() -> EventStream) -> EventStream {
     match get_or_try_init(name, || Ok::<_, Infallible>(init())) {
         Ok(event_stream) => event_stream,
@@ -44,11 +44,11 @@ pub fn get_or_init(name: impl AsRef<str>, init: impl FnOnce() -> EventStream) ->
     }
 }
 
-/// The stream of this name, made by `init` if there is none yet.
+/// Returns the stream with this name, and calls `init` to create it if it does not exist.
 ///
 /// # Errors
 ///
-/// Those of `init`; the name then stays free.
+/// Returns the error of `init`. The name stays free then.
 ///
 /// # Examples
 ///
@@ -66,11 +66,11 @@ pub fn get_or_try_init<E>(
 ) -> Result<EventStream, E> {
     let name = name.as_ref();
     let cell = cells().entry(name.to_owned()).or_default().clone();
-    // The registry is free again: only who asks for the same name waits here.
+    // The registry's lock is released: only callers of the same name block here.
     cell.get_or_try_init(init).cloned()
 }
 
-/// The stream of this name, if it has been initialised.
+/// Returns the stream with this name, if it was initialised.
 #[must_use]
 pub fn get(name: impl AsRef<str>) -> Option<EventStream> {
     cells().get(name.as_ref())?.get().cloned()

@@ -1,26 +1,26 @@
-//! What has been counted.
+//! Counters of an `EventStream`.
 
-/// What an [`EventStream`](crate::EventStream) holds now and has counted since its start.
+/// Current sizes of an [`EventStream`](crate::EventStream) and its counters since it was built.
 ///
-/// Reading it takes the same short time for any number of channels.
+/// Reading them takes constant time for any number of channels.
 ///
-/// With the feature `metrics` the program's recorder of the `metrics` facade gets the same, over all
-/// streams of the process; install it before the first of them is used. No label is ever the name of a
-/// channel.
+/// With the `metrics` feature, the same values are recorded through the `metrics` facade, summed over all
+/// streams of the process. Install a recorder before the first stream is used. Channel names are never
+/// used as labels.
 ///
-/// | name | type | labels | what |
+/// | name | type | labels | meaning |
 /// | --- | --- | --- | --- |
-/// | `eventstream_subscriptions` | gauge | | subscriptions that are open in this process |
-/// | `eventstream_published_total` | counter | | events that were published |
-/// | `eventstream_delivered_total` | counter | | subscriptions that an event was for, counted when it is published |
-/// | `eventstream_lagged_total` | counter | | events of these that a subscription missed |
-/// | `eventstream_resets_total` | counter | | `stream-reset`s |
-/// | `eventstream_replayed_total` | counter | | events that a subscription began with |
-/// | `eventstream_refused_total` | counter | `reason` | requests that got no stream |
-/// | `eventstream_grip_published_total` | counter | `endpoint` | events that a proxy has taken |
-/// | `eventstream_grip_failures_total` | counter | `endpoint`, `kind` | events that it has not |
-/// | `eventstream_grip_publish_seconds` | histogram | `endpoint` | from the publish to the proxy's answer |
-/// | `eventstream_grip_queued` | gauge | `endpoint` | events without an answer, as of the last request |
+/// | `eventstream_subscriptions` | gauge | | open subscriptions in this process |
+/// | `eventstream_published_total` | counter | | published events |
+/// | `eventstream_delivered_total` | counter | | subscribers of each event, counted when it is published |
+/// | `eventstream_lagged_total` | counter | | delivered events that a subscription missed because it lagged |
+/// | `eventstream_resets_total` | counter | | `stream-reset` events |
+/// | `eventstream_replayed_total` | counter | | events replayed to new subscriptions |
+/// | `eventstream_refused_total` | counter | `reason` | requests refused a stream |
+/// | `eventstream_grip_published_total` | counter | `endpoint` | events accepted by a proxy |
+/// | `eventstream_grip_failures_total` | counter | `endpoint`, `kind` | events not accepted by a proxy |
+/// | `eventstream_grip_publish_seconds` | histogram | `endpoint` | time from the publish to the proxy's response |
+/// | `eventstream_grip_queued` | gauge | `endpoint` | events without a response, updated with each request |
 ///
 /// # Examples
 ///
@@ -37,27 +37,27 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Subscriptions that are open in this process. Clients that a proxy holds are not among them.
+    /// Open subscriptions in this process, without the clients that a proxy holds.
     pub subscriptions: usize,
     /// Channels with at least one subscription.
     pub channels: usize,
-    /// Memory of the kept events of all channels, overhead included. It is an estimate, which
-    /// [`History::bytes`](crate::History::bytes) limits.
+    /// Estimated memory of the history of all channels, including overhead.
+    /// [`History::bytes`](crate::History::bytes) limits it.
     pub history_bytes: usize,
-    /// Events that were published.
+    /// Published events.
     pub published: u64,
-    /// Events that were handed to a subscription, once for each.
+    /// Events delivered to subscriptions, counted once per subscription.
     pub delivered: u64,
-    /// Events that a subscription missed because it fell behind, once for each.
+    /// Events missed by lagging subscriptions, counted once per subscription.
     pub lagged: u64,
-    /// Events that a subscription began with because it resumed from a position.
+    /// Events replayed to subscriptions that resumed from a position.
     pub replayed: u64,
-    /// Subscriptions that were refused because of a limit, or because the stream is closed.
+    /// Subscriptions refused because of a limit, or because the stream is closed.
     pub refused: u64,
-    /// Events that the proxies have taken, once for each proxy.
+    /// Events accepted by proxies, counted once per proxy.
     pub grip_published: u64,
-    /// Events that a proxy did not take, once for each proxy.
+    /// Events not accepted by proxies, counted once per proxy.
     pub grip_failures: u64,
-    /// Events that wait to be sent to a proxy, once for each proxy.
+    /// Events queued for proxies, counted once per proxy.
     pub grip_queued: usize,
 }

@@ -1,4 +1,4 @@
-//! A subscription for code that is not an HTTP handler.
+//! Subscriptions for code inside the process.
 
 use crate::{
     feed::{Feed, Next},
@@ -14,14 +14,14 @@ use tokio_stream::{Stream, StreamExt};
 
 /// A stream of the events that are published on the channels of a subscription.
 ///
-/// It holds a place in each channel's log and no queue of its own. If it is not polled for so long that
-/// events are gone from there, it yields an event `stream-reset` that says how many, and goes on with
-/// the oldest there is. It ends when the [`EventStream`](crate::EventStream) is closed. Dropping it
-/// unsubscribes.
+/// A subscription holds a cursor into each channel's log and has no queue of its own. If events are evicted
+/// before it is polled, it yields a `stream-reset` event with the number of missed events. It then
+/// continues with the oldest event of the log. The stream ends when the
+/// [`EventStream`](crate::EventStream) is closed. Dropping it unsubscribes.
 ///
 /// # Cancel safety
 ///
-/// `next()` can be dropped at any time; no event is lost.
+/// `next()` is cancel safe: no event is lost if its future is dropped.
 ///
 /// # Examples
 ///
@@ -50,10 +50,11 @@ impl Subscription {
         Self { feed }
     }
 
-    /// The events as axum's own response, to merge them with other streams or to set it up by hand.
+    /// Converts the subscription into an axum [`Sse`](axum::response::Sse) response.
     ///
-    /// axum's event type cannot carry empty data, so such an event is sent with one blank instead.
-    /// Keep-alives and `stream-open` are up to the caller.
+    /// Use this to merge it with other streams, or to configure the response yourself. The response has no
+    /// keep-alives and no `stream-open`. axum's event type cannot carry empty data, so an event with
+    /// empty data is sent with a single space.
     ///
     /// # Examples
     ///
