@@ -218,7 +218,7 @@ fn check_age(age: Option<Duration>) -> Result<(), Error> {
     const YEAR: Duration = Duration::from_secs(366 * 86_400);
     match age {
         Some(age) if age.is_zero() || age > YEAR => Err(Error::config(format!(
-            "the maximum stream age is {age:?}; it must be more than zero and at most a year"
+            "the maximum stream age is {age:?}; it must be greater than zero and at most a year"
         ))),
         _ => Ok(()),
     }
@@ -228,7 +228,7 @@ fn check_age(age: Option<Duration>) -> Result<(), Error> {
 /// generator.
 fn epoch() -> Result<u64, Error> {
     let random = getrandom::u64().map_err(|error| {
-        let text = "the operating system gives no random number, which tells the ids of this run from those of others";
+        let text = "the operating system provides no random number for the epoch of event ids";
         Error::config(text).caused_by(error)
     })?;
     Ok(random >> 16)

@@ -112,7 +112,7 @@ impl History {
         ];
         match zero.iter().find(|(_, zero)| *zero) {
             Some((name, _)) => Err(Error::config(format!(
-                "the history's `{name}` is 0; it must be more (use `History::off()` to keep none)"
+                "the history's `{name}` is 0; it must be greater than 0 (use `History::off()` to keep no events)"
             ))),
             None => Ok(()),
         }

@@ -97,7 +97,7 @@ fn call(hook: Option<&Hook>, channels: &Channels, parts: &Parts) {
     if let Some(hook) = hook {
         let called = catch_unwind(AssertUnwindSafe(|| hook(channels, parts)));
         if called.is_err() {
-            crate::trace::event!(error, "a hook of an event stream has panicked");
+            crate::trace::event!(error, "a hook of an event stream panicked");
         }
     }
 }

@@ -70,7 +70,7 @@ impl KeepAlive {
         if self.interval.is_zero() || self.interval > DAY {
             let interval = self.interval;
             return Err(Error::config(format!(
-                "the keep-alive interval is {interval:?}; it must be more than zero and at most a day"
+                "the keep-alive interval is {interval:?}; it must be greater than zero and at most a day"
             )));
         }
         Ok(())

@@ -104,7 +104,7 @@ impl Limits {
         ];
         match limits.iter().find(|(_, limit)| *limit == 0) {
             Some((name, _)) => Err(Error::config(format!(
-                "the limit `{name}` is 0; it must be 1 at least"
+                "the limit `{name}` is 0; it must be at least 1"
             ))),
             None => Ok(()),
         }

@@ -48,7 +48,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let value = self.0.take();
         if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
-            crate::trace::event!(error, "the guard of an event stream has panicked");
+            crate::trace::event!(error, "the guard of an event stream panicked");
         }
     }
 }

@@ -49,7 +49,7 @@ impl Hub {
         self.is_closed().then(|| self.closed_after.load(SeqCst))
     }
 
-    /// Starts to drain: readers should end by then, and new readers are refused. Later calls have no effect.
+    /// Starts to drain with the deadline `by`, and refuses new readers. Later calls have no effect.
     pub(crate) fn drain(&self, by: Instant) {
         if self.drained_by.set(by).is_ok() {
             self.each_with_readers(|log| log.wake());

@@ -1,6 +1,6 @@
 //! The lock that orders publishes. Long work in steps does not starve other threads.
 //!
-//! A thread that releases and retakes a mutex usually wins against a waiter that has to be woken first.
+//! A thread that releases and retakes a mutex usually wins against a thread that has to be woken first.
 //! Work in steps therefore queues behind every thread that already waits.
 
 use super::{
