@@ -441,7 +441,7 @@ impl EventStream {
     /// ```
     pub async fn drain(&self, budget: Duration) {
         let hub = &self.inner.hub;
-        // More than a year is as good as for ever.
+        // Caps the deadline: `Instant + Duration` may overflow.
         let by = Instant::now() + budget.min(Duration::from_secs(366 * 86_400));
         hub.drain(by);
         hub.wait_until_empty(by).await;

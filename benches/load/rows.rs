@@ -87,14 +87,14 @@ fn burst(report: &mut Report, core: Core, rounds: usize) {
     let rate = Quantity {
         reference,
         ..quantity(
-            "10,000 events in one go to 100 clients",
+            "a burst of 10,000 events to 100 clients",
             "1000 deliveries/s",
             0,
         )
     };
     let lost = Quantity {
         reference: None,
-        ..quantity("of these lost without a word", "%", 1)
+        ..quantity("of these lost silently", "%", 1)
     };
     let cpu = quantity("CPU per event and client in that burst", "µs", 2);
     report.measure(
@@ -216,7 +216,7 @@ pub(crate) fn scaled(core: Core, clients: usize) -> String {
         note,
         "- {connections} direct connections at the same time, on {SERVERS} servers with `net::Listener` \
         (open files are limited for each process): {memory:.0} bytes of server memory a connection and \
-        {kernel:.0} bytes of kernel objects, those of the client's end included; {rate:.0} connections a \
+        {kernel:.0} bytes of kernel objects, including those of the client's end; {rate:.0} connections a \
         second; {cpu:.2} µs of CPU per event and client."
     );
     note

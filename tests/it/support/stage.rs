@@ -91,7 +91,7 @@ impl Stage {
 pub(crate) const PROBE: &str = "probe";
 
 /// Opens a stream that the proxy holds on these channels, and waits until `probe` arrives on it: an event with the data
-/// [`PROBE`]. The events before it are those that the client reads first.
+/// [`PROBE`]. The client reads the events before it first.
 ///
 /// When Pushpin 1.36 hands a client over to its handler, it can lose the order of its own messages. The handler then
 /// subscribes the client and ends its connection, as its log says. Such a client is opened again, and no other.
