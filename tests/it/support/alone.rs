@@ -1,4 +1,4 @@
-//! Tests that measure their process: each runs in one of its own, without other tests beside it.
+//! Tests that depend on the state of their process, such as its memory: each runs in one of its own.
 
 use std::{env, process::Command};
 
