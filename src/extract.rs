@@ -25,7 +25,7 @@ use std::any::Any;
 /// let es = EventStream::new();
 /// let app: Router = Router::new().route("/messages", post(send)).with_state(es.clone());
 ///
-/// With another state, the stream is an extension.
+/// // With another state, the stream is an extension.
 /// let app: Router<u32> = Router::new().route("/messages", post(send)).layer(Extension(es));
 /// ```
 impl<S: Send + Sync + 'static> FromRequestParts<S> for EventStream {
