@@ -12,6 +12,14 @@ has_openssl() {
 }
 lint_features=$(features_without 'native-tls')
 
+# A crate of its own in `tests/`, built beside the others; further arguments go to `cargo test`.
+own_crate() {
+    local manifest=tests/$1/Cargo.toml
+    cargo fmt --check --manifest-path "$manifest"
+    # No `--locked`: a change of the crate's dependencies changes its lock file.
+    cargo test --manifest-path "$manifest" --target-dir "target/$1" "${@:2}"
+}
+
 step=start
 say() {
     step=$1

@@ -120,7 +120,8 @@ async fn refusals_and_errors_are_responses() {
     let reason = "the channel template \":id\" has \":id\" as literal text\n";
     assert_eq!(answer(refused).await, ("500".into(), reason.into()));
     let refused = get(server, "/misspelt/7", "").await;
-    let reason = "the route has no parameter \"rom\", which the channel template \"room-{rom}\" names\n";
+    let reason =
+        "the route has no parameter \"rom\", which the channel template \"room-{rom}\" names\n";
     assert_eq!(answer(refused).await, ("500".into(), reason.into()));
     let failed = post(server, "/invalid", "").await;
     let reason = "invalid channel name \"a,b\": ',' is not allowed\n";
