@@ -216,7 +216,7 @@ pub(crate) fn scaled(core: Core, clients: usize) -> String {
         note,
         "- {connections} direct connections at the same time, on {SERVERS} servers with `net::Listener` \
         (open files are limited for each process): {memory:.0} bytes of server memory a connection and \
-        {kernel:.0} bytes of kernel objects, including those of the client's end; {rate:.0} connections a \
+        {kernel:.0} bytes of kernel objects with the client's end; {rate:.0} connections a \
         second; {cpu:.2} µs of CPU per event and client."
     );
     note
