@@ -41,6 +41,12 @@ impl Guard {
     pub(crate) fn new(value: impl Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(value)))
     }
+
+    /// Adds a value, which is dropped together with the others.
+    pub(crate) fn and(self, value: impl Send + Sync + 'static) -> Self {
+        // Each is a guard of its own, so that a panic of one does not reach the other.
+        Self::new((self, Self::new(value)))
+    }
 }
 
 impl Drop for Guard {

@@ -73,9 +73,7 @@ fn member(jwk: &Map<String, Value>, name: &str, rule: &'static str) -> Result<Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const EC: &str = include_str!("../../tests/keys/ec-private.jwk");
-    const RSA: &str = include_str!("../../tests/keys/rsa-private.jwk");
+    use crate::grip::test_keys::{EC_JWK as EC, EC_PRIVATE, RSA_JWK as RSA, RSA_PRIVATE};
 
     fn members(text: &str) -> Map<String, Value> {
         serde_json::from_str(text).unwrap()
@@ -188,10 +186,7 @@ mod tests {
 
     #[test]
     fn a_jwk_and_a_pem_of_one_key_are_equal() {
-        for (jwk, pem) in [
-            (EC, include_str!("../../tests/keys/ec-private.pem")),
-            (RSA, include_str!("../../tests/keys/rsa-private.pem")),
-        ] {
+        for (jwk, pem) in [(EC, EC_PRIVATE), (RSA, RSA_PRIVATE)] {
             assert_eq!(parse(&members(jwk)), crate::grip::pem::parse(pem));
         }
     }

@@ -136,13 +136,7 @@ impl SigningKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const EC_PRIVATE: &str = include_str!("../../tests/keys/ec-private.pem");
-    const EC_PUBLIC: &str = include_str!("../../tests/keys/ec-public.pem");
-    const EC_JWK: &str = include_str!("../../tests/keys/ec-private.jwk");
-    const RSA_PRIVATE: &str = include_str!("../../tests/keys/rsa-private.pem");
-    const RSA_PUBLIC: &str = include_str!("../../tests/keys/rsa-public.pem");
-    const RSA_JWK: &str = include_str!("../../tests/keys/rsa-private.jwk");
+    use crate::grip::test_keys::{EC_JWK, EC_PRIVATE, EC_PUBLIC, RSA_JWK, RSA_PRIVATE, RSA_PUBLIC};
 
     fn without_private_part(jwk: &str) -> String {
         let mut jwk: serde_json::Map<_, _> = serde_json::from_str(jwk).unwrap();

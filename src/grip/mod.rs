@@ -24,6 +24,8 @@ mod key_parts;
 mod last;
 mod pem;
 mod signature;
+#[cfg(test)]
+pub(crate) mod test_keys;
 mod token;
 
 pub use crate::publish::grip::{

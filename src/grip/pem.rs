@@ -63,11 +63,7 @@ fn number(big_endian: &pkcs1::UintRef<'_>) -> BigUint {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const EC_PRIVATE: &str = include_str!("../../tests/keys/ec-private.pem");
-    const EC_PUBLIC: &str = include_str!("../../tests/keys/ec-public.pem");
-    const RSA_PRIVATE: &str = include_str!("../../tests/keys/rsa-private.pem");
-    const RSA_PUBLIC: &str = include_str!("../../tests/keys/rsa-public.pem");
+    use crate::grip::test_keys::{EC_PRIVATE, EC_PUBLIC, RSA_PRIVATE, RSA_PUBLIC};
 
     fn block(label: &str, der: &[u8]) -> String {
         let base64 = BASE64_STANDARD.encode(der);

@@ -199,13 +199,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::grip::jws::SigningKey;
+    use crate::grip::{
+        jws::SigningKey,
+        test_keys::{EC_PRIVATE, EC_PUBLIC, RSA_PRIVATE, RSA_PUBLIC},
+    };
     use InvalidSignature::{Algorithm, Expired, Issuer, Malformed, Mismatch, NotYetValid, TooLong};
 
-    const EC_PRIVATE: &str = include_str!("../../tests/keys/ec-private.pem");
-    const EC_PUBLIC: &str = include_str!("../../tests/keys/ec-public.pem");
-    const RSA_PRIVATE: &str = include_str!("../../tests/keys/rsa-private.pem");
-    const RSA_PUBLIC: &str = include_str!("../../tests/keys/rsa-public.pem");
     const NOW: u64 = 1_000_000;
 
     fn signed(key: &str, claims: &str) -> String {

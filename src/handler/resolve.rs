@@ -92,8 +92,11 @@ impl Resolver {
         let literals = templates
             .iter()
             .filter(|template| !template.has_parameters());
-        let mut names = literals.filter_map(|template| template.expand(|_| None).ok());
-        names.find_map(|name| Channel::new(name).err().map(|error| error.to_string()))
+        let mut mistakes = literals.filter_map(|template| match template.expand(|_| None) {
+            Ok(name) => Channel::new(name).err().map(|error| error.to_string()),
+            Err(error) => Some(error.to_string()),
+        });
+        mistakes.next()
     }
 
     /// Logs names for which every request will be refused.

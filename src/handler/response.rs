@@ -82,7 +82,8 @@ impl StreamResponse {
     /// Attaches a value that is dropped after the stream has ended: a permit, a counter, an entry in a list of
     /// connected users.
     ///
-    /// Behind a proxy no stream stays in this process, so the value is dropped with the response.
+    /// Each call adds a value. Behind a proxy no stream stays in this process, so they are dropped with the
+    /// response.
     ///
     /// # Examples
     ///
@@ -101,7 +102,10 @@ impl StreamResponse {
     /// }
     /// ```
     pub fn guard(mut self, value: impl Send + Sync + 'static) -> Self {
-        self.guard = Some(Guard::new(value));
+        self.guard = Some(match self.guard {
+            Some(guard) => guard.and(value),
+            None => Guard::new(value),
+        });
         self
     }
 
@@ -110,6 +114,16 @@ impl StreamResponse {
     ///
     /// Set it to `false` where the response's body is wrapped or merged with another: only the opening of a
     /// detached stream passes through a body.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{EventStream, Rejection, StreamRequest, StreamResponse};
+    ///
+    /// async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse, Rejection> {
+    ///     Ok(es.open(&request, ["room-1"])?.detach(false))
+    /// }
+    /// ```
     pub fn detach(mut self, detach: bool) -> Self {
         self.detach = detach;
         self

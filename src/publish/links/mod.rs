@@ -279,9 +279,7 @@ impl Links {
             }
         })
     }
-}
 
-impl Links {
     fn token(&self, digest: &Digest, closed: u64) -> Result<String, Error> {
         let claims = Claims {
             digest: digest.as_str().to_owned(),

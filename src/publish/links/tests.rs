@@ -1,6 +1,7 @@
 //! Links are followed by a proxy only as they were made.
 
 use super::*;
+use crate::grip::test_keys;
 use proptest::{collection::vec, prelude::*};
 
 const PREFIX: &str = "events-";
@@ -87,11 +88,7 @@ fn a_link_has_its_digest_in_a_segment_or_in_a_fragment() {
 
 #[test]
 fn clients_on_the_same_channels_have_the_same_link() {
-    let keys = [
-        "a key",
-        include_str!("../../../tests/keys/ec-private.pem"),
-        include_str!("../../../tests/keys/rsa-private.pem"),
-    ];
+    let keys = ["a key", test_keys::EC_PRIVATE, test_keys::RSA_PRIVATE];
     for key in keys {
         let links = links_with(|settings| settings.key = Some(key.into()));
         let link = |query: &str, names: [&str; 2]| {

@@ -269,6 +269,10 @@ async fn names_that_are_never_valid_are_an_error_in_the_log() {
             "invalid channel name \"b;c\": ';' is not allowed",
         ),
         (&[], "no channel is named: name one at least"),
+        (
+            &["a", "b}"],
+            "the channel template \"b}\" has a `}` without a `{`",
+        ),
         (&[" "], "no channel is named: name one at least"),
     ] {
         let _ = es.handler(names);
