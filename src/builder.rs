@@ -105,7 +105,7 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Sets the maximum age of a stream: no limit by default.
+    /// Sets the maximum age of a stream, more than zero: no limit by default.
     ///
     /// Each stream ends at a random time up to a tenth earlier or later. Its client reconnects, so that a
     /// load balancer can redistribute clients over its instances.
@@ -125,8 +125,6 @@ impl EventStreamBuilder {
     /// - History is on.
     /// - A route for links (`grip_link_path`) accepts POST requests.
     /// - The channel names are few and short enough for the link to fit.
-    ///
-    /// `on_unsubscribe` then receives the request of the proxy.
     ///
     /// # Examples
     ///
@@ -151,7 +149,9 @@ impl EventStreamBuilder {
 
     /// Calls `hook` after a client's stream has ended for any reason. It must not block.
     ///
-    /// The subscription is already removed when the hook runs.
+    /// The subscription is already removed when the hook runs. For a client that a proxy holds, the hook is
+    /// called under the conditions of [`on_subscribe`](Self::on_subscribe), and receives the request by which
+    /// the proxy reports the disconnect.
     pub fn on_unsubscribe<F>(mut self, hook: F) -> Self
     where
         F: Fn(&[Channel], &Parts) + Send + Sync + 'static,

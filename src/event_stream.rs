@@ -20,8 +20,8 @@ use http::request::Parts;
 use std::{env::VarError, fmt, future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// How long the streams that left the HTTP server are waited for: more than a driver gives them.
-const LAST_WORD: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for detached streams: longer than a driver waits for a client.
+const DETACHED_WAIT: Duration = Duration::from_secs(10);
 
 /// Server-sent events on named channels.
 ///
@@ -107,7 +107,7 @@ impl EventStream {
     /// `GRIP_URL` is the control URI of a proxy as in
     /// [`GripConfig`](https://docs.rs/axum-eventstream/latest/axum_eventstream/grip/struct.GripConfig.html),
     /// or several of them separated by white space. `GRIP_VERIFY_KEY` is the key that verifies the signatures
-    /// of proxies without a key in their URL.
+    /// of proxies without a `verify-key` in their URL. Without `GRIP_URL` it is not read.
     ///
     /// # Errors
     ///
@@ -322,6 +322,9 @@ impl EventStream {
     /// event is published nevertheless: subscribers in this process and behind the other proxies have it. With
     /// history, the clients of that proxy receive it when they resume. Do not publish it again.
     ///
+    /// A proxy has 10 seconds to answer, including the time in its queue. It fails at once if 16,384 events or
+    /// 64 MiB wait for it.
+    ///
     /// # Cancel safety
     ///
     /// The first poll publishes the event. If the future is dropped later, the event is still sent to the
@@ -368,7 +371,7 @@ impl EventStream {
             let at = |sequence| LastEventId::new(hub.epoch(), sequence);
             id = assigns_id.then(|| at(sequence));
             let bytes = event.seal(id);
-            // Under the order lock, so that the proxies get events in the order of their ids.
+            // Under the sequencer's lock, so that the proxies get events in the order of their ids.
             in_flight = Some(proxies.enqueue(channel, &bytes, at(sequence), at(previous)));
             bytes
         });
@@ -414,7 +417,7 @@ impl EventStream {
     ///
     /// Requests after the call are answered as after [`close`](Self::close). Each open stream sends a
     /// `retry` of 1 to 5 seconds. Streams end at different times within the budget, so clients do not reconnect
-    /// all at once. Until then it receives events. Clients of a proxy are unaffected.
+    /// all at once. Each receives events until it ends. Clients of a proxy are unaffected.
     ///
     /// A [`Subscription`] in this process ends with the budget. The future completes when all streams have
     /// ended. That takes up to 5 seconds more than the budget for clients of a
@@ -446,7 +449,7 @@ impl EventStream {
         hub.drain(by);
         hub.wait_until_empty(by).await;
         hub.close();
-        self.inner.streams.wait_for_detached(LAST_WORD).await;
+        self.inner.streams.wait_for_detached(DETACHED_WAIT).await;
     }
 
     /// Ends every stream that is subscribed to `channel`, in this process and behind every proxy, after
@@ -530,7 +533,7 @@ impl EventStream {
             event_stream
                 .inner
                 .streams
-                .wait_for_detached(LAST_WORD)
+                .wait_for_detached(DETACHED_WAIT)
                 .await;
         }
     }

@@ -82,13 +82,18 @@
 //! | it has a `Grip-Sig`, every proxy has a verify key, and none of these verifies it | 403 |
 //! | not through a proxy, with [`require_grip_proxy`](EventStreamBuilder) | 501 |
 //! | `Last-Event-ID: error` | 400 |
+//! | the path cannot be decoded | 400 |
 //! | no channel, an invalid name, or too many channels | 400 |
+//! | through a proxy with history: more than 60 channels, or too long names | 400 |
 //! | the function that names the channels refuses | its own response |
 //! | a [template](EventStream::handler) names a parameter that the route does not have | 500, and an error in the log |
-//! | direct, and the stream is closing or closed | 200, a `retry` of 1 to 5 seconds, and the end |
-//! | too many subscriptions are open | 200, a `retry` of 5 to 15 seconds, and the end |
 //! | `HEAD` | the head |
+//! | direct, and the stream is closing or closed | 200, a `retry` of 1 to 5 seconds, and the end |
+//! | too many subscriptions are open | the same with 5 to 15 seconds |
 //! | any other | 200 and the stream, or instructions for the proxy |
+//!
+//! With [`refuse_with_status`](EventStreamBuilder::refuse_with_status), both responses that end at once are a 503,
+//! and `HEAD` gets the same status.
 //!
 //! # Direct and proxied delivery
 //!

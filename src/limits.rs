@@ -48,21 +48,21 @@ impl Limits {
         }
     }
 
-    /// Sets the maximum number of concurrent subscriptions.
+    /// Sets the maximum number of concurrent subscriptions, at least 1.
     #[must_use]
     pub fn subscriptions(mut self, limit: usize) -> Self {
         self.subscriptions = limit;
         self
     }
 
-    /// Sets the maximum number of concurrent subscriptions per channel.
+    /// Sets the maximum number of concurrent subscriptions per channel, at least 1.
     #[must_use]
     pub fn subscriptions_per_channel(mut self, limit: usize) -> Self {
         self.subscriptions_per_channel = limit;
         self
     }
 
-    /// Sets the maximum number of channels per subscription.
+    /// Sets the maximum number of channels per subscription, at least 1.
     ///
     /// Pushpin subscribes a client to the first 20 channels only (`connection_subscription_max`). Behind a
     /// proxy with history, the maximum is 60 at any setting. The names must also fit into the response

@@ -4,8 +4,9 @@
 ///
 /// Reading them takes constant time for any number of channels.
 ///
-/// With the `metrics` feature, the same values are recorded through the `metrics` facade, summed over all
-/// streams of the process. Install a recorder before the first stream is used. Channel names are never
+/// With the `metrics` feature, the metrics below are recorded through the `metrics` facade, summed over all
+/// streams of the process. `eventstream_refused_total` counts every refused request, and
+/// [`refused`](Self::refused) only subscriptions that a limit or a close refuses. Install a recorder before the first stream is used. Channel names are never
 /// used as labels.
 ///
 /// | name | type | labels | meaning |

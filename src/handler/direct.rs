@@ -54,7 +54,7 @@ static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
     headers
 });
 
-/// Adds the head of a stream. The events are the crate's own: the module `sse` says what axum's lack.
+/// Adds the head of a stream. `docs/design.md` has the reasons why the events are not axum's.
 pub(super) fn with_body(body: Body) -> Response {
     let mut response = Response::new(body);
     response.headers_mut().clone_from(&HEADERS);

@@ -99,7 +99,8 @@ impl Rejection {
         }
     }
 
-    /// The response's body: one line.
+    /// The response's body: one line, or a `retry` and an empty line for a stream that ends at once. For
+    /// [`Response`](Self::Response), a placeholder.
     #[must_use]
     pub fn body_text(&self) -> Cow<'static, str> {
         match self {
@@ -125,8 +126,31 @@ impl Rejection {
     }
 }
 
+/// Marks the response of a rejection, so that it is recorded once, even if a function that names channels has
+/// returned it.
+#[derive(Clone)]
+struct Recorded;
+
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
+        self.record();
+        let mut response = match self {
+            Self::Response(response) => *response,
+            Self::Unavailable(unavailable) => unavailable.into_response(),
+            _ => (self.status(), self.body_text()).into_response(),
+        };
+        response.extensions_mut().insert(Recorded);
+        response
+    }
+}
+
+impl Rejection {
+    fn record(&self) {
+        if let Self::Response(response) = self
+            && response.extensions().get::<Recorded>().is_some()
+        {
+            return;
+        }
         measure::refused(self.reason());
         if matches!(self, Self::MissingEventStream | Self::InvalidTemplate(_)) {
             trace::event!(error, "{self}");
@@ -137,11 +161,6 @@ impl IntoResponse for Rejection {
             reason = %self,
             "stream refused"
         );
-        match self {
-            Self::Response(response) => *response,
-            Self::Unavailable(unavailable) => unavailable.into_response(),
-            _ => (self.status(), self.body_text()).into_response(),
-        }
     }
 }
 
@@ -197,11 +216,11 @@ impl From<InvalidTemplate> for Rejection {
     }
 }
 
-/// Channels and prefix are validated earlier, so this is a defect of this crate.
+/// Only a defect of this crate: channels and prefix are validated earlier.
 #[cfg(feature = "grip")]
 impl From<crate::grip::InvalidInstruct> for Rejection {
     fn from(error: crate::grip::InvalidInstruct) -> Self {
-        let error = Error::transparent(ErrorKind::InvalidChannel, error);
+        let error = Error::transparent(ErrorKind::InvalidConfig, error);
         Self::response(error.into_response())
     }
 }

@@ -94,7 +94,7 @@ impl Resolver {
             .filter(|template| !template.has_parameters());
         let mut mistakes = literals.filter_map(|template| match template.expand(|_| None) {
             Ok(name) => Channel::new(name).err().map(|error| error.to_string()),
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(Rejection::from(error).to_string()),
         });
         mistakes.next()
     }

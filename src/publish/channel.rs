@@ -48,7 +48,7 @@ impl ChannelPublisher {
     ///
     /// # Errors
     ///
-    /// The event is too large, or a proxy does not take it.
+    /// As of [`EventStream::publish_event`], except for the name.
     pub async fn publish_event(&self, event: Event) -> Result<Published, Error> {
         let publishing = self.event_stream.publish(&self.channel, event)?;
         publishing.finish().await

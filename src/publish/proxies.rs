@@ -346,12 +346,15 @@ impl EventStreamBuilder {
     }
 
     /// Sets the prefix of channel names at the proxies: `events-` by default. Direct delivery does not use it.
+    ///
+    /// It has no control character, comma or semicolon, and does not begin with white space.
     pub fn grip_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.proxies.prefix = prefix.into();
         self
     }
 
-    /// Sets whether requests that did not come through a proxy are refused with 501.
+    /// Sets whether requests that did not come through a proxy are refused with 501: `false` by default. With
+    /// `true`, `build` fails if no proxy is set.
     pub fn require_grip_proxy(mut self, required: bool) -> Self {
         self.proxies.required = required;
         self
@@ -410,7 +413,8 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Sets for how long a link for missed events is valid: a day by default. Up to a quarter is added, so that
+    /// Sets for how long a link for missed events is valid: between a second and 366 days, a day by default. Up
+    /// to a quarter is added, so that
     /// clients on the same channels have the same link. A stream whose link has expired ends when the proxy
     /// uses it, and its client reconnects.
     ///
@@ -427,8 +431,10 @@ impl EventStreamBuilder {
     /// Pushpin requests at most ten links a second. Clients wait for their turn, and their events wait with
     /// them. So the time grows with the number of links, for about five requests a second. For some links it is
     /// up to twice as long, so that clients that have connected together are not updated together. Clients on
-    /// the same channels have the same link. The time is never longer than half of
-    /// [`grip_link_valid_for`](Self::grip_link_valid_for).
+    /// the same channels have the same link.
+    ///
+    /// The time is at least a second, and at most half of [`grip_link_valid_for`](Self::grip_link_valid_for):
+    /// `build` refuses a longer one, and the default is shortened.
     pub fn grip_poll(mut self, interval: Duration) -> Self {
         self.proxies.links.poll = Some(interval);
         self

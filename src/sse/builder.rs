@@ -49,8 +49,8 @@ impl EventBuilder {
         self
     }
 
-    /// Sets the data, as text. An event with a name has data always, even if empty: browsers dispatch nothing
-    /// without.
+    /// Sets the data, as text. An event with a name always has a `data` line, since browsers ignore an event
+    /// without one.
     pub fn data(mut self, data: impl Into<String>) -> Self {
         self.data = Some(data.into());
         self

@@ -531,6 +531,7 @@ fn publishing_without_a_runtime_is_an_error() {
         only_kind(&error.unwrap().unwrap_err()),
         FailureKind::Runtime
     );
+    assert_eq!(publisher.stats()[0].failed, 1);
 }
 
 #[test]

@@ -68,10 +68,10 @@ impl Endpoint {
         }
     }
 
-    /// Records an item that was not queued.
-    pub(super) fn refused(&self, failure: &Failure) {
-        self.queue.measure_refused(failure.kind);
-        trace::event!(warn, endpoint = &*self.name, kind = ?failure.kind, "publishing failed");
+    /// Counts and logs an item that was not queued.
+    pub(super) fn refused(&self, kind: FailureKind) {
+        self.queue.refused(kind);
+        trace::event!(warn, endpoint = &*self.name, ?kind, "publishing failed");
     }
 
     /// Posts one body. Returns `Ok` once the proxy has taken it.

@@ -182,7 +182,7 @@ impl PublisherBuilder {
         self
     }
 
-    /// Sets the time limit of a publish; 10 s by default.
+    /// Sets the time limit of a publish, its queue included: more than zero and at most a day, 10 s by default.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.limits.timeout = timeout;
@@ -270,9 +270,11 @@ struct Pending {
     start: Option<Start>,
 }
 
-/// When dropped, wakes the publishers of expired items and spawns the drain. Must not be dropped under a lock.
+/// When dropped, wakes the publishers of expired items, spawns the drain, and records that the item was not
+/// queued. Must not be dropped under a lock.
 struct Start {
     endpoint: Arc<Endpoint>,
+    refused: Option<FailureKind>,
     _expired: Expired,
     runtime: Option<Handle>,
 }
@@ -281,6 +283,9 @@ impl Drop for Start {
     fn drop(&mut self) {
         if let Some(runtime) = &self.runtime {
             runtime.spawn(Drain::new(Arc::clone(&self.endpoint)).run());
+        }
+        if let Some(kind) = self.refused {
+            self.endpoint.refused(kind);
         }
     }
 }
@@ -295,8 +300,11 @@ impl Pending {
             Err(failure) => (Err(failure), None),
         };
         let is_first = queued.as_ref().is_ok_and(|queued| queued.is_first);
-        let start = (is_first || !expired.is_empty()).then(|| Start {
+        let refused = queued.as_ref().err().map(|failure| failure.kind);
+        let is_needed = is_first || refused.is_some() || !expired.is_empty();
+        let start = is_needed.then(|| Start {
             endpoint: Arc::clone(endpoint),
+            refused,
             _expired: expired,
             runtime: runtime.filter(|_| is_first),
         });
@@ -310,9 +318,7 @@ impl Pending {
     async fn outcome(self) -> Outcome {
         let Queued {
             receiver, deadline, ..
-        } = self.queued.inspect_err(|failure| {
-            self.endpoint.refused(failure);
-        })?;
+        } = self.queued?;
         match timeout_at(deadline, receiver).await {
             Ok(Ok(outcome)) => outcome,
             // `Reply` sends an outcome even if it is dropped.

@@ -103,8 +103,9 @@ impl Queue {
         proxy.queued(queued.load(Relaxed));
     }
 
-    /// Records an item that was not queued.
-    pub(super) fn measure_refused(&self, kind: FailureKind) {
+    /// Counts an item that was not queued.
+    pub(super) fn refused(&self, kind: FailureKind) {
+        self.counters.failed.fetch_add(1, Relaxed);
         self.counters.proxy.failed(kind.name());
     }
 
@@ -121,15 +122,10 @@ impl Queue {
     pub(super) fn push(&self, item: Arc<Item>) -> Result<Queued, Failure> {
         let size = item.size();
         let now = Instant::now();
-        let admitted = if size >= MAX_BODY {
-            Err(too_large(size))
-        } else {
-            self.push_within_limits(item, size, now)
-        };
-        if admitted.is_err() {
-            self.counters.failed.fetch_add(1, Relaxed);
+        if size >= MAX_BODY {
+            return Err(too_large(size));
         }
-        admitted
+        self.push_within_limits(item, size, now)
     }
 
     fn push_within_limits(
@@ -337,7 +333,7 @@ mod tests {
         let refused = failure(&items, "2");
         assert_eq!(refused.kind, FailureKind::QueueFull);
         assert_eq!(&*refused.message, "the queue is full: 1 items wait already");
-        assert_eq!(counts(&items), [0, 1, 1]);
+        assert_eq!(counts(&items), [0, 0, 1]);
         drop(items.pop());
         assert!(items.push(item("3")).is_ok());
 

@@ -6,7 +6,8 @@ use crate::support::{
     message,
 };
 use axum::{Router, response::Response, routing::get};
-use axum_eventstream::{EventStream, History};
+use axum_eventstream::{EventStream, History, Rejection};
+use http::request::Parts;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio_stream::StreamExt;
 
@@ -54,11 +55,14 @@ async fn subscriptions_publishes_lag_and_refusals_are_measured() {
     assert_eq!(slow.next().await.unwrap().event(), "stream-reset");
     request(&es, ("accept", "text/html")).await;
     request(&es, ("last-event-id", "error")).await;
+    let refuses = es.handler(|_: &Parts| Err::<&str, _>(Rejection::NoChannels));
+    call(&Router::new().route("/", get(refuses)), "/", &[]).await;
     let seen = [
         "eventstream_delivered_total 6",
         "eventstream_lagged_total 1",
         "eventstream_published_total 5",
         r#"eventstream_refused_total{reason="invalid_last_event_id"} 1"#,
+        r#"eventstream_refused_total{reason="no_channels"} 1"#,
         r#"eventstream_refused_total{reason="not_acceptable"} 1"#,
         "eventstream_replayed_total 1",
         "eventstream_resets_total 1",
