@@ -81,17 +81,15 @@ fn hold(
     inner: &Inner,
     channels: Channels,
 ) -> Result<StreamResponse, Rejection> {
-    let admitted = inner.hub.admits_held(&channels);
-    admitted.map_err(|refused| unavailable(inner, &refused))?;
     let reader = inner.hub.watch(&channels);
+    let reader = reader.map_err(|refused| unavailable(inner, &refused))?;
     let (response, reports_disconnects) = request.hold(inner, &channels)?;
     let presence =
-        (reports_disconnects && !inner.hooks.is_empty()).then(|| (channels, request.parts()));
+        reports_disconnects.then(|| Box::new((inner.hooks.clone(), channels, request.parts())));
     Ok(StreamResponse::held(Held {
         response,
         reader,
-        presence: presence
-            .map(|(channels, parts)| Box::new((inner.hooks.clone(), channels, parts))),
+        presence,
     }))
 }
 

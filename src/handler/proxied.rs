@@ -150,7 +150,7 @@ impl GripRequest {
             return Ok(StreamResponse::ready(Response::default()));
         }
         // The reader detects closes from now on, the number in the link those before.
-        let reader = inner.hub.watch(&channels);
+        let reader = inner.hub.watch_held(&channels);
         let closed = inner.hub.last_close(&channels);
         if closed > followed.closed {
             trace::event!(

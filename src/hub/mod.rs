@@ -251,27 +251,30 @@ impl Hub {
         let now = Instant::now();
         let mut state = self.state();
         state.expire(now, &self.config, FEW);
-        self.admit(&state, channels).inspect_err(|_| {
-            self.counters.refused.fetch_add(1, Relaxed);
-        })?;
+        self.counted(self.admit(&state, channels))?;
         state.subscriptions += 1;
         let last = state.sequence();
         let logs = channels.iter().map(|channel| state.add_reader(channel));
         Ok(Reader::new(self.clone(), logs, start, last, now))
     }
 
-    /// Checks the limits for a client that a proxy will hold. A closing hub does not refuse it.
+    /// A reader that detects a close of one of `channels`, for a client that a proxy will hold. The limits apply
+    /// to it. A closing hub does not refuse it.
     #[cfg(feature = "grip")]
-    pub(crate) fn admits_held(&self, channels: &Channels) -> Result<(), Refused> {
-        self.has_room(&self.state(), channels).inspect_err(|_| {
-            self.counters.refused.fetch_add(1, Relaxed);
-        })
+    pub(crate) fn watch(self: &Arc<Self>, channels: &Channels) -> Result<Reader, Refused> {
+        let state = self.state();
+        self.counted(self.has_room(&state, channels))?;
+        Ok(self.watcher(state, channels))
     }
 
-    /// A reader that detects a close of one of `channels`, for a client that a proxy holds or will hold.
+    /// As [`watch`](Self::watch), for a client that a proxy holds already. No limit applies.
     #[cfg(feature = "grip")]
-    pub(crate) fn watch(self: &Arc<Self>, channels: &Channels) -> Reader {
-        let mut state = self.state();
+    pub(crate) fn watch_held(self: &Arc<Self>, channels: &Channels) -> Reader {
+        self.watcher(self.state(), channels)
+    }
+
+    #[cfg(feature = "grip")]
+    fn watcher(self: &Arc<Self>, mut state: SequencerGuard<'_>, channels: &Channels) -> Reader {
         state.subscriptions += 1;
         let last = state.sequence();
         let logs = channels.iter().map(|channel| state.add_reader(channel));
@@ -281,7 +284,10 @@ impl Hub {
 
     /// Checks whether a subscription to `channels` would be admitted now.
     pub(crate) fn admits(&self, channels: &Channels) -> Result<(), Refused> {
-        let admitted = self.admit(&self.state(), channels);
+        self.counted(self.admit(&self.state(), channels))
+    }
+
+    fn counted(&self, admitted: Result<(), Refused>) -> Result<(), Refused> {
         admitted.inspect_err(|_| {
             self.counters.refused.fetch_add(1, Relaxed);
         })
@@ -355,7 +361,7 @@ impl Hub {
             channels: state.with_readers().len(),
             subscriptions: state.subscriptions,
             bytes: state.bytes + self.frames.bytes(),
-            published: state.published(),
+            published: state.sequence(),
             delivered: self.counters.delivered.sum(),
             lagged: self.counters.lagged.load(Relaxed),
             replayed: self.counters.replayed.load(Relaxed),

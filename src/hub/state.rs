@@ -35,7 +35,6 @@ pub(super) struct HubState {
     pub(super) bytes: usize,
     tombstones: Tombstones,
     pub(super) subscriptions: usize,
-    published: u64,
     #[cfg(feature = "grip")]
     pub(super) closes: super::closes::Closes,
     /// Large evicted entries, to be freed after the lock is released.
@@ -49,12 +48,7 @@ impl HubState {
 
     pub(super) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
-        self.published += 1;
         self.sequence
-    }
-
-    pub(super) fn published(&self) -> u64 {
-        self.published
     }
 
     pub(super) fn get(&self, channel: &Channel) -> Option<Arc<ChannelLog>> {

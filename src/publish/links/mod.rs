@@ -143,22 +143,22 @@ impl Links {
     /// clients, without an error. `is_custom`: a custom handler holds the client.
     pub(crate) fn warn_of_routes(&self, is_custom: bool) {
         let has_path = self.settings.path.is_some();
-        let misses_route = has_path && !self.is_routed.load(Relaxed);
-        let may_refuse = !has_path && is_custom;
-        if !(misses_route || may_refuse) || self.has_warned.swap(true, Relaxed) {
-            return;
-        }
-        if misses_route {
+        if has_path && !self.is_routed.load(Relaxed) && self.is_first_warning() {
             trace::event!(
                 error,
                 "`grip_link_path` is set, and `link_handler` was never called: without its route a proxy gets no missed events, and holds back all others"
             );
-        } else {
+        }
+        if !has_path && is_custom && self.is_first_warning() {
             trace::event!(
                 warn,
                 "a custom handler holds a client of a proxy with history, without `grip_link_path`: if it refuses requests without the client's cookies or query, the proxy gets no missed events, and holds back all others"
             );
         }
+    }
+
+    fn is_first_warning(&self) -> bool {
+        !self.has_warned.swap(true, Relaxed)
     }
 
     /// The link of a hold, and the silence after which the proxy requests it. `channels` are [`canonical`], as
