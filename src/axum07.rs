@@ -91,7 +91,6 @@ pub(crate) async fn parameters(parts: &mut Parts) -> Result<Option<RawPathParams
 }
 
 /// The URI before a router of axum 0.7 removed the prefix of a nested route.
-#[cfg(feature = "grip")]
 pub(crate) fn original_uri(parts: &Parts) -> Option<&http::Uri> {
     let original = parts.extensions.get();
     original.map(|axum07::extract::OriginalUri(uri)| uri)

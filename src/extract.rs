@@ -3,6 +3,7 @@
 use crate::{
     EventStream, Rejection, StreamRequest,
     registry::{self, DEFAULT_NAME},
+    request::Route,
 };
 use axum::extract::FromRequestParts;
 use http::request::Parts;
@@ -43,10 +44,9 @@ impl<S: Send + Sync + 'static> FromRequestParts<S> for StreamRequest {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Rejection> {
-        let mut request = Self::new(parts)?;
+        // The parts are kept, since the stream that will respond may have hooks.
+        let mut request = Self::new(parts, Route::Custom, true)?;
         request.read_parameters(parts).await?;
-        // Kept unconditionally: the stream that will respond may have hooks.
-        request.keep(parts);
         Ok(request)
     }
 }

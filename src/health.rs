@@ -39,7 +39,6 @@ pub struct ProxyHealth {
 }
 
 impl Health {
-    #[cfg(feature = "grip")]
     pub(crate) fn new(proxies: Vec<ProxyHealth>) -> Self {
         Self { proxies }
     }

@@ -24,13 +24,11 @@ impl Hooks {
     }
 
     /// Calls `on_subscribe` for a client that a proxy holds.
-    #[cfg(feature = "grip")]
     pub(crate) fn subscribed(&self, channels: &Channels, parts: &Parts) {
         call(self.on_subscribe.as_ref(), channels, parts);
     }
 
     /// Calls `on_unsubscribe` for a client that a proxy held.
-    #[cfg(feature = "grip")]
     pub(crate) fn unsubscribed(&self, channels: &Channels, parts: &Parts) {
         call(self.on_unsubscribe.as_ref(), channels, parts);
     }

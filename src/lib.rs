@@ -142,11 +142,14 @@
     doc = "[`testing`]: https://docs.rs/axum-eventstream/latest/axum_eventstream/testing/"
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// Only `grip` implements the seam `proxies`. Builds with that feature find dead code.
+#![cfg_attr(not(feature = "grip"), allow(dead_code, unused_imports))]
 
 #[cfg(feature = "axum-07")]
 mod axum07;
 mod builder;
 mod channel;
+mod core;
 mod error;
 mod event_stream;
 mod excerpt;
@@ -164,10 +167,12 @@ mod keep_alive;
 mod limits;
 mod measure;
 pub mod net;
+mod proxies;
 mod publish;
 #[cfg(all(any(doc, doctest), feature = "grip"))]
 pub mod recipes;
 pub mod registry;
+mod request;
 mod sse;
 mod stats;
 mod stream;
@@ -180,18 +185,16 @@ mod white_space;
 pub use builder::EventStreamBuilder;
 pub use channel::{Channel, InvalidChannel, InvalidTemplate};
 pub use error::{Error, ErrorKind};
-pub use event_stream::{EventStream, Published};
-pub use handler::{
-    Delivery, IntoChannels, IntoResolver, Rejection, StreamHandler, StreamRequest, StreamResponse,
-    Unavailable,
-};
+pub use event_stream::EventStream;
+#[cfg(feature = "grip")]
+pub use grip::IntoProxies;
+pub use handler::{IntoChannels, IntoResolver, StreamHandler, StreamResponse};
 pub use health::{Health, ProxyHealth};
 pub use history::{History, LagPolicy};
 pub use keep_alive::KeepAlive;
 pub use limits::Limits;
-#[cfg(feature = "grip")]
-pub use publish::IntoProxies;
-pub use publish::{ChannelPublisher, ChannelSink};
+pub use publish::{ChannelPublisher, ChannelSink, Published};
+pub use request::{Delivery, Rejection, StreamRequest, Unavailable};
 pub use sse::{Event, EventBuilder, InvalidEvent, InvalidLastEventId, LastEventId, ReceivedEvent};
 pub use stats::Stats;
 pub use subscription::Subscription;

@@ -278,11 +278,11 @@ mod tests {
         let event = Event::text("message", "1").unwrap();
         es.publish_event("a", event).await.unwrap();
         advance(Duration::from_secs(60)).await;
-        let (hub, opened) = (&es.inner().hub, Instant::now());
+        let (hub, opened) = (&es.core().hub, Instant::now());
         let channels = Channels::collect(["a"], 1).unwrap();
         let id = LastEventId::new(hub.epoch(), 0).to_string();
         let feed = Feed::subscribe(hub, &channels, Some(&id)).unwrap();
-        let mut stream = OpenStream::new(feed, es.inner().streams.clone());
+        let mut stream = OpenStream::new(feed, es.core().streams.clone());
         assert!(matches!(
             stream.next(None, Instant::now),
             Next::Frame { last: Some(_), .. }

@@ -1,7 +1,11 @@
 //! Subscriptions for code inside the process.
 
 use crate::{
+    Error, ErrorKind, EventStream,
     feed::{Feed, Next},
+    handler::IntoChannels,
+    hub::Refused,
+    request::Rejection,
     sse::ReceivedEvent,
 };
 use axum::response::sse;
@@ -17,7 +21,7 @@ use tokio_stream::{Stream, StreamExt};
 /// A subscription holds a cursor into each channel's log and has no queue of its own. If events are evicted
 /// before it is polled, it yields a `stream-reset` event with the number of missed events. It then
 /// continues with the oldest event of the log. The stream ends when the
-/// [`EventStream`](crate::EventStream) is closed. Dropping it unsubscribes.
+/// [`EventStream`] is closed. Dropping it unsubscribes.
 ///
 /// # Cancel safety
 ///
@@ -45,11 +49,37 @@ pub struct Subscription {
     feed: Feed,
 }
 
-impl Subscription {
-    pub(crate) fn new(feed: Feed) -> Self {
-        Self { feed }
+impl EventStream {
+    /// Subscribes to `channels`, a name or several, in code that is not an HTTP handler.
+    ///
+    /// # Errors
+    ///
+    /// When there is no channel, a name is invalid, a limit is reached or the stream is closed. An `Err`
+    /// among the [`IntoChannels`] is an [`ErrorKind::InvalidChannel`] with the status of its response.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{Channel, EventStream};
+    ///
+    /// let es = EventStream::new();
+    /// let one = es.subscribe("news")?;
+    /// let two = es.subscribe(["news", "weather"])?;
+    /// let many = es.subscribe((1..=9).map(|room| format!("room-{room}")))?;
+    /// let news = es.subscribe(Channel::new("news")?)?;
+    /// assert_eq!(es.subscribers("news"), 3);
+    /// # Ok::<(), axum_eventstream::Error>(())
+    /// ```
+    pub fn subscribe<M>(&self, channels: impl IntoChannels<M>) -> Result<Subscription, Error> {
+        let core = self.core();
+        let names = channels.into_channels().map_err(Rejection::into_error)?;
+        let channels = core.limits.channels(names)?;
+        let feed = Feed::subscribe(&core.hub, &channels, None)?;
+        Ok(Subscription { feed })
     }
+}
 
+impl Subscription {
     /// Converts the subscription into an axum [`Sse`](axum::response::Sse) response.
     ///
     /// Use this to merge it with other streams, or to configure the response yourself. The response has no
@@ -105,5 +135,19 @@ fn axum_event(event: &ReceivedEvent) -> sse::Event {
     match event.retry() {
         Some(retry) => sent.retry(retry),
         None => sent,
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        let (kind, advice) = match refused {
+            Refused::Closed => (ErrorKind::Closed, "`EventStream::close` was called"),
+            Refused::Subscriptions(_) => (ErrorKind::LimitReached, "see `Limits::subscriptions`"),
+            Refused::OnChannel(..) => (
+                ErrorKind::LimitReached,
+                "see `Limits::subscriptions_per_channel`",
+            ),
+        };
+        Self::new(kind, format!("{refused}: {advice}"))
     }
 }

@@ -14,7 +14,9 @@
 //! authorization: bind it to a private address.
 
 mod config;
+mod head_limit;
 mod header;
+mod hold;
 mod instruct;
 mod item;
 mod jwk;
@@ -22,15 +24,18 @@ mod jws;
 mod key;
 mod key_parts;
 mod last;
+mod links;
 mod pem;
+mod prefix;
+mod proxies;
+mod publisher;
+mod recovery;
+mod settings;
 mod signature;
 #[cfg(test)]
 pub(crate) mod test_keys;
 mod token;
 
-pub use crate::publish::grip::{
-    EndpointFailure, EndpointStats, FailureKind, PublishError, Publisher, PublisherBuilder,
-};
 pub use config::{FASTLY_FANOUT_PUBLIC_KEY, GripConfig};
 pub(crate) use config::{invalid, parse_url, public_uri};
 pub use header::{
@@ -42,5 +47,10 @@ pub use item::Item;
 pub(crate) use jws::SigningKey;
 pub use key::Key;
 pub(crate) use last::last_ids;
+pub use publisher::{
+    EndpointFailure, EndpointStats, FailureKind, PublishError, Publisher, PublisherBuilder,
+};
+pub use settings::IntoProxies;
+pub(crate) use settings::ProxiesBuilder;
 pub use signature::{InvalidSignature, Verifier};
 pub(crate) use token::Authorization;

@@ -238,9 +238,9 @@ mod tests {
     /// A body that was not polled yet.
     fn new_body(es: &EventStream, may_detach: bool) -> Pin<Box<EventBody>> {
         let channels = Channels::collect(["a"], 1).unwrap();
-        let feed = Feed::subscribe(&es.inner().hub, &channels, None).unwrap();
+        let feed = Feed::subscribe(&es.core().hub, &channels, None).unwrap();
         let feed = feed.opened(Opening::default(), LagPolicy::default());
-        let stream = OpenStream::new(feed, es.inner().streams.clone());
+        let stream = OpenStream::new(feed, es.core().streams.clone());
         Box::pin(EventBody::new(stream, may_detach))
     }
 
@@ -343,12 +343,10 @@ mod tests {
         publish(&es, "1").await;
         assert!(one.poll(&mut body).is_some());
         advance(Duration::from_micros(20_000_100)).await;
-        es.inner()
-            .hub
-            .drain(Instant::now() + Duration::from_secs(9));
+        es.core().hub.drain(Instant::now() + Duration::from_secs(9));
         assert!(other.poll(&mut body).unwrap().contains("keep-alive"));
         assert_eq!((one.poll(&mut body), one.woken()), (None, 2));
-        es.inner().hub.close();
+        es.core().hub.close();
         assert_eq!((one.woken(), other.woken()), (1, 0));
     }
 

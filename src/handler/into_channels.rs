@@ -1,7 +1,7 @@
 //! The trait [`IntoChannels`].
 
-use super::Rejection;
 use crate::channel::Names;
+use crate::request::Rejection;
 use axum::response::IntoResponse;
 use std::marker::PhantomData;
 

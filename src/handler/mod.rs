@@ -1,41 +1,31 @@
 //! The pipeline from a request to its response.
 //!
-//! [`request`] reads the headers, [`open`] verifies them, resolves the channels ([`resolve`]) and subscribes,
-//! and [`response`] answers in one of the two deliveries ([`direct`], [`proxied`]). [`StreamHandler`] and
-//! [`EventStream::respond`] are thin callers of this pipeline.
+//! A [`StreamRequest`] has the headers. [`open`] verifies them, resolves the channels ([`resolve`]) and
+//! subscribes, and [`response`] answers: with a [`body`], or with the instructions that the
+//! [proxies](crate::proxies) return. [`StreamHandler`] and [`EventStream::respond`] are thin callers of this
+//! pipeline.
 
 mod body;
-mod direct;
-#[cfg(feature = "grip")]
-mod head;
 mod into_channels;
 mod open;
-mod parameters;
-#[cfg(feature = "grip")]
-mod proxied;
-#[cfg(feature = "grip")]
-mod recovery;
-mod rejection;
-mod request;
 mod resolve;
 mod response;
-mod unavailable;
+mod serve;
 
 pub use into_channels::IntoChannels;
-pub use rejection::Rejection;
-pub use request::{Delivery, StreamRequest};
 pub use resolve::IntoResolver;
 pub use response::StreamResponse;
-pub use unavailable::Unavailable;
 
-use crate::{EventStream, Limits};
+use crate::{
+    EventStream, Limits,
+    request::{Parameters, Rejection, Route, StreamRequest},
+};
 use axum::{
     extract::Request,
     handler::Handler,
     response::{IntoResponse, Response},
 };
 use http::request::Parts;
-use parameters::Parameters;
 use resolve::Resolver;
 use std::{future::Future, pin::Pin};
 
@@ -60,27 +50,17 @@ pub struct StreamHandler {
     event_stream: EventStream,
     resolver: Resolver,
     detach: bool,
-    /// Whether it serves the link path.
-    #[cfg(feature = "grip")]
-    is_link_path: bool,
+    route: Route,
 }
 
 impl StreamHandler {
-    pub(crate) fn new(event_stream: EventStream, resolver: Resolver) -> Self {
+    fn new(event_stream: EventStream, resolver: Resolver, route: Route) -> Self {
         Self {
             event_stream,
             resolver,
             detach: true,
-            #[cfg(feature = "grip")]
-            is_link_path: false,
+            route,
         }
-    }
-
-    /// Creates the handler of the link path.
-    #[cfg(feature = "grip")]
-    pub(crate) fn for_links(mut self) -> Self {
-        self.is_link_path = true;
-        self
     }
 
     /// Sets whether streams may be detached from the HTTP server by a
@@ -101,12 +81,8 @@ impl StreamHandler {
             true => Parameters::of(parts).await,
             false => Ok(Parameters::default()),
         };
-        let mut request = StreamRequest::new(parts)?;
-        if !self.event_stream.inner().hooks.is_empty() {
-            request.keep(parts);
-        }
-        #[cfg(feature = "grip")]
-        request.set_link_path(self.is_link_path);
+        let has_hooks = !self.event_stream.core().hooks.is_empty();
+        let request = StreamRequest::new(parts, self.route, has_hooks)?;
         let channels = |limits: &Limits| self.resolver.resolve(parts, &parameters?, limits);
         let response = self.event_stream.open_stream(&request, channels)?;
         Ok(response.detach(self.detach))

@@ -1,39 +1,76 @@
 //! The pipeline of a request: verify it, follow a link, resolve the channels, subscribe.
 
-#[cfg(feature = "grip")]
-use super::response::Held;
 use super::{
-    Delivery, Rejection, StreamRequest, StreamResponse, Unavailable, direct, response::Direct,
+    StreamResponse,
+    response::{Direct, Held},
 };
 use crate::{
-    EventStream, Limits, channel::Channels, event_stream::Inner, feed::Feed, hub::Refused,
+    EventStream, Limits,
+    channel::Channels,
+    core::Core,
+    feed::Feed,
+    hub::Refused,
+    proxies::{LinkResponse, Proxies},
+    request::{self, Delivery, Rejection, StreamRequest, Unavailable},
 };
+use std::sync::Arc;
+
+impl StreamRequest {
+    /// Returns what will hold the stream, given the proxies of `event_stream`.
+    ///
+    /// # Errors
+    ///
+    /// The request has a `Grip-Sig` that no key verifies.
+    pub fn delivery(&self, event_stream: &EventStream) -> Result<Delivery, Rejection> {
+        match (event_stream.proxies(), self.signature()) {
+            (Some(proxies), Some(signature)) => proxies.delivery(signature),
+            _ => Ok(Delivery::Direct),
+        }
+    }
+}
 
 impl EventStream {
     /// The pipeline of all requests. `channels` runs once the request itself is valid.
-    pub(crate) fn open_stream(
+    pub(super) fn open_stream(
         &self,
         request: &StreamRequest,
         channels: impl FnOnce(&Limits) -> Result<Channels, Rejection>,
     ) -> Result<StreamResponse, Rejection> {
-        let inner = self.inner();
-        let delivery = request.delivery(self)?;
-        check(request, inner, delivery)?;
-        #[cfg(feature = "grip")]
-        if let Some(answer) = request.follow_link(inner, delivery) {
-            return answer;
+        let core = self.core();
+        // `Some` if a proxy will hold the client.
+        let proxies = match request.delivery(self)? {
+            Delivery::Direct => None,
+            Delivery::Proxied => self.proxies(),
+        };
+        self.check(request, proxies)?;
+        let proxies_of_get = proxies.filter(|_| !request.is_head());
+        if let Some(answer) = proxies_of_get.and_then(|proxies| proxies.follow_link(core, request))
+        {
+            return answer.map(linked);
         }
-        let channels = channels(&inner.limits)?;
+        let channels = channels(&core.limits)?;
         if request.is_head() {
-            return head(inner, &channels);
+            return head(core, &channels);
         }
-        match delivery {
-            Delivery::Direct => self.subscribe_client(request, channels),
-            #[cfg(feature = "grip")]
-            Delivery::Proxied => hold(request, inner, channels),
-            #[cfg(not(feature = "grip"))]
-            Delivery::Proxied => Err(Rejection::NotProxied),
+        match proxies {
+            None => self.subscribe_client(request, channels),
+            Some(proxies) => hold(core, proxies, request, channels),
         }
+    }
+
+    /// Checks that do not depend on the channels.
+    fn check(
+        &self,
+        request: &StreamRequest,
+        proxies: Option<&dyn Proxies>,
+    ) -> Result<(), Rejection> {
+        if proxies.is_none() && self.proxies().is_some_and(Proxies::are_required) {
+            return Err(Rejection::NotProxied);
+        }
+        if request.last_event_id() == Some("error") {
+            return Err(Rejection::InvalidLastEventId);
+        }
+        Ok(())
     }
 
     fn subscribe_client(
@@ -41,58 +78,89 @@ impl EventStream {
         request: &StreamRequest,
         channels: Channels,
     ) -> Result<StreamResponse, Rejection> {
-        let inner = self.inner();
-        let feed = Feed::subscribe(&inner.hub, &channels, request.last_event_id());
-        let feed = feed.map_err(|refused| unavailable(inner, &refused))?;
-        let presence = (!inner.hooks.is_empty()).then(|| (channels, request.parts()));
+        let core = self.core();
+        let feed = Feed::subscribe(&core.hub, &channels, request.last_event_id());
+        let feed = feed.map_err(|refused| unavailable(core, &refused))?;
+        let parts = request.parts().filter(|_| !core.hooks.is_empty());
         Ok(StreamResponse::direct(Direct {
             event_stream: self.clone(),
-            feed: feed.opened(inner.opening, inner.lag_policy),
-            presence: presence.map(Box::new),
+            feed: feed.opened(core.opening, core.lag_policy),
+            presence: parts.map(|parts| Box::new((channels, Arc::clone(parts)))),
             detachable: request.is_detachable(),
         }))
     }
 }
 
-/// Checks that do not depend on the channels.
-fn check(request: &StreamRequest, inner: &Inner, delivery: Delivery) -> Result<(), Rejection> {
-    if delivery == Delivery::Direct && inner.proxies.are_required() {
-        return Err(Rejection::NotProxied);
-    }
-    if request.last_event_id() == Some("error") {
-        return Err(Rejection::InvalidLastEventId);
-    }
-    Ok(())
-}
-
 /// A response to HEAD has the same head as one to GET, even if no subscription is left.
-fn head(inner: &Inner, channels: &Channels) -> Result<StreamResponse, Rejection> {
-    if inner.refuse_with_status {
-        let admitted = inner.hub.admits(channels);
-        admitted.map_err(|refused| unavailable(inner, &refused))?;
+fn head(core: &Core, channels: &Channels) -> Result<StreamResponse, Rejection> {
+    if core.refuse_with_status {
+        let admitted = core.hub.admits(channels);
+        admitted.map_err(|refused| unavailable(core, &refused))?;
     }
-    Ok(StreamResponse::ready(direct::head()))
+    Ok(StreamResponse::ready(request::head()))
 }
 
 /// The proxy holds clients while this process closes, so only limits refuse them.
-#[cfg(feature = "grip")]
 fn hold(
+    core: &Core,
+    proxies: &dyn Proxies,
     request: &StreamRequest,
-    inner: &Inner,
     channels: Channels,
 ) -> Result<StreamResponse, Rejection> {
-    let reader = inner.hub.watch(&channels);
-    let reader = reader.map_err(|refused| unavailable(inner, &refused))?;
-    let (response, reports_disconnects) = request.hold(inner, &channels)?;
-    let presence =
-        reports_disconnects.then(|| Box::new((inner.hooks.clone(), channels, request.parts())));
+    let reader = core.hub.watch(&channels);
+    let reader = reader.map_err(|refused| unavailable(core, &refused))?;
+    let hold = proxies.hold(core, request, &channels)?;
+    let parts = request.parts().filter(|_| hold.reports_disconnect);
     Ok(StreamResponse::held(Held {
-        response,
+        response: hold.response,
         reader,
-        presence,
+        presence: parts.map(|parts| Box::new((core.hooks.clone(), channels, Arc::clone(parts)))),
     }))
 }
 
-fn unavailable(inner: &Inner, refused: &Refused) -> Rejection {
-    Rejection::Unavailable(Unavailable::new(refused, inner.refuse_with_status))
+fn linked(response: LinkResponse) -> StreamResponse {
+    match response {
+        LinkResponse::Ended(response) => StreamResponse::ready(response),
+        LinkResponse::Held(response, reader) => StreamResponse::held(Held {
+            response,
+            reader,
+            presence: None,
+        }),
+    }
+}
+
+fn unavailable(core: &Core, refused: &Refused) -> Rejection {
+    Rejection::Unavailable(Unavailable::new(refused, core.refuse_with_status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{Router, body::Body, routing::get};
+    use tower::ServiceExt;
+
+    #[tokio::test]
+    async fn a_custom_handler_has_the_same_limits() {
+        let limits = Limits::new().channels_per_subscription(1);
+        let es = EventStream::builder().limits(limits).build().unwrap();
+        let respond = async move |request: StreamRequest| es.respond(&request, ["a", "b"]).await;
+        let app: Router = Router::new().route("/", get(respond));
+        let request = http::Request::get("/").body(Body::empty()).unwrap();
+        let response = app.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), http::StatusCode::BAD_REQUEST);
+    }
+
+    #[cfg(feature = "grip")]
+    #[tokio::test]
+    async fn every_signature_is_verified() {
+        let proxy = "http://127.0.0.1:9?verify-key=changeme";
+        let es = EventStream::builder().grip(proxy).build().unwrap();
+        let app: Router = Router::new().route("/", get(es.handler("a")));
+        for signature in [&b""[..], b"x", b"\xff"] {
+            let request = http::Request::get("/").header("grip-sig", signature);
+            let request = request.body(Body::empty()).unwrap();
+            let response = app.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), http::StatusCode::FORBIDDEN);
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! Resolves the argument of `EventStream::handler` to the channels of one request.
 
-use super::{IntoChannels, Rejection, parameters::Parameters};
+use super::IntoChannels;
 use crate::{
     Channel, InvalidTemplate, Limits,
     channel::{ChannelTemplate, Channels, ChannelsError, Names},
+    request::{Parameters, Rejection},
     trace,
 };
 use http::request::Parts;
@@ -25,7 +26,7 @@ enum Kind {
 /// `{parameter}` and `<parameter>` stand for the route's parameters, or a function of the request's [`Parts`]
 /// that returns [`IntoChannels`].
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say which channels a handler is for",
+    message = "`{Self}` does not name the channels of a handler",
     label = "expected names of channels, or a function `|parts: &Parts| ..` that returns them",
     note = "names are `&str`, `String`, `Cow<str>` or `Channel`, or an array, a slice or a `Vec` of them",
     note = "the function's argument needs its type written out: `|parts: &http::request::Parts| ..`",

@@ -1,16 +1,20 @@
 //! An open stream whose response is not built yet.
 
-use super::direct;
+use super::body::EventBody;
 use crate::{
     EventStream,
     channel::Channels,
     feed::Feed,
-    stream::{Guard, OpenStream},
+    hooks::Hooks,
+    hub::Reader,
+    request::{ended, with_head},
+    stream::{Guard, OpenStream, reconnect_after},
 };
-#[cfg(feature = "grip")]
-use crate::{hooks::Hooks, hub::Reader, stream::reconnect_after};
-use axum::response::{IntoResponse, Response};
-use http::request::Parts;
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, header::CONNECTION, request::Parts};
 use std::{fmt, sync::Arc};
 
 /// A subscribed client and its response: what [`EventStream::open`] returns.
@@ -36,7 +40,6 @@ enum Kind {
     /// The response to HEAD, or to a proxy that follows a link.
     Ready(Box<Response>),
     Direct(Direct),
-    #[cfg(feature = "grip")]
     Held(Box<Held>),
 }
 
@@ -48,7 +51,6 @@ pub(super) struct Direct {
     pub(super) detachable: bool,
 }
 
-#[cfg(feature = "grip")]
 pub(super) struct Held {
     pub(super) response: Response,
     /// Detects that a channel is closed before the proxy holds the client.
@@ -74,7 +76,6 @@ impl StreamResponse {
         Self::new(Kind::Direct(direct))
     }
 
-    #[cfg(feature = "grip")]
     pub(super) fn held(held: Held) -> Self {
         Self::new(Kind::Held(Box::new(held)))
     }
@@ -135,7 +136,6 @@ impl IntoResponse for StreamResponse {
         match self.kind {
             Kind::Ready(response) => *response,
             Kind::Direct(direct) => direct.respond(self.guard, self.detach),
-            #[cfg(feature = "grip")]
             Kind::Held(held) => held.respond(),
         }
     }
@@ -143,22 +143,29 @@ impl IntoResponse for StreamResponse {
 
 impl Direct {
     fn respond(self, guard: Option<Guard>, detach: bool) -> Response {
-        let inner = self.event_stream.inner();
+        let core = self.event_stream.core();
         let presence = self.presence.map(|presence| {
             let (channels, parts) = *presence;
-            inner.hooks.subscribe(channels, &parts)
+            core.hooks.subscribe(channels, &parts)
         });
-        let stream = OpenStream::new(self.feed, inner.streams.clone()).max_age(inner.max_age);
+        let stream = OpenStream::new(self.feed, core.streams.clone()).max_age(core.max_age);
         let stream = stream.with(presence, guard);
-        direct::respond(stream, self.detachable && detach)
+        let may_detach = self.detachable && detach;
+        let mut response = with_head(Body::new(EventBody::new(stream, may_detach)));
+        if may_detach {
+            // A detached stream ends with its connection. RFC 9112, 9.6 requires to announce that; otherwise a
+            // proxy sends the next request on it.
+            let headers = response.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 }
 
-#[cfg(feature = "grip")]
 impl Held {
     fn respond(self) -> Response {
         if self.reader.is_closed() {
-            return direct::ended(reconnect_after());
+            return ended(reconnect_after());
         }
         if let Some((hooks, channels, parts)) = self.presence.as_deref() {
             hooks.subscribed(channels, parts);
@@ -176,7 +183,6 @@ impl fmt::Debug for StreamResponse {
                 &match self.kind {
                     Kind::Ready(_) => "ready",
                     Kind::Direct(_) => "direct",
-                    #[cfg(feature = "grip")]
                     Kind::Held(_) => "held by a proxy",
                 },
             )

@@ -94,11 +94,8 @@ impl Hub {
     /// `with` receives the sequence number of the channel's last entry. It runs under the sequencer's lock,
     /// so its side effects have the order of all publishes.
     pub(crate) fn close_channel<T>(&self, channel: &Channel, with: impl FnOnce(u64) -> T) -> T {
-        #[cfg(feature = "grip")]
         let now = std::time::SystemTime::now();
-        #[cfg_attr(not(feature = "grip"), allow(unused_mut))]
         let mut state = self.state();
-        #[cfg(feature = "grip")]
         state.closes.insert(channel, now);
         let Some(log) = state.get(channel) else {
             return with(state.evicted(channel));
@@ -111,7 +108,6 @@ impl Hub {
     }
 
     /// The highest number of a close of these channels, or 0. Later closes have higher numbers.
-    #[cfg(feature = "grip")]
     pub(crate) fn last_close(&self, channels: &[Channel]) -> u64 {
         self.state().closes.last(channels)
     }

@@ -167,7 +167,6 @@ impl Log {
     }
 
     /// The sequence number of the entry before the index `next`: the position of a cursor there.
-    #[cfg(any(feature = "grip", test))]
     pub(crate) fn before(&self, next: u64) -> u64 {
         let index = next.checked_sub(self.first + 1);
         let entry = index.and_then(|index| self.entries.get(usize::try_from(index).ok()?));

@@ -15,7 +15,6 @@
 //! Entries are opaque bytes.
 
 mod channel_log;
-#[cfg(feature = "grip")]
 mod closes;
 mod counters;
 mod ending;
@@ -23,7 +22,6 @@ mod evict;
 mod frames;
 mod log;
 mod reader;
-#[cfg(any(feature = "grip", test))]
 mod recall;
 mod sequencer;
 mod state;
@@ -36,7 +34,6 @@ mod wake_batch;
 
 pub(crate) use channel_log::{ChannelLog, Mark};
 pub(crate) use reader::{Batch, Gap, Read, Reader};
-#[cfg(feature = "grip")]
 pub(crate) use recall::Recall;
 pub(crate) use wait_list::WaiterKey;
 
@@ -260,7 +257,6 @@ impl Hub {
 
     /// A reader that detects a close of one of `channels`, for a client that a proxy will hold. The limits apply
     /// to it. A closing hub does not refuse it.
-    #[cfg(feature = "grip")]
     pub(crate) fn watch(self: &Arc<Self>, channels: &Channels) -> Result<Reader, Refused> {
         let state = self.state();
         self.counted(self.has_room(&state, channels))?;
@@ -268,12 +264,10 @@ impl Hub {
     }
 
     /// As [`watch`](Self::watch), for a client that a proxy holds already. No limit applies.
-    #[cfg(feature = "grip")]
     pub(crate) fn watch_held(self: &Arc<Self>, channels: &Channels) -> Reader {
         self.watcher(self.state(), channels)
     }
 
-    #[cfg(feature = "grip")]
     fn watcher(self: &Arc<Self>, mut state: SequencerGuard<'_>, channels: &Channels) -> Reader {
         state.subscriptions += 1;
         let last = state.sequence();

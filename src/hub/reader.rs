@@ -255,7 +255,6 @@ impl Reader {
     }
 
     /// Whether one of its channels was closed since it subscribed.
-    #[cfg(feature = "grip")]
     pub(crate) fn is_closed(&self) -> bool {
         self.cursors.iter().any(Cursor::is_closed)
     }

@@ -35,7 +35,6 @@ pub(super) struct HubState {
     pub(super) bytes: usize,
     tombstones: Tombstones,
     pub(super) subscriptions: usize,
-    #[cfg(feature = "grip")]
     pub(super) closes: super::closes::Closes,
     /// Large evicted entries, to be freed after the lock is released.
     pub(super) garbage: Vec<Bytes>,

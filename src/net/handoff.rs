@@ -131,8 +131,8 @@ mod tests {
     fn stream() -> (EventStream, OpenStream) {
         let es = EventStream::new();
         let channels = Channels::collect(["a"], 1).unwrap();
-        let feed = Feed::subscribe(&es.inner().hub, &channels, None).unwrap();
-        let stream = OpenStream::new(feed, es.inner().streams.clone());
+        let feed = Feed::subscribe(&es.core().hub, &channels, None).unwrap();
+        let stream = OpenStream::new(feed, es.core().streams.clone());
         (es, stream)
     }
 

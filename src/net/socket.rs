@@ -213,8 +213,8 @@ mod tests {
         let client = TcpStream::connect(listener.local_addr().unwrap());
         let (client, accepted) = tokio::join!(client, listener.accept());
         let channels = Channels::collect(["a"], 1).unwrap();
-        let feed = Feed::subscribe(&es.inner().hub, &channels, None).unwrap();
-        let stream = OpenStream::new(feed, es.inner().streams.clone());
+        let feed = Feed::subscribe(&es.core().hub, &channels, None).unwrap();
+        let stream = OpenStream::new(feed, es.core().streams.clone());
         let detach_guard = stream.detach();
         let socket = Socket::new(accepted.unwrap().0, stream, detach_guard);
         (socket, client.unwrap())

@@ -1,4 +1,4 @@
-//~ `{integer}` does not say which GRIP proxies to use
+//~ `{integer}` does not name GRIP proxies
 //~ expected the text of a GRIP_URL, or several
 //~ note: proxies are text, a `GripConfig`, an array, a slice or a `Vec` of these, or a `grip::Publisher`
 

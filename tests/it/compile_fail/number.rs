@@ -1,4 +1,4 @@
-//~ `{integer}` does not say which channels a handler is for
+//~ `{integer}` does not name the channels of a handler
 //~ ^^ expected names of channels, or a function `|parts: &Parts| ..` that returns them
 //~ note: names are `&str`, `String`, `Cow<str>` or `Channel`, or an array, a slice or a `Vec` of them
 //~ note: for anything asynchronous, write a handler that calls `EventStream::respond`

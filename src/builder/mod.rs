@@ -1,16 +1,70 @@
 //! The settings of an `EventStream`, their defaults and their checks.
 
+#[cfg(feature = "grip")]
+mod grip;
+
+#[cfg(feature = "grip")]
+use crate::grip::ProxiesBuilder;
 use crate::{
     Channel, Error, EventStream, History, KeepAlive, LagPolicy, Limits,
-    event_stream::Inner,
+    core::Core,
     hooks::Hooks,
     hub::{Config, Hub},
-    publish::ProxiesBuilder,
+    proxies::Proxies,
     sse::Opening,
     stream::Streams,
 };
 use http::request::Parts;
-use std::{sync::Arc, time::Duration};
+use std::{env::VarError, sync::Arc, time::Duration};
+
+/// # Creating
+impl EventStream {
+    /// Creates a stream with the default settings and direct delivery only.
+    ///
+    /// # Panics
+    ///
+    /// If the operating system provides no random number. [`builder`](Self::builder) returns that as an
+    /// error.
+    #[must_use]
+    pub fn new() -> Self {
+        let built = Self::builder().build();
+        built.expect("the defaults are valid")
+    }
+
+    /// Creates a stream with the settings of the environment. Without such settings it delivers directly.
+    ///
+    /// `GRIP_URL` is the control URI of a proxy as in
+    /// [`GripConfig`](https://docs.rs/axum-eventstream/latest/axum_eventstream/grip/struct.GripConfig.html),
+    /// or several of them separated by white space. `GRIP_VERIFY_KEY` is the key that verifies the signatures
+    /// of proxies without a `verify-key` in their URL. Without `GRIP_URL` it is not read.
+    ///
+    /// # Errors
+    ///
+    /// When a value is wrong; the message names the variable.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::builder().env(variable)?.build()
+    }
+
+    /// Creates a builder for settings other than the defaults.
+    pub fn builder() -> EventStreamBuilder {
+        EventStreamBuilder::default()
+    }
+}
+
+impl Default for EventStream {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A variable of the environment. One that cannot be read must not pass for one that is not set.
+fn variable(name: &str) -> Result<Option<String>, Error> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(value)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(Error::config(format!("{name} is not UTF-8"))),
+    }
+}
 
 /// Builds an [`EventStream`].
 ///
@@ -33,7 +87,8 @@ use std::{sync::Arc, time::Duration};
 #[derive(Debug, Default)]
 #[must_use = "call `build`"]
 pub struct EventStreamBuilder {
-    pub(crate) proxies: ProxiesBuilder,
+    #[cfg(feature = "grip")]
+    grip: ProxiesBuilder,
     keep_alive: KeepAlive,
     history: Option<History>,
     limits: Limits,
@@ -45,10 +100,6 @@ pub struct EventStreamBuilder {
 }
 
 impl EventStreamBuilder {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
     /// Sets the keep-alives of idle streams: by default, a `keep-alive` event every 20 seconds.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;
@@ -176,41 +227,78 @@ impl EventStreamBuilder {
     ///
     /// Returns an error if a setting is invalid; the message names it. Also returns an error if the operating
     /// system provides no random number.
-    pub fn build(self) -> Result<EventStream, Error> {
+    pub fn build(mut self) -> Result<EventStream, Error> {
+        let history = self
+            .history
+            .clone()
+            .unwrap_or_else(|| self.default_history());
+        let proxies = self.proxies(&history)?;
         let Self {
-            proxies,
             keep_alive,
-            history,
             limits,
             hooks,
             opening,
             lag_policy,
             max_age,
             refuse_with_status,
+            ..
         } = self;
-        let default = || match proxies.is_empty() {
-            true => History::memory(),
-            false => History::off(),
-        };
-        let history = history.unwrap_or_else(default);
-        let proxies = proxies.build(history.is_on())?;
         keep_alive.check()?;
         history.check()?;
         limits.check()?;
         check_age(max_age)?;
-        let hub = Hub::new(hub_config(&history, &limits), epoch()?);
-        Ok(EventStream::from_inner(Inner {
-            hub,
+        let core = Core {
+            hub: Hub::new(hub_config(&history, &limits), epoch()?),
             streams: Arc::new(Streams::new(keep_alive)),
             limits,
-            proxies,
             publishes: Default::default(),
             hooks,
             opening,
             lag_policy,
             max_age,
             refuse_with_status,
-        }))
+        };
+        Ok(EventStream::from_parts(core, proxies))
+    }
+}
+
+#[cfg(feature = "grip")]
+impl EventStreamBuilder {
+    fn env(mut self, variable: fn(&str) -> Result<Option<String>, Error>) -> Result<Self, Error> {
+        self.grip.env(variable)?;
+        Ok(self)
+    }
+
+    fn default_history(&self) -> History {
+        match self.grip.is_empty() {
+            true => History::memory(),
+            false => History::off(),
+        }
+    }
+
+    fn proxies(&mut self, history: &History) -> Result<Option<Box<dyn Proxies>>, Error> {
+        std::mem::take(&mut self.grip).build(history.is_on())
+    }
+}
+
+#[cfg(not(feature = "grip"))]
+impl EventStreamBuilder {
+    /// `GRIP_URL` without this feature is an error: ignoring it would publish to no proxy silently.
+    fn env(self, variable: fn(&str) -> Result<Option<String>, Error>) -> Result<Self, Error> {
+        match variable("GRIP_URL")?.filter(|url| !url.trim().is_empty()) {
+            Some(_) => Err(Error::config(
+                "GRIP_URL is set, but axum-eventstream was built without its feature `grip`: switch it on, or unset the variable",
+            )),
+            None => Ok(self),
+        }
+    }
+
+    fn default_history(&self) -> History {
+        History::memory()
+    }
+
+    fn proxies(&mut self, _history: &History) -> Result<Option<Box<dyn Proxies>>, Error> {
+        Ok(None)
     }
 }
 
@@ -255,7 +343,7 @@ mod tests {
         let epoch = || {
             // A fork has the state of every generator of its parent.
             fastrand::seed(7);
-            EventStream::new().inner().hub.epoch()
+            EventStream::new().core().hub.epoch()
         };
         let epochs = [epoch(), epoch()];
         assert_ne!(epochs[0], epochs[1]);

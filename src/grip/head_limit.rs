@@ -1,6 +1,6 @@
 //! The size limit of a response head that answers a proxy.
 
-use super::Rejection;
+use crate::request::Rejection;
 use http::HeaderMap;
 
 /// Size of a response head that Pushpin accepts: its default `client_buffer_size`. For a longer head it answers

@@ -216,15 +216,6 @@ impl From<InvalidTemplate> for Rejection {
     }
 }
 
-/// Only a defect of this crate: channels and prefix are validated earlier.
-#[cfg(feature = "grip")]
-impl From<crate::grip::InvalidInstruct> for Rejection {
-    fn from(error: crate::grip::InvalidInstruct) -> Self {
-        let error = Error::transparent(ErrorKind::InvalidConfig, error);
-        Self::response(error.into_response())
-    }
-}
-
 /// A plain 500, since the reason is for the log. An invalid channel name is a 400: it usually comes from the
 /// request.
 impl IntoResponse for Error {

@@ -1,34 +1,22 @@
-//! Direct delivery: axum's response head for server-sent events, and the crate's own body.
+//! The head of a stream's response.
 
-use super::body::EventBody;
-use crate::{sse, stream::OpenStream};
+use crate::sse;
 use axum::{
     body::Body,
     response::{IntoResponse, Response, Sse, sse::Event},
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue,
-    header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH},
+    header::{CACHE_CONTROL, CONTENT_LENGTH},
 };
 use std::{convert::Infallible, mem, sync::LazyLock, time::Duration};
 
 /// nginx passes events on without buffering if this is `no`.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-pub(super) fn respond(stream: OpenStream, may_detach: bool) -> Response {
-    let mut response = with_body(Body::new(EventBody::new(stream, may_detach)));
-    if may_detach {
-        // A detached stream ends with its connection. RFC 9112, 9.6 requires to announce that; otherwise a
-        // proxy sends the next request on it.
-        let headers = response.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
 /// The response to HEAD. Without a length, Pushpin waits for a body.
-pub(super) fn head() -> Response {
-    let mut response = with_body(Body::empty());
+pub(crate) fn head() -> Response {
+    let mut response = with_head(Body::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
@@ -36,8 +24,8 @@ pub(super) fn head() -> Response {
 
 /// A stream that ends at once, so that an `EventSource` reconnects. It never reconnects after a status other
 /// than 200.
-pub(super) fn ended(retry: Duration) -> Response {
-    with_body(Body::from(sse::retry(retry)))
+pub(crate) fn ended(retry: Duration) -> Response {
+    with_head(Body::from(sse::retry(retry)))
 }
 
 /// axum sets `no-cache`, with which Firefox writes events to its disk cache. `no-transform` keeps proxies from
@@ -55,7 +43,7 @@ static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
 });
 
 /// Adds the head of a stream. `docs/design.md` has the reasons why the events are not axum's.
-pub(super) fn with_body(body: Body) -> Response {
+pub(crate) fn with_head(body: Body) -> Response {
     let mut response = Response::new(body);
     response.headers_mut().clone_from(&HEADERS);
     response

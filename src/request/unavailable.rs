@@ -1,7 +1,7 @@
 //! The response to a client beyond a limit, or of a stream that is closed.
 
-use super::direct;
-use crate::{hub::Refused, stream};
+use super::ended;
+use crate::{hub::Refused, sse, stream};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header::RETRY_AFTER};
 use std::{fmt, time::Duration};
@@ -19,7 +19,7 @@ pub struct Unavailable {
 }
 
 impl Unavailable {
-    pub(super) fn new(refused: &Refused, with_status: bool) -> Self {
+    pub(crate) fn new(refused: &Refused, with_status: bool) -> Self {
         let retry_after = match refused {
             // Another process is expected to take over soon.
             Refused::Closed => stream::reconnect_after(),
@@ -52,7 +52,7 @@ impl Unavailable {
     pub(super) fn body_text(&self) -> String {
         match self.with_status {
             true => format!("{}\n", self.reason),
-            false => format!("retry: {}\n\n", self.retry_after.as_millis()),
+            false => String::from_utf8_lossy(&sse::retry(self.retry_after)).into_owned(),
         }
     }
 }
@@ -66,7 +66,7 @@ impl fmt::Display for Unavailable {
 impl IntoResponse for Unavailable {
     fn into_response(self) -> Response {
         if !self.with_status {
-            return direct::ended(self.retry_after);
+            return ended(self.retry_after);
         }
         let seconds = self.retry_after.as_millis().div_ceil(1000).to_string();
         (self.status(), [(RETRY_AFTER, seconds)], self.body_text()).into_response()

@@ -1,21 +1,17 @@
 //! The extractor that reads the headers of a request for a stream.
 
-#[cfg(feature = "grip")]
-use super::StreamResponse;
-#[cfg(feature = "grip")]
-use super::proxied::GripRequest;
-use super::{Rejection, parameters::Parameters};
-use crate::{EventStream, net, sse};
-#[cfg(feature = "grip")]
-use crate::{channel::Channels, event_stream::Inner};
-#[cfg(feature = "grip")]
-use axum::response::Response;
+use super::{Parameters, Rejection};
+use crate::{net, sse};
+use axum::extract::OriginalUri;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Version,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
 use std::{fmt, sync::Arc};
+
+/// A proxy adds it to each request that it forwards.
+const GRIP_SIG: HeaderName = HeaderName::from_static("grip-sig");
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -47,52 +43,46 @@ pub enum Delivery {
 /// ```
 #[derive(Clone)]
 pub struct StreamRequest {
+    route: Route,
     is_head: bool,
     is_detachable: bool,
     last_event_id: Option<String>,
     parameters: Option<Arc<Parameters>>,
-    #[cfg(feature = "grip")]
-    proxy: Option<Arc<GripRequest>>,
-    /// Whether the request was routed to the handler of the link path.
-    #[cfg(feature = "grip")]
-    is_link_path: bool,
-    /// Method, URI, version and headers, for hooks.
+    /// `Some` if hooks or proxies may need them.
     parts: Option<Arc<Parts>>,
 }
 
+/// The handler that received a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// A `StreamHandler` for streams.
+    Handler,
+    /// The handler of the link path.
+    Links,
+    /// A custom handler, with the extractor.
+    Custom,
+}
+
 impl StreamRequest {
-    /// Reads the headers, if `Accept` admits a stream at all.
-    pub(crate) fn new(parts: &Parts) -> Result<Self, Rejection> {
+    /// Reads the headers, if `Accept` admits a stream at all. With `keep`, hooks can receive the parts.
+    pub(crate) fn new(parts: &Parts, route: Route, keep: bool) -> Result<Self, Rejection> {
         if !sse::admits_event_stream(&parts.headers) {
             return Err(Rejection::NotAcceptable);
         }
+        let keep = keep || parts.headers.contains_key(GRIP_SIG);
         Ok(Self {
+            route,
             is_head: parts.method == Method::HEAD,
             is_detachable: is_detachable(parts),
             last_event_id: last_event_id(parts),
             parameters: None,
-            #[cfg(feature = "grip")]
-            proxy: GripRequest::new(parts).map(Arc::new),
-            #[cfg(feature = "grip")]
-            is_link_path: false,
-            parts: None,
+            parts: keep.then(|| Arc::new(kept(parts))),
         })
     }
 
     pub(crate) async fn read_parameters(&mut self, parts: &mut Parts) -> Result<(), Rejection> {
         self.parameters = Some(Arc::new(Parameters::of(parts).await?));
         Ok(())
-    }
-
-    /// Keeps the parts that hooks receive. Extensions are left out: a value in them, such as a permit, must not
-    /// live as long as the stream.
-    pub(crate) fn keep(&mut self, parts: &Parts) {
-        let (mut kept, ()) = Request::new(()).into_parts();
-        kept.method = parts.method.clone();
-        kept.uri = parts.uri.clone();
-        kept.version = parts.version;
-        kept.headers = parts.headers.clone();
-        self.parts = Some(Arc::new(kept));
     }
 
     /// Returns a parameter of the route, percent-decoded.
@@ -108,73 +98,46 @@ impl StreamRequest {
         self.last_event_id.as_deref()
     }
 
-    /// Returns what will hold the stream, given the proxies of `event_stream`.
-    ///
-    /// # Errors
-    ///
-    /// The request has a `Grip-Sig` that no key verifies.
-    pub fn delivery(&self, event_stream: &EventStream) -> Result<Delivery, Rejection> {
-        event_stream.inner().proxies.delivery(self.signature())
+    pub(crate) fn route(&self) -> Route {
+        self.route
     }
 
-    pub(super) fn is_head(&self) -> bool {
+    pub(crate) fn is_head(&self) -> bool {
         self.is_head
     }
 
     /// Whether a driver could write the rest of the response.
-    pub(super) fn is_detachable(&self) -> bool {
+    pub(crate) fn is_detachable(&self) -> bool {
         self.is_detachable
     }
 
-    /// The parts that hooks receive.
-    pub(super) fn parts(&self) -> Arc<Parts> {
-        self.parts.clone().unwrap_or_else(|| {
-            let (parts, ()) = Request::new(()).into_parts();
-            Arc::new(parts)
-        })
+    /// Method, URI, version and headers. `None` if neither hooks nor proxies need them.
+    pub(crate) fn parts(&self) -> Option<&Arc<Parts>> {
+        self.parts.as_ref()
     }
 
-    /// The value of `Grip-Sig`, which proxies add.
-    fn signature(&self) -> Option<&HeaderValue> {
-        #[cfg(feature = "grip")]
-        return self.proxy.as_deref().map(GripRequest::signature);
-        #[cfg(not(feature = "grip"))]
-        None
+    /// The value of `Grip-Sig`, which is not verified yet.
+    pub(crate) fn signature(&self) -> Option<&HeaderValue> {
+        self.parts.as_ref()?.headers.get(GRIP_SIG)
     }
 }
 
-#[cfg(feature = "grip")]
-impl StreamRequest {
-    pub(super) fn set_link_path(&mut self, is_link_path: bool) {
-        self.is_link_path = is_link_path;
+/// The parts that hooks and proxies receive. Of the extensions only `OriginalUri` is among them: another value,
+/// such as a permit, must not live as long as the stream.
+fn kept(parts: &Parts) -> Parts {
+    let (mut kept, ()) = Request::new(()).into_parts();
+    kept.method = parts.method.clone();
+    kept.uri = parts.uri.clone();
+    kept.version = parts.version;
+    kept.headers = parts.headers.clone();
+    let original = parts.extensions.get::<OriginalUri>().cloned();
+    #[cfg(feature = "axum-07")]
+    let original =
+        original.or_else(|| crate::axum07::original_uri(parts).cloned().map(OriginalUri));
+    if let Some(original) = original {
+        kept.extensions.insert(original);
     }
-
-    /// The response to a proxy that follows a link of this crate. The link names the channels.
-    pub(super) fn follow_link(
-        &self,
-        inner: &Inner,
-        delivery: Delivery,
-    ) -> Option<Result<StreamResponse, Rejection>> {
-        let is_proxied = delivery == Delivery::Proxied && !self.is_head;
-        let parts = self.parts.as_deref();
-        let proxy = self.proxy.as_ref()?;
-        proxy.follow_link(inner, is_proxied, self.is_link_path, parts)
-    }
-
-    /// Instructions to hold the client. The flag is whether the proxy will report its disconnect.
-    pub(super) fn hold(
-        &self,
-        inner: &Inner,
-        channels: &Channels,
-    ) -> Result<(Response, bool), Rejection> {
-        if let Some(links) = inner.proxies.links() {
-            // Only the extractor stores the route's parameters here; a `StreamHandler` keeps them to itself.
-            links.warn_of_routes(self.parameters.is_some());
-        }
-        // Always present: only a signature makes a request proxied.
-        let proxy = self.proxy.as_ref().ok_or(Rejection::NotProxied)?;
-        proxy.hold(inner, channels, self.last_event_id())
-    }
+    kept
 }
 
 /// Headers may hold secrets, so they are not shown.
@@ -221,34 +184,8 @@ fn last_event_id(parts: &Parts) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Limits;
     use axum::{Router, body::Body, routing::get};
     use tower::ServiceExt;
-
-    #[tokio::test]
-    async fn a_custom_handler_has_the_same_limits() {
-        let limits = Limits::new().channels_per_subscription(1);
-        let es = EventStream::builder().limits(limits).build().unwrap();
-        let respond = async move |request: StreamRequest| es.respond(&request, ["a", "b"]).await;
-        let app: Router = Router::new().route("/", get(respond));
-        let request = http::Request::get("/").body(Body::empty()).unwrap();
-        let response = app.oneshot(request).await.unwrap();
-        assert_eq!(response.status(), http::StatusCode::BAD_REQUEST);
-    }
-
-    #[cfg(feature = "grip")]
-    #[tokio::test]
-    async fn every_signature_is_verified() {
-        let proxy = "http://127.0.0.1:9?verify-key=changeme";
-        let es = EventStream::builder().grip(proxy).build().unwrap();
-        let app: Router = Router::new().route("/", get(es.handler("a")));
-        for signature in [&b""[..], b"x", b"\xff"] {
-            let request = http::Request::get("/").header("grip-sig", signature);
-            let request = request.body(Body::empty()).unwrap();
-            let response = app.clone().oneshot(request).await.unwrap();
-            assert_eq!(response.status(), http::StatusCode::FORBIDDEN);
-        }
-    }
 
     #[tokio::test]
     async fn parameters_come_from_the_route_and_a_fallback_has_none() {
