@@ -21,7 +21,7 @@ use crate::{
     stream::reconnect_after,
     trace,
 };
-use axum::{body::Body, extract::OriginalUri, response::Response};
+use axum::{body::Body, response::Response};
 use http::{HeaderMap, Uri, request::Parts};
 
 /// Logs that Pushpin holds a client on fewer channels by default.
@@ -71,8 +71,8 @@ pub(super) fn with_history(
         Some(id) => sequence(core, id),
     };
     let (closed, channels) = (core.hub.last_close(channels), links::canonical(channels));
-    let uri = original_uri(parts);
     let reports_disconnects = !core.hooks.is_empty() && reports_disconnects(&parts.headers);
+    let uri = request.original_uri().unwrap_or(&parts.uri);
     let gone = reports_disconnects.then(|| links.gone(uri, &channels));
     let recovery = Recovery {
         core,
@@ -95,16 +95,17 @@ pub(super) fn follow_link(
     request: &StreamRequest,
 ) -> Option<Result<LinkResponse, Rejection>> {
     let parts = request.parts()?;
+    let uri = request.original_uri().unwrap_or(&parts.uri);
     let positions = last_ids(&parts.headers);
     let names = positions.iter().map(|(name, _)| name);
     let last: Vec<_> = names.filter_map(|name| prefix.channel(name)).collect();
     let followed = links.follow(LinkRequest {
-        uri: original_uri(parts),
+        uri,
         is_link_path: request.route() == Route::Links,
         last: &last,
     })?;
     Some(match followed {
-        Ok(followed) => recover(core, prefix, links, parts, &followed, &positions),
+        Ok(followed) => recover(core, prefix, links, (parts, uri), &followed, &positions),
         Err(invalid) => Ok(LinkResponse::Ended(end_of(invalid))),
     })
 }
@@ -113,7 +114,7 @@ fn recover(
     core: &Core,
     prefix: &Prefix,
     links: &Links,
-    parts: &Parts,
+    (parts, uri): (&Parts, &Uri),
     followed: &Followed,
     positions: &[(String, String)],
 ) -> Result<LinkResponse, Rejection> {
@@ -144,7 +145,7 @@ fn recover(
         core,
         prefix,
         links,
-        uri: original_uri(parts),
+        uri,
         after: channels.iter().enumerate().map(after).collect(),
         channels: channels.to_vec(),
         closed,
@@ -168,12 +169,6 @@ fn end_of(invalid: InvalidLink) -> Response {
         ),
     }
     with_head(Body::empty())
-}
-
-/// The URI before a router removed the prefix of a nested route.
-fn original_uri(parts: &Parts) -> &Uri {
-    let original = parts.extensions.get();
-    original.map_or(&parts.uri, |OriginalUri(uri)| uri)
 }
 
 fn reports_disconnects(headers: &HeaderMap) -> bool {

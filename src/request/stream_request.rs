@@ -4,7 +4,7 @@ use super::{Parameters, Rejection};
 use crate::{net, sse};
 use axum::extract::OriginalUri;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE},
     request::Parts,
 };
@@ -50,6 +50,8 @@ pub struct StreamRequest {
     parameters: Option<Arc<Parameters>>,
     /// `Some` if hooks or proxies may need them.
     parts: Option<Arc<Parts>>,
+    /// The URI before a router removed the prefix of a nested route, if there is one.
+    original_uri: Option<Uri>,
 }
 
 /// The handler that received a request.
@@ -69,14 +71,15 @@ impl StreamRequest {
         if !sse::admits_event_stream(&parts.headers) {
             return Err(Rejection::NotAcceptable);
         }
-        let keep = keep || parts.headers.contains_key(GRIP_SIG);
+        let is_proxied = parts.headers.contains_key(GRIP_SIG);
         Ok(Self {
             route,
             is_head: parts.method == Method::HEAD,
             is_detachable: is_detachable(parts),
             last_event_id: last_event_id(parts),
             parameters: None,
-            parts: keep.then(|| Arc::new(kept(parts))),
+            parts: (keep || is_proxied).then(|| Arc::new(kept(parts))),
+            original_uri: original_uri(parts).filter(|_| is_proxied).cloned(),
         })
     }
 
@@ -116,28 +119,33 @@ impl StreamRequest {
         self.parts.as_ref()
     }
 
+    /// The URI before a router removed the prefix of a nested route, of a request with a signature.
+    pub(crate) fn original_uri(&self) -> Option<&Uri> {
+        self.original_uri.as_ref()
+    }
+
     /// The value of `Grip-Sig`, which is not verified yet.
     pub(crate) fn signature(&self) -> Option<&HeaderValue> {
         self.parts.as_ref()?.headers.get(GRIP_SIG)
     }
 }
 
-/// The parts that hooks and proxies receive. Of the extensions only `OriginalUri` is among them: another value,
-/// such as a permit, must not live as long as the stream.
+/// The parts that hooks and proxies receive. Extensions are left out: a value in them, such as a permit, must not
+/// live as long as the stream.
 fn kept(parts: &Parts) -> Parts {
     let (mut kept, ()) = Request::new(()).into_parts();
     kept.method = parts.method.clone();
     kept.uri = parts.uri.clone();
     kept.version = parts.version;
     kept.headers = parts.headers.clone();
-    let original = parts.extensions.get::<OriginalUri>().cloned();
-    #[cfg(feature = "axum-07")]
-    let original =
-        original.or_else(|| crate::axum07::original_uri(parts).cloned().map(OriginalUri));
-    if let Some(original) = original {
-        kept.extensions.insert(original);
-    }
     kept
+}
+
+fn original_uri(parts: &Parts) -> Option<&Uri> {
+    let uri = parts.extensions.get().map(|OriginalUri(uri)| uri);
+    #[cfg(feature = "axum-07")]
+    let uri = uri.or_else(|| crate::axum07::original_uri(parts));
+    uri
 }
 
 /// Headers may hold secrets, so they are not shown.
