@@ -8,6 +8,7 @@ macro_rules! links {
 [authorization]: crate::recipes::authorization
 [behind a proxy]: crate::recipes::authorization#behind-a-grip-proxy
 [cors]: crate::recipes::cors
+[event_source]: crate::recipes::frontends#eventsource
 [fastly_fanout]: crate::recipes::fastly_fanout
 [many_channels]: crate::recipes::many_channels
 [pushpin]: crate::recipes::pushpin
@@ -55,3 +56,7 @@ pub mod reverse_proxies {}
 #[doc = links!()]
 #[doc = include_str!("../docs/recipes/shutdown.md")]
 pub mod shutdown {}
+
+#[doc = links!()]
+#[doc = include_str!("../docs/recipes/typed_events.md")]
+pub mod typed_events {}

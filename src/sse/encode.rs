@@ -31,9 +31,21 @@ pub(super) fn json_lines<T>(out: &mut Vec<u8>, value: &T) -> serde_json::Result<
 where
     T: Serialize + ?Sized,
 {
+    let start = begin_json(out);
+    serde_json::to_writer(&mut *out, value)?;
+    end_json(out, start);
+    Ok(())
+}
+
+/// Begins a data line, and returns its position. JSON follows, and [`end_json`].
+pub(super) fn begin_json(out: &mut Vec<u8>) -> usize {
     let start = out.len();
     out.extend_from_slice(DATA);
-    serde_json::to_writer(&mut *out, value)?;
+    start
+}
+
+/// Ends the data line that begins at `start`.
+pub(super) fn end_json(out: &mut Vec<u8>, start: usize) {
     // Only a `RawValue` can contain a line break.
     if memchr2(b'\r', b'\n', &out[start..]).is_some() {
         let json = out.split_off(start);
@@ -41,7 +53,6 @@ where
     } else {
         out.push(b'\n');
     }
-    Ok(())
 }
 
 /// The value of an `id` line.

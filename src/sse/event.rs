@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     EventBuilder, InvalidEvent, LastEventId, buffer::Buffer, decode, encode, encode::Id,
-    invalid_event::check_name,
+    invalid_event::check_name, tagged,
 };
 
 /// A server-sent event: a name, data, and optionally an id, a retry time and comments.
@@ -47,11 +47,61 @@ impl Event {
     where
         T: Serialize + ?Sized,
     {
-        let name = name.as_ref();
-        check_name(name)?;
-        let mut event = Self::start(name, 0);
+        let mut event = Self::start(name.as_ref())?;
         encode::json_lines(&mut event.lines, value).map_err(InvalidEvent::json)?;
         Ok(event)
+    }
+
+    /// Creates an event from a variant of an enum. The variant, as serde renames it, is the event's name, and its
+    /// content is the data as compact JSON.
+    ///
+    /// | variant | `event` | `data` |
+    /// | --- | --- | --- |
+    /// | `Cleared` | `Cleared` | `null` |
+    /// | `Removed(7)` | `Removed` | `7` |
+    /// | `Moved(7, 2)` | `Moved` | `[7,2]` |
+    /// | `Added { id: 7 }` | `Added` | `{"id":7}` |
+    ///
+    /// [`ReceivedEvent::tagged`](crate::ReceivedEvent::tagged) is the inverse.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidEvent`] if
+    ///
+    /// - the value is not an enum in serde's default representation, externally tagged. Enums with
+    ///   `#[serde(tag = "..")]` or `#[serde(untagged)]` are not: they are serialised as other values are;
+    /// - the name is empty or contains CR, LF or NUL;
+    /// - the content cannot be serialised.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::Event;
+    /// use serde::Serialize;
+    ///
+    /// #[derive(Serialize)]
+    /// #[serde(rename_all = "kebab-case")]
+    /// enum Change<'a> {
+    ///     ItemAdded { id: u32, text: &'a str },
+    ///     ItemRemoved(u32),
+    ///     Cleared,
+    /// }
+    ///
+    /// let event = Event::tagged(&Change::ItemAdded { id: 7, text: "tea" })?;
+    /// assert_eq!(event.encode(), "event: item-added\ndata: {\"id\":7,\"text\":\"tea\"}\n\n");
+    ///
+    /// let event = Event::tagged(&Change::ItemRemoved(7))?;
+    /// assert_eq!(event.encode(), "event: item-removed\ndata: 7\n\n");
+    ///
+    /// let event = Event::tagged(&Change::Cleared)?;
+    /// assert_eq!(event.encode(), "event: cleared\ndata: null\n\n");
+    /// # Ok::<(), axum_eventstream::InvalidEvent>(())
+    /// ```
+    pub fn tagged<T>(value: &T) -> Result<Self, InvalidEvent>
+    where
+        T: Serialize + ?Sized,
+    {
+        tagged::to_event(value)
     }
 
     /// Creates an event whose data is text.
@@ -72,12 +122,18 @@ impl Event {
 
     /// Creates an event whose name is known to be valid.
     pub(super) fn own(name: &str, data: &str) -> Self {
-        let mut event = Self::start(name, data.len());
+        let mut event = Self::with_room(name, data.len());
         encode::data_lines(&mut event.lines, data);
         event
     }
 
-    fn start(name: &str, data_len: usize) -> Self {
+    /// Creates an event without data lines.
+    pub(super) fn start(name: &str) -> Result<Self, InvalidEvent> {
+        check_name(name)?;
+        Ok(Self::with_room(name, 0))
+    }
+
+    fn with_room(name: &str, data_len: usize) -> Self {
         let room = encode::OVERHEAD + name.len() + data_len + encode::END;
         let mut lines = Buffer::with_room(room);
         encode::event_line(&mut lines, name);

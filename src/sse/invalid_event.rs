@@ -12,12 +12,16 @@ const MAX_ID_LEN: usize = 255;
 /// `eventsource` reconnects in a loop without a pause, since `setTimeout` overflows.
 const MAX_RETRY: u128 = i32::MAX as u128;
 
+/// What `Event::tagged` and `ReceivedEvent::tagged` take.
+pub(super) const TAGGED_RULE: &str = "a tagged event is an enum in serde's default representation, \
+    externally tagged, without `tag`, `content` or `untagged`";
+
 /// The reason why an [`Event`](crate::Event) cannot be built.
 ///
 /// As a response it is a plain `500 Internal Server Error`, and the reason is logged.
 ///
-/// The message shows the start of the name or id, or the retry time, and the rule. If a value cannot be
-/// serialised, the [`source`](std::error::Error::source) is the error of `serde_json`.
+/// The message shows the start of the name or id, the retry time, or the type that is no enum, and the rule. If
+/// a value cannot be serialised, the [`source`](std::error::Error::source) is the error of `serde_json`.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct InvalidEvent(Reason);
@@ -32,6 +36,11 @@ enum Reason {
     },
     #[error("the data of the event cannot be serialised as JSON")]
     Json(#[source] serde_json::Error),
+    #[error("{type_name} is serialised as {kind}: {TAGGED_RULE}")]
+    NoVariant {
+        type_name: &'static str,
+        kind: &'static str,
+    },
     #[error("the event is empty: it has no name, data, id, retry or comment")]
     Nothing,
     #[error("invalid event retry {0} ms: at most {MAX_RETRY} ms are allowed")]
@@ -63,6 +72,11 @@ impl InvalidEvent {
 
     pub(super) fn json(error: serde_json::Error) -> Self {
         Self(Reason::Json(error))
+    }
+
+    /// For a value of this type that is not a variant of an enum.
+    pub(super) fn no_variant(type_name: &'static str, kind: &'static str) -> Self {
+        Self(Reason::NoVariant { type_name, kind })
     }
 
     pub(super) fn nothing() -> Self {

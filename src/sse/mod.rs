@@ -6,6 +6,7 @@
 //! 3. LF, CR and CRLF in data and comments are one line break each. Names and ids contain none.
 //! 4. Empty data is a `data: ` line, since clients dispatch nothing without one.
 //! 5. A client's position is a [`LastEventId`].
+//! 6. A typed event is a variant of an enum: its name is the event's name, its content the data as JSON.
 //!
 //! The [HTML standard](https://html.spec.whatwg.org/multipage/server-sent-events.html) defines the format. This
 //! module depends on neither time nor I/O nor an HTTP framework.
@@ -20,6 +21,7 @@ mod event;
 mod invalid_event;
 mod last_event_id;
 mod received;
+mod tagged;
 
 pub use builder::EventBuilder;
 pub use event::Event;

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::decode;
+use super::{decode, tagged};
 use crate::Channel;
 
 /// An event that a `Subscription` yields: the bytes that clients receive, decoded on demand.
@@ -54,6 +54,51 @@ impl ReceivedEvent {
     /// The data is not JSON, or not of this type: the error of `serde_json`.
     pub fn json<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         serde_json::from_str(&self.data())
+    }
+
+    /// Deserialises the event as a variant of an enum: its name selects the variant, and its data is the content
+    /// as JSON. It is the inverse of [`Event::tagged`](super::Event::tagged).
+    ///
+    /// A variant with `#[serde(other)]` takes all other events, whose data may be anything. These include
+    /// `stream-reset`, which a variant of that name reads.
+    ///
+    /// # Errors
+    ///
+    /// No variant has the name, the data is not JSON or not of the variant's type, or `T` is not an enum in
+    /// serde's default representation, externally tagged. The error names the event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{Event, EventStream};
+    /// use serde::{Deserialize, Serialize};
+    /// use tokio_stream::StreamExt;
+    ///
+    /// #[derive(Serialize, Deserialize, Debug, PartialEq)]
+    /// #[serde(rename_all = "kebab-case")]
+    /// enum Change {
+    ///     ItemRemoved(u32),
+    ///     StreamReset { missed: Option<u64> },
+    ///     #[serde(other)]
+    ///     Unknown,
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let es = EventStream::new();
+    /// let mut subscription = es.subscribe("list")?;
+    /// es.publish_event("list", Event::tagged(&Change::ItemRemoved(7))?).await?;
+    /// es.publish_event("list", Event::text("note", "hello")?).await?;
+    ///
+    /// let event = subscription.next().await.expect("the stream is open");
+    /// assert_eq!(event.tagged::<Change>()?, Change::ItemRemoved(7));
+    /// let event = subscription.next().await.expect("the stream is open");
+    /// assert_eq!(event.tagged::<Change>()?, Change::Unknown);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tagged<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        tagged::from_event(self.event(), &self.data())
     }
 
     /// Returns the id, the event's own or the one that the stream assigned.

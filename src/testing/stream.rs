@@ -1,12 +1,13 @@
 //! An open stream of a test.
 
 use super::TestClient;
-use crate::{ReceivedEvent, sse};
+use crate::{Event, ReceivedEvent, sse};
 use axum::{body::Body, response::Response};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body as _;
 use serde::Serialize;
+use serde_json::Value;
 use std::{fmt, future::poll_fn, pin::Pin, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
@@ -128,7 +129,7 @@ impl TestStream {
     {
         let event = self.expect(name).await;
         let expected = serde_json::to_value(value).expect("a value that JSON can express");
-        let is = event.json::<serde_json::Value>().ok();
+        let is = event.json::<Value>().ok();
         assert!(
             is.as_ref() == Some(&expected),
             "{}: not {expected} but {}",
@@ -136,6 +137,21 @@ impl TestStream {
             shown(&event)
         );
         event
+    }
+
+    /// Returns the next event, which must be the one that [`Event::tagged`] makes of this value.
+    ///
+    /// # Panics
+    ///
+    /// The event differs, none arrives in time, or the value is not an enum that JSON can express.
+    pub async fn expect_tagged<T>(&mut self, value: &T) -> ReceivedEvent
+    where
+        T: Serialize + ?Sized,
+    {
+        let expected = Event::tagged(value).expect("an enum that JSON can express");
+        let expected = ReceivedEvent::new(None, expected.encode());
+        let content: Value = expected.json().expect("the data is JSON");
+        self.expect_json(expected.event(), &content).await
     }
 
     /// Returns the next event, which must have this name and this data.

@@ -269,3 +269,33 @@ mod broadcast {
 fn text(text: &str) -> Event {
     Event::text("message", text).unwrap()
 }
+
+mod typed_events {
+    include!("typed_events.rs");
+    use super::TestClient;
+    use axum::{body::Body, http::Request};
+
+    #[tokio::test]
+    async fn each_change_is_an_event_that_a_subscriber_reads_as_the_same_variant() {
+        let es = EventStream::new();
+        let client = TestClient::new(app(&es));
+        let mut stream = client.get("/events").await;
+        let changes = es.subscribe("list").unwrap();
+        for (method, path, body) in [
+            ("PUT", "/list/7", "tea"),
+            ("DELETE", "/list/7", ""),
+            ("DELETE", "/list", ""),
+        ] {
+            let request = Request::builder().method(method).uri(path);
+            let request = request.body(Body::from(body)).unwrap();
+            assert_eq!(client.send(request).await.status(), 204);
+        }
+        let (id, text) = (7, "tea".to_owned());
+        stream.expect_tagged(&Change::Added { id, text }).await;
+        stream.expect_tagged(&Change::Removed(7)).await;
+        stream.expect_tagged(&Change::Cleared).await;
+        es.close();
+        let lines = log(changes).await.unwrap();
+        assert_eq!(lines, ["7 is tea", "7 is removed", "all are removed"]);
+    }
+}

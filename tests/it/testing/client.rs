@@ -8,6 +8,7 @@ use axum::{
 };
 use axum_eventstream::{Error, Event, EventStream, KeepAlive, StreamRequest, testing::TestClient};
 use futures_util::FutureExt;
+use serde::{Deserialize, Serialize};
 use std::{future::Future, panic::AssertUnwindSafe, time::Duration};
 use tokio::time::Instant;
 
@@ -124,6 +125,35 @@ async fn blocks_that_clients_do_not_see_are_no_events() {
     es.publish_event("room-1", event).await.unwrap();
     let event = stream.expect_text("message", "d").await;
     assert_eq!(event.id(), Some("7"));
+}
+
+#[derive(Serialize, Deserialize, Debug, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+enum Change {
+    Removed(u32),
+    Cleared,
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_typed_event_is_expected_and_read() {
+    let es = EventStream::new();
+    let mut stream = client(&es).get("/rooms/1").await;
+    let publish = |change| es.publish_event("room-1", Event::tagged(&change).unwrap());
+    publish(Change::Removed(7)).await.unwrap();
+    let event = stream.expect_tagged(&Change::Removed(7)).await;
+    assert_eq!(event.tagged::<Change>().unwrap(), Change::Removed(7));
+    publish(Change::Removed(8)).await.unwrap();
+    let said = failure(stream.expect_tagged(&Change::Removed(7))).await;
+    assert!(
+        said.starts_with(r#"/rooms/1: not 7 but "event: removed\ndata: 8"#),
+        "{said}"
+    );
+    publish(Change::Cleared).await.unwrap();
+    let said = failure(stream.expect_tagged(&Change::Removed(7))).await;
+    assert!(
+        said.starts_with(r#"/rooms/1: not "removed" but "event: cleared\ndata: null"#),
+        "{said}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,96 @@
+//! The content of a tuple or struct variant, whose fields arrive one by one.
+
+use std::mem;
+
+use serde::{
+    Serialize,
+    ser::{SerializeStructVariant, SerializeTupleVariant},
+};
+
+use super::serializer::Invalid;
+use crate::sse::{Event, InvalidEvent, encode};
+
+/// An event with an unfinished array or object.
+///
+/// It counts on no announced number of fields, so the JSON is complete even if a `Serialize` implementation
+/// announces a wrong one.
+pub(super) struct Content {
+    event: Event,
+    /// The position of the data line.
+    start: usize,
+    /// What the next field begins with.
+    separator: &'static str,
+    end: u8,
+}
+
+impl Content {
+    pub(super) fn array(name: &str) -> Result<Self, Invalid> {
+        Self::begin(name, b'[', b']')
+    }
+
+    pub(super) fn object(name: &str) -> Result<Self, Invalid> {
+        Self::begin(name, b'{', b'}')
+    }
+
+    fn begin(name: &str, begin: u8, end: u8) -> Result<Self, Invalid> {
+        let mut event = Event::start(name)?;
+        let start = encode::begin_json(&mut event.lines);
+        event.lines.push(begin);
+        Ok(Self {
+            event,
+            start,
+            separator: "",
+            end,
+        })
+    }
+
+    fn separate(&mut self) {
+        let separator = mem::replace(&mut self.separator, ",");
+        self.event.lines.extend_from_slice(separator.as_bytes());
+    }
+
+    fn write<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Invalid> {
+        serde_json::to_writer(&mut *self.event.lines, value).map_err(InvalidEvent::json)?;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Event {
+        self.event.lines.push(self.end);
+        encode::end_json(&mut self.event.lines, self.start);
+        self.event
+    }
+}
+
+impl SerializeTupleVariant for Content {
+    type Ok = Event;
+    type Error = Invalid;
+
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Invalid> {
+        self.separate();
+        self.write(value)
+    }
+
+    fn end(self) -> Result<Event, Invalid> {
+        Ok(self.finish())
+    }
+}
+
+impl SerializeStructVariant for Content {
+    type Ok = Event;
+    type Error = Invalid;
+
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), Invalid> {
+        self.separate();
+        self.write(key)?;
+        self.event.lines.push(b':');
+        self.write(value)
+    }
+
+    fn end(self) -> Result<Event, Invalid> {
+        Ok(self.finish())
+    }
+}
