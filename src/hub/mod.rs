@@ -17,10 +17,12 @@
 mod channel_log;
 mod closes;
 mod counters;
+mod cursor;
 mod ending;
 mod evict;
 mod frames;
 mod log;
+mod merge;
 mod reader;
 mod recall;
 mod sequencer;

@@ -76,10 +76,15 @@ impl HubState {
         if let Some(log) = self.logs.get(channel) {
             return log.clone();
         }
-        let log = Log::new(self.tombstones.evicted(channel));
-        let log = Arc::new(ChannelLog::new(channel.clone(), log));
+        let log = self.without_entries(channel);
         self.logs.insert(log.clone());
         log
+    }
+
+    /// An empty log for a channel without one. Its position is where the removed one ended.
+    pub(super) fn without_entries(&self, channel: &Channel) -> Arc<ChannelLog> {
+        let log = Log::new(self.tombstones.evicted(channel));
+        Arc::new(ChannelLog::new(channel.clone(), log))
     }
 
     /// Adds a reader to the channel and returns its log.

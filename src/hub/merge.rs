@@ -1,0 +1,139 @@
+//! Entries of several channels, joined in the order of their sequence numbers.
+//!
+//! Each cursor is locked once to find its next entry, and once for each entry that is taken.
+
+use super::{channel_log::Inner, cursor::Cursor};
+use bytes::{Bytes, BytesMut};
+use std::{cmp::Reverse, collections::BinaryHeap};
+use tokio::time::Instant;
+
+/// The next entry of each cursor, and where to stop.
+pub(super) struct Merge {
+    /// Cursors by the sequence number of their next entry. A cursor that the ring has overtaken comes first.
+    next: BinaryHeap<Reverse<(u64, usize)>>,
+    head: u64,
+    /// The last sequence number to return, if a channel or the hub was closed.
+    end: Option<u64>,
+}
+
+/// Result of [`Merge::join`].
+pub(super) struct Merged {
+    pub(super) bytes: Bytes,
+    pub(super) count: u64,
+    pub(super) last: Option<Last>,
+    /// Whether it stopped before an entry that does not fit, or that was evicted.
+    pub(super) is_cut: bool,
+}
+
+/// The last joined entry.
+#[derive(Clone, Copy)]
+pub(super) struct Last {
+    /// Index of its cursor.
+    pub(super) cursor: usize,
+    pub(super) sequence: u64,
+    /// When it was appended.
+    pub(super) at: Instant,
+}
+
+impl Merge {
+    /// `head` and `closed_after` are loaded before: an entry up to `head` is in its log, but beyond it, an earlier
+    /// entry of another channel may not be.
+    pub(super) fn new(cursors: &[Cursor], head: u64, closed_after: Option<u64>) -> Self {
+        let mut next = BinaryHeap::with_capacity(cursors.len());
+        let mut end = closed_after;
+        for (index, cursor) in cursors.iter().enumerate() {
+            let (sequence, end_of_channel) = cursor.peek();
+            let sequence = sequence.unwrap_or(Some(0));
+            next.extend(sequence.map(|sequence| Reverse((sequence, index))));
+            end = end.into_iter().chain(end_of_channel).min();
+        }
+        Self { next, head, end }
+    }
+
+    /// The sequence number at which it stops.
+    pub(super) fn to(&self) -> u64 {
+        self.end.map_or(self.head, |end| end.min(self.head))
+    }
+
+    pub(super) fn has_end(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Whether no entry follows after those up to the head.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.end.is_some_and(|end| end <= self.head)
+    }
+
+    /// Takes entries of at most `limit` bytes, but at least one. `taken` is called under the lock of the entry's
+    /// channel.
+    pub(super) fn join(
+        mut self,
+        cursors: &mut [Cursor],
+        limit: usize,
+        taken: impl Fn(&mut Inner),
+    ) -> Merged {
+        let to = self.to();
+        let (mut joined, mut count, mut last, mut is_cut) = (Joined::default(), 0, None, false);
+        while let Some(Reverse((sequence, cursor))) = self.next.pop()
+            && sequence <= to
+        {
+            let has_room = |bytes: &Bytes| joined.has_room(bytes, limit);
+            let Ok(Some((entry, following))) = cursors[cursor].take(has_room, &taken) else {
+                is_cut = true;
+                break;
+            };
+            let at = entry.at;
+            last = Some(Last {
+                cursor,
+                sequence,
+                at,
+            });
+            count += 1;
+            joined.push(entry.bytes);
+            self.next
+                .extend(following.map(|sequence| Reverse((sequence, cursor))));
+        }
+        Merged {
+            bytes: joined.freeze(),
+            count,
+            last,
+            is_cut,
+        }
+    }
+}
+
+/// Joins entries incrementally. A single entry is not copied.
+#[derive(Debug, Default)]
+struct Joined {
+    first: Option<Bytes>,
+    all: BytesMut,
+}
+
+impl Joined {
+    /// Whether `bytes` fit. The first entry always fits.
+    fn has_room(&self, bytes: &Bytes, limit: usize) -> bool {
+        match &self.first {
+            None => true,
+            Some(first) => self.all.len().max(first.len()) + bytes.len() <= limit,
+        }
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        match &self.first {
+            None => self.first = Some(bytes),
+            Some(first) => {
+                if self.all.is_empty() {
+                    self.all.extend_from_slice(first);
+                }
+                self.all.extend_from_slice(&bytes);
+            }
+        }
+    }
+
+    fn freeze(self) -> Bytes {
+        match self.all.is_empty() {
+            true => self.first.unwrap_or_default(),
+            false => self.all.freeze(),
+        }
+    }
+}
