@@ -55,8 +55,8 @@ pub(super) enum Found {
 /// State of the task. If the runtime drops it, the next publish spawns another.
 struct Sweeper {
     hub: Weak<Hub>,
-    /// Set if no other sweep should be spawned.
-    has_ended: bool,
+    /// Whether its drop resets `Sweep::runs`, so that the next publish spawns another.
+    resets_on_drop: bool,
 }
 
 impl Hub {
@@ -72,7 +72,7 @@ impl Hub {
         if !self.sweep.runs.swap(true, SeqCst) {
             let sweeper = Sweeper {
                 hub: self.this.clone(),
-                has_ended: false,
+                resets_on_drop: true,
             };
             *task = Some(runtime.spawn(sweeper.run()).abort_handle());
         }
@@ -127,7 +127,8 @@ impl Sweeper {
                 Found::More => self.sleep_until(Instant::now() + PAUSE).await,
                 Found::NextAt(at) => self.sleep_until(at).await,
                 Found::Nothing => {
-                    self.has_ended = true;
+                    // The step has reset it, and another sweep may run already.
+                    self.resets_on_drop = false;
                     return;
                 }
             }
@@ -136,10 +137,10 @@ impl Sweeper {
 
     async fn sleep_until(&mut self, at: Instant) {
         // Polling the timer panics on a runtime without timers, where no other sweep could run either.
-        self.has_ended = true;
+        self.resets_on_drop = false;
         let mut timer = pin!(sleep_until(at));
         let first = poll_fn(|cx| Poll::Ready(timer.as_mut().poll(cx))).await;
-        self.has_ended = false;
+        self.resets_on_drop = true;
         if first.is_pending() {
             timer.await;
         }
@@ -148,10 +149,9 @@ impl Sweeper {
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
-        if self.has_ended {
-            return;
-        }
-        if let Some(hub) = self.hub.upgrade() {
+        if self.resets_on_drop
+            && let Some(hub) = self.hub.upgrade()
+        {
             hub.sweep.runs.store(false, SeqCst);
         }
     }
