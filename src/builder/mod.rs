@@ -248,7 +248,7 @@ impl EventStreamBuilder {
         limits.check()?;
         check_age(max_age)?;
         let core = Core {
-            hub: Hub::new(hub_config(&history, &limits), epoch()?),
+            hub: Hub::new(hub_config(&history, &limits, proxies.is_some()), epoch()?),
             streams: Arc::new(Streams::new(keep_alive)),
             limits,
             publishes: Default::default(),
@@ -322,7 +322,7 @@ fn epoch() -> Result<u64, Error> {
     Ok(random >> 16)
 }
 
-fn hub_config(history: &History, limits: &Limits) -> Config {
+fn hub_config(history: &History, limits: &Limits, has_proxies: bool) -> Config {
     let (history, events, max_age, bytes) = history.parts();
     Config {
         history,
@@ -331,6 +331,8 @@ fn hub_config(history: &History, limits: &Limits) -> Config {
         bytes,
         max_subscriptions: limits.subscriptions,
         max_subscriptions_per_channel: limits.subscriptions_per_channel,
+        // Only the links of proxies with history read them.
+        records_closes: history && has_proxies,
     }
 }
 

@@ -96,7 +96,9 @@ impl Hub {
     pub(crate) fn close_channel<T>(&self, channel: &Channel, with: impl FnOnce(u64) -> T) -> T {
         let now = std::time::SystemTime::now();
         let mut state = self.state();
-        state.closes.insert(channel, now);
+        if self.config.records_closes {
+            state.closes.insert(channel, now);
+        }
         let Some(log) = state.get(channel) else {
             return with(state.evicted(channel));
         };
@@ -107,7 +109,7 @@ impl Hub {
         done
     }
 
-    /// The highest number of a close of these channels, or 0. Later closes have higher numbers.
+    /// The highest number of a recorded close of these channels, or 0. Later closes have higher numbers.
     pub(crate) fn last_close(&self, channels: &[Channel]) -> u64 {
         self.state().closes.last(channels)
     }
@@ -124,5 +126,20 @@ impl Hub {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(SeqCst)
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::{super::tests::hub, *};
+
+    #[test]
+    fn closes_are_recorded_only_if_configured() {
+        for records_closes in [false, true] {
+            let hub = hub(|config| config.records_closes = records_closes);
+            let a = Channel::new("a").unwrap();
+            hub.close_channel(&a, drop);
+            assert_eq!(hub.last_close(&[a]) > 0, records_closes);
+        }
     }
 }

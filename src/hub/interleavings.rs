@@ -30,6 +30,7 @@ fn config(history: bool, events: usize) -> Config {
         bytes: 1 << 20,
         max_subscriptions: 100,
         max_subscriptions_per_channel: 100,
+        records_closes: false,
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) struct Config {
     pub(crate) bytes: usize,
     pub(crate) max_subscriptions: usize,
     pub(crate) max_subscriptions_per_channel: usize,
+    /// Whether the times of closes are kept.
+    pub(crate) records_closes: bool,
 }
 
 impl Config {

@@ -15,6 +15,7 @@ fn config() -> Config {
         bytes: 1 << 20,
         max_subscriptions: 100,
         max_subscriptions_per_channel: 100,
+        records_closes: false,
     }
 }
 
