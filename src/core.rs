@@ -1,7 +1,7 @@
 //! What all parts of an `EventStream` share: the hub and the settings.
 
 use crate::{
-    LagPolicy, LastEventId, Limits, hooks::Hooks, hub::Hub, measure, sse::Opening, stream::Streams,
+    LagPolicy, LastEventId, Limits, hooks::Hooks, hub::Hub, sse::Opening, stream::Streams,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,6 @@ pub(crate) struct Core {
     pub(crate) hub: Arc<Hub>,
     pub(crate) streams: Arc<Streams>,
     pub(crate) limits: Limits,
-    pub(crate) publishes: measure::Publishes,
     pub(crate) hooks: Hooks,
     pub(crate) opening: Opening,
     pub(crate) lag_policy: LagPolicy,

@@ -44,6 +44,20 @@ pub enum ErrorKind {
     Closed,
 }
 
+impl ErrorKind {
+    /// The label of metrics.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::InvalidChannel => "invalid_channel",
+            Self::InvalidEvent => "invalid_event",
+            Self::InvalidConfig => "invalid_config",
+            Self::Publish => "publish",
+            Self::LimitReached => "limit_reached",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self {

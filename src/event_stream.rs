@@ -1,6 +1,8 @@
 //! `EventStream`: a cheap handle on the hub, the proxies and the settings.
 
-use crate::{Channel, Error, Health, LastEventId, Stats, core::Core, proxies::Proxies};
+use crate::{
+    Channel, Error, Health, LastEventId, Stats, core::Core, observe::Observer, proxies::Proxies,
+};
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -59,6 +61,10 @@ impl EventStream {
 
     pub(crate) fn proxies(&self) -> Option<&dyn Proxies> {
         self.inner.proxies.as_deref()
+    }
+
+    pub(crate) fn observer(&self) -> &Observer {
+        self.core().hub.observer()
     }
 
     /// Returns whether both are handles on the same stream.
@@ -244,18 +250,7 @@ impl EventStream {
     /// Returns the current numbers and the counters since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let counts = self.core().hub.counts();
-        let mut stats = Stats {
-            subscriptions: counts.subscriptions,
-            channels: counts.channels,
-            history_bytes: counts.bytes,
-            published: counts.published,
-            delivered: counts.delivered,
-            lagged: counts.lagged,
-            replayed: counts.replayed,
-            refused: counts.refused,
-            ..Stats::default()
-        };
+        let mut stats = self.core().hub.stats();
         if let Some(proxies) = self.proxies() {
             proxies.count(&mut stats);
         }

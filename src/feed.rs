@@ -4,7 +4,6 @@ use crate::{
     LagPolicy,
     channel::{Channel, Channels},
     hub::{Batch, ChannelLog, Gap, Hub, Read, Reader, Refused, Start},
-    measure,
     sse::{self, LastEventId, Opening},
     trace,
 };
@@ -45,8 +44,6 @@ impl Feed {
     ) -> Result<Self, Refused> {
         let (reader, replayed) = hub.subscribe(channels, start(hub, last_event_id))?;
         trace::event!(debug, channels = ?&**channels, replayed, "subscribed");
-        measure::subscribed();
-        measure::replayed(replayed);
         Ok(Self {
             reader,
             opening: None,
@@ -107,7 +104,6 @@ impl Feed {
     fn reset(&mut self, gap: &Gap) -> Next {
         let Gap { channels, missed } = gap;
         let is_lag = missed.is_some();
-        measure::reset(*missed);
         trace::event!(info, ?missed, channels = channels.len(), "stream reset");
         self.ended = is_lag && self.lag_policy == LagPolicy::Disconnect;
         if self.ended && self.hub().keeps_history() {
@@ -162,7 +158,6 @@ impl Next {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        measure::unsubscribed();
         trace::event!(
             debug,
             channels = ?self.logs().map(|log| log.name()).collect::<Vec<_>>(),

@@ -133,7 +133,7 @@
 //! | `tracing` | yes | log messages with `tracing` |
 //! | `rustls` | no | `https` control URIs with rustls (reqwest): Fastly Fanout needs this or `native-tls` |
 //! | `native-tls` | no | `https` control URIs with the platform's TLS (reqwest) |
-//! | `metrics` | no | counters and histograms with the `metrics` facade |
+//! | `metrics` | no | counters, gauges and histograms with the `metrics` facade |
 //! | `testing` | no | the module [`testing`] |
 //! | `axum-07` | no | the handler and the extractors for axum 0.7, beside those for 0.8 |
 //!
@@ -159,14 +159,13 @@ mod few;
 #[cfg(feature = "grip")]
 pub mod grip;
 mod handler;
-mod health;
 mod history;
 mod hooks;
 mod hub;
 mod keep_alive;
 mod limits;
-mod measure;
 pub mod net;
+mod observe;
 mod proxies;
 mod publish;
 #[cfg(all(any(doc, doctest), feature = "grip"))]
@@ -174,13 +173,13 @@ pub mod recipes;
 pub mod registry;
 mod request;
 mod sse;
-mod stats;
 mod stream;
 mod subscription;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod trace;
 mod white_space;
+
+use observe::trace;
 
 pub use builder::EventStreamBuilder;
 pub use channel::{Channel, InvalidChannel, InvalidTemplate};
@@ -189,14 +188,13 @@ pub use event_stream::EventStream;
 #[cfg(feature = "grip")]
 pub use grip::IntoProxies;
 pub use handler::{IntoChannels, IntoResolver, StreamHandler, StreamResponse};
-pub use health::{Health, ProxyHealth};
 pub use history::{History, LagPolicy};
 pub use keep_alive::KeepAlive;
 pub use limits::Limits;
+pub use observe::{Health, ProxyHealth, Stats};
 pub use publish::{ChannelPublisher, ChannelSink, Published};
 pub use request::{Delivery, Rejection, StreamRequest, Unavailable};
 pub use sse::{Event, EventBuilder, InvalidEvent, InvalidLastEventId, LastEventId, ReceivedEvent};
-pub use stats::Stats;
 pub use subscription::Subscription;
 
 /// The README's programs must compile.

@@ -7,7 +7,7 @@ use crate::{
 
 /// Limits of an [`EventStream`](crate::EventStream), which bound the memory that clients and publishers can use.
 ///
-/// [`Stats::refused`](crate::Stats::refused) counts refused subscriptions.
+/// [`Stats::refused`](crate::Stats::refused) counts what a limit refuses.
 ///
 /// | limit | default | when exceeded |
 /// | --- | --- | --- |

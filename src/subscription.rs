@@ -71,6 +71,11 @@ impl EventStream {
     /// # Ok::<(), axum_eventstream::Error>(())
     /// ```
     pub fn subscribe<M>(&self, channels: impl IntoChannels<M>) -> Result<Subscription, Error> {
+        let subscribed = self.try_subscribe(channels);
+        subscribed.inspect_err(|error| self.observer().refused(error.kind().reason()))
+    }
+
+    fn try_subscribe<M>(&self, channels: impl IntoChannels<M>) -> Result<Subscription, Error> {
         let core = self.core();
         let names = channels.into_channels().map_err(Rejection::into_error)?;
         let channels = core.limits.channels(names)?;

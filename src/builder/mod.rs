@@ -251,7 +251,6 @@ impl EventStreamBuilder {
             hub: Hub::new(hub_config(&history, &limits, proxies.is_some()), epoch()?),
             streams: Arc::new(Streams::new(keep_alive)),
             limits,
-            publishes: Default::default(),
             hooks,
             opening,
             lag_policy,

@@ -82,7 +82,10 @@ impl StreamHandler {
             false => Ok(Parameters::default()),
         };
         let has_hooks = !self.event_stream.core().hooks.is_empty();
-        let request = StreamRequest::new(parts, self.route, has_hooks)?;
+        let request = StreamRequest::new(parts, self.route, has_hooks);
+        let request = request.inspect_err(|rejection| {
+            self.event_stream.observer().refused(rejection.reason());
+        })?;
         let channels = |limits: &Limits| self.resolver.resolve(parts, &parameters?, limits);
         let response = self.event_stream.open_stream(&request, channels)?;
         Ok(response.detach(self.detach))

@@ -36,6 +36,15 @@ impl EventStream {
         request: &StreamRequest,
         channels: impl FnOnce(&Limits) -> Result<Channels, Rejection>,
     ) -> Result<StreamResponse, Rejection> {
+        let opened = self.try_open(request, channels);
+        opened.inspect_err(|rejection| self.observer().refused(rejection.reason()))
+    }
+
+    fn try_open(
+        &self,
+        request: &StreamRequest,
+        channels: impl FnOnce(&Limits) -> Result<Channels, Rejection>,
+    ) -> Result<StreamResponse, Rejection> {
         let core = self.core();
         // `Some` if a proxy will hold the client.
         let proxies = match request.delivery(self)? {

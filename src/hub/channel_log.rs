@@ -219,6 +219,13 @@ impl Inner {
     }
 }
 
+#[cfg(all(test, feature = "metrics", not(shuttle)))]
+impl ChannelLog {
+    pub(super) fn is_free_for_test(&self) -> bool {
+        self.inner.try_lock().is_ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{

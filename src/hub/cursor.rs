@@ -91,7 +91,6 @@ impl Cursor {
                 if delivered > 1 {
                     hub.frames.trim();
                 }
-                hub.counters.delivered.add(delivered);
                 (self.next, *position) = (next, sequence);
                 Read::Batch(Batch {
                     bytes,

@@ -469,7 +469,7 @@ fn channels_are_removed_with_their_last_readers() {
         join([appends(&hub, &["a", "b", "a"])]);
         join(subscribing);
         assert_is_clean(&hub);
-        assert_eq!(hub.counts().bytes, 0);
+        assert_eq!(hub.stats().history_bytes, 0);
     });
 }
 

@@ -19,7 +19,6 @@ pub(super) struct Merge {
 /// Result of [`Merge::join`].
 pub(super) struct Merged {
     pub(super) bytes: Bytes,
-    pub(super) count: u64,
     pub(super) last: Option<Last>,
     /// Whether it stopped before an entry that does not fit, or that was evicted.
     pub(super) is_cut: bool,
@@ -73,7 +72,7 @@ impl Merge {
         taken: impl Fn(&mut Inner),
     ) -> Merged {
         let to = self.to();
-        let (mut joined, mut count, mut last, mut is_cut) = (Joined::default(), 0, None, false);
+        let (mut joined, mut last, mut is_cut) = (Joined::default(), None, false);
         while let Some(Reverse((sequence, cursor))) = self.next.pop()
             && sequence <= to
         {
@@ -88,14 +87,12 @@ impl Merge {
                 sequence,
                 at,
             });
-            count += 1;
             joined.push(entry.bytes);
             self.next
                 .extend(following.map(|sequence| Reverse((sequence, cursor))));
         }
         Merged {
             bytes: joined.freeze(),
-            count,
             last,
             is_cut,
         }

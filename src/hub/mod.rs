@@ -16,7 +16,6 @@
 
 mod channel_log;
 mod closes;
-mod counters;
 mod cursor;
 mod ending;
 mod evict;
@@ -39,9 +38,12 @@ pub(crate) use reader::{Batch, Gap, Read, Reader};
 pub(crate) use recall::Recall;
 pub(crate) use wait_list::WaiterKey;
 
-use crate::channel::{Channel, Channels};
+use crate::{
+    Stats,
+    channel::{Channel, Channels},
+    observe::Observer,
+};
 use bytes::Bytes;
-use counters::Counters;
 use ending::Stage;
 use evict::{FEW, Newest, STEP};
 use frames::FrameIndex;
@@ -97,7 +99,7 @@ pub(crate) struct Hub {
     drained_by: OnceLock<Instant>,
     /// Notified when the last reader is dropped.
     emptied: Notify,
-    counters: Counters,
+    observer: Arc<Observer>,
     sweep: Sweep,
 }
 
@@ -131,20 +133,6 @@ pub(crate) struct Appended {
     pub(crate) congested: Option<Arc<ChannelLog>>,
 }
 
-/// Counters since the hub was built, and its current sizes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    /// Channels with readers.
-    pub(crate) channels: usize,
-    pub(crate) subscriptions: usize,
-    pub(crate) bytes: usize,
-    pub(crate) published: u64,
-    pub(crate) delivered: u64,
-    pub(crate) lagged: u64,
-    pub(crate) replayed: u64,
-    pub(crate) refused: u64,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No user code runs under a lock, and a change is complete before anything can panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -153,18 +141,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Hub {
     /// Creates a hub whose positions carry `epoch`.
     pub(crate) fn new(config: Config, epoch: u64) -> Arc<Self> {
+        let (frames, observer) = (FrameIndex::new(config.bytes / 8), Arc::new(Observer::new()));
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
-            frames: FrameIndex::new(config.bytes / 8),
+            sequencer: Sequencer::new(frames.clone(), observer.clone()),
+            frames,
             config,
             epoch,
-            sequencer: Sequencer::default(),
             head: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             closed_after: AtomicU64::new(0),
             drained_by: OnceLock::new(),
             emptied: Notify::new(),
-            counters: Counters::default(),
+            observer,
             sweep: Sweep::default(),
         })
     }
@@ -227,6 +216,7 @@ impl Hub {
         // advances it.
         self.head.store(sequence, Release);
         drop(state);
+        self.observer.published(appended.subscribers);
         log.iter().for_each(|log| log.wake());
         if !fits {
             self.make_room(newest);
@@ -252,18 +242,21 @@ impl Hub {
         let now = Instant::now();
         let mut state = self.state();
         state.expire(now, &self.config, FEW);
-        self.counted(self.admit(&state, channels))?;
+        self.admit(&state, channels)?;
         state.subscriptions += 1;
         let last = state.sequence();
         let logs = channels.iter().map(|channel| state.add_reader(channel));
-        Ok(Reader::new(self.clone(), logs, start, last, now))
+        let (reader, replayed) = Reader::new(self.clone(), logs, start, last, now);
+        drop(state);
+        self.observer.replayed(replayed);
+        Ok((reader, replayed))
     }
 
     /// A reader that detects a close of one of `channels`, for a client that a proxy will hold. The limits apply
     /// to it. A closing hub does not refuse it.
     pub(crate) fn watch(self: &Arc<Self>, channels: &Channels) -> Result<Reader, Refused> {
         let state = self.state();
-        self.counted(self.has_room(&state, channels))?;
+        self.has_room(&state, channels)?;
         Ok(self.watcher(state, channels))
     }
 
@@ -282,13 +275,7 @@ impl Hub {
 
     /// Checks whether a subscription to `channels` would be admitted now.
     pub(crate) fn admits(&self, channels: &Channels) -> Result<(), Refused> {
-        self.counted(self.admit(&self.state(), channels))
-    }
-
-    fn counted(&self, admitted: Result<(), Refused>) -> Result<(), Refused> {
-        admitted.inspect_err(|_| {
-            self.counters.refused.fetch_add(1, Relaxed);
-        })
+        self.admit(&self.state(), channels)
     }
 
     fn admit(&self, state: &HubState, channels: &Channels) -> Result<(), Refused> {
@@ -351,20 +338,17 @@ impl Hub {
         log.settled();
     }
 
+    pub(crate) fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
     /// Reads counters only, in constant time for any number of channels.
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn stats(&self) -> Stats {
         let mut state = self.state();
         state.expire(Instant::now(), &self.config, FEW);
-        Counts {
-            channels: state.with_readers().len(),
-            subscriptions: state.subscriptions,
-            bytes: state.bytes + self.frames.bytes(),
-            published: state.sequence(),
-            delivered: self.counters.delivered.sum(),
-            lagged: self.counters.lagged.load(Relaxed),
-            replayed: self.counters.replayed.load(Relaxed),
-            refused: self.counters.refused.load(Relaxed),
-        }
+        let sizes = state.sizes(&self.frames);
+        drop(state);
+        self.observer.stats(sizes)
     }
 }
 

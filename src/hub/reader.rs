@@ -13,10 +13,7 @@ use super::{
 };
 use crate::{channel::Channel, few::Few};
 use bytes::Bytes;
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    task::Waker,
-};
+use std::{sync::Arc, task::Waker};
 use tokio::time::Instant;
 
 #[derive(Debug)]
@@ -88,7 +85,6 @@ impl Reader {
             cursor
         };
         let cursors = logs.map(cursor).collect();
-        hub.counters.replayed.fetch_add(replayed, Relaxed);
         let gap = (!incomplete.is_empty()).then_some(Gap {
             channels: incomplete,
             missed: None,
@@ -137,22 +133,22 @@ impl Reader {
     /// With a waker, a reader of one channel that returns the last entry also parks:
     /// [`Self::is_waiting`] is then true.
     pub(crate) fn read(&mut self, limit: usize, waker: Option<&Waker>) -> Read {
-        if let Some(gap) = self.gap.take() {
-            return Read::Gap(*gap);
+        let read = match self.gap.take() {
+            Some(gap) => Read::Gap(*gap),
+            None => self.read_logs(limit, waker),
+        };
+        if let Read::Gap(gap) = &read {
+            self.hub.observer().reset(gap.missed);
         }
+        read
+    }
+
+    fn read_logs(&mut self, limit: usize, waker: Option<&Waker>) -> Read {
         // The stage is loaded before the entries, so entries appended before a close are still returned.
         self.stage = self.hub.stage();
-        let read = match &mut *self.cursors {
+        match &mut *self.cursors {
             [cursor] => cursor.read(&self.hub, limit, &mut self.position, self.stage, waker),
             _ => self.merge(limit),
-        };
-        match read {
-            Read::Gap(gap) => {
-                let missed = gap.missed.unwrap_or(0);
-                self.hub.counters.lagged.fetch_add(missed, Relaxed);
-                Read::Gap(gap)
-            }
-            read => read,
         }
     }
 
@@ -162,7 +158,6 @@ impl Reader {
         let merge = Merge::new(&self.cursors, self.hub.sequence(), closed_after);
         let (to, has_end, is_at_end) = (merge.to(), merge.has_end(), merge.is_at_end());
         let merged = merge.join(&mut self.cursors, limit, |inner| inner.delivered += 1);
-        self.hub.counters.delivered.add(merged.count);
         match merged.last {
             Some(Last {
                 cursor,

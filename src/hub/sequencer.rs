@@ -4,36 +4,50 @@
 //! Work in steps therefore queues behind every thread that already waits.
 
 use super::{
+    frames::FrameIndex,
     lock,
     state::HubState,
     sync::{Mutex, MutexGuard},
 };
+use crate::observe::{Observer, Resized};
 use bytes::Bytes;
 use std::{
     ops::{Deref, DerefMut},
-    sync::TryLockError,
+    sync::{Arc, TryLockError},
 };
 
-#[derive(Debug, Default)]
 pub(super) struct Sequencer {
     state: Mutex<HubState>,
     /// Held by the thread that waits for `state`, so that later threads queue here.
     turn: Mutex<()>,
+    frames: Arc<FrameIndex>,
+    observer: Arc<Observer>,
 }
 
 /// Holds the sequencer's lock.
 ///
-/// Fields drop in declaration order, so `garbage` is freed after the lock is released.
+/// Fields drop in declaration order. After the lock is released, the gauges are updated and `garbage` is freed.
 pub(super) struct SequencerGuard<'a> {
     state: MutexGuard<'a, HubState>,
+    resized: Option<Resized<'a>>,
     garbage: Vec<Bytes>,
+    sequencer: &'a Sequencer,
 }
 
 impl Sequencer {
+    pub(super) fn new(frames: Arc<FrameIndex>, observer: Arc<Observer>) -> Self {
+        Self {
+            state: Mutex::default(),
+            turn: Mutex::default(),
+            frames,
+            observer,
+        }
+    }
+
     pub(super) fn lock(&self) -> SequencerGuard<'_> {
         match self.state.try_lock() {
-            Ok(state) => state.into(),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().into(),
+            Ok(state) => self.guard(state),
+            Err(TryLockError::Poisoned(poisoned)) => self.guard(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => self.in_turn(),
         }
     }
@@ -41,15 +55,15 @@ impl Sequencer {
     /// Locks after every thread that already waits.
     pub(super) fn in_turn(&self) -> SequencerGuard<'_> {
         let _turn = lock(&self.turn);
-        lock(&self.state).into()
+        self.guard(lock(&self.state))
     }
-}
 
-impl<'a> From<MutexGuard<'a, HubState>> for SequencerGuard<'a> {
-    fn from(state: MutexGuard<'a, HubState>) -> Self {
-        Self {
+    fn guard<'a>(&'a self, state: MutexGuard<'a, HubState>) -> SequencerGuard<'a> {
+        SequencerGuard {
             state,
+            resized: None,
             garbage: Vec::new(),
+            sequencer: self,
         }
     }
 }
@@ -70,6 +84,8 @@ impl DerefMut for SequencerGuard<'_> {
 
 impl Drop for SequencerGuard<'_> {
     fn drop(&mut self) {
+        let sizes = self.state.sizes(&self.sequencer.frames);
+        self.resized = Some(self.sequencer.observer.resize(sizes));
         self.garbage = self.state.take_garbage();
     }
 }

@@ -5,12 +5,13 @@
 use super::{
     Appended, Config,
     channel_log::{ChannelLog, Inner},
+    frames::FrameIndex,
     log::{Entry, Log},
     table::Table,
     tombstones::Tombstones,
     wait_list::WaiterKey,
 };
-use crate::channel::Channel;
+use crate::{channel::Channel, observe::Sizes};
 use bytes::Bytes;
 use std::{collections::BTreeMap, mem, sync::Arc};
 use tokio::time::Instant;
@@ -61,6 +62,15 @@ impl HubState {
 
     pub(super) fn subscribers(&self, channel: &Channel) -> usize {
         self.logs.get(channel).map_or(0, |log| log.subscribers())
+    }
+
+    /// The counted sizes, joined frames included.
+    pub(super) fn sizes(&self, frames: &FrameIndex) -> Sizes {
+        Sizes {
+            subscriptions: self.subscriptions,
+            channels: self.with_readers.len(),
+            history_bytes: self.bytes + frames.bytes(),
+        }
     }
 
     /// The channels with readers.

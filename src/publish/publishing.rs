@@ -79,6 +79,7 @@ impl EventStream {
             let text = format!(
                 "the event has {length} bytes, the limit is {limit}: split it, or raise `Limits::event_bytes`"
             );
+            self.observer().refused(ErrorKind::LimitReached.reason());
             return Err(Error::new(ErrorKind::LimitReached, text));
         }
         event.prepare();
@@ -99,7 +100,6 @@ impl EventStream {
             in_flight.start();
         }
         let subscribers = appended.subscribers;
-        core.publishes.count(subscribers);
         Ok(Publishing {
             published: Published { id, subscribers },
             congested: appended.congested,

@@ -2,8 +2,7 @@
 
 use super::Unavailable;
 use crate::{
-    Error, ErrorKind, InvalidChannel, InvalidEvent, InvalidTemplate, channel::ChannelsError,
-    measure, trace,
+    Error, ErrorKind, InvalidChannel, InvalidEvent, InvalidTemplate, channel::ChannelsError, trace,
 };
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -80,7 +79,7 @@ impl Rejection {
     }
 
     /// The label of metrics.
-    fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::NotAcceptable => "not_acceptable",
             Self::InvalidGripSignature => "invalid_grip_signature",
@@ -95,7 +94,10 @@ impl Rejection {
             Self::InvalidPath(_) => "invalid_path",
             Self::Unavailable(_) => "unavailable",
             Self::MissingEventStream => "missing_event_stream",
-            Self::Response(_) => "response",
+            Self::Response(response) => {
+                let reason = response.extensions().get::<Reason>();
+                reason.map_or("response", |Reason(reason)| reason)
+            }
         }
     }
 
@@ -126,32 +128,32 @@ impl Rejection {
     }
 }
 
-/// Marks the response of a rejection, so that it is recorded once, even if a function that names channels has
-/// returned it.
-#[derive(Clone)]
-struct Recorded;
+/// Marks the response of a rejection with its reason. A function that names channels may return it, and the
+/// rejection that holds it is then logged once and counted under that reason.
+#[derive(Clone, Copy)]
+struct Reason(&'static str);
 
 impl IntoResponse for Rejection {
     fn into_response(self) -> Response {
-        self.record();
+        self.log();
+        let reason = Reason(self.reason());
         let mut response = match self {
             Self::Response(response) => *response,
             Self::Unavailable(unavailable) => unavailable.into_response(),
             _ => (self.status(), self.body_text()).into_response(),
         };
-        response.extensions_mut().insert(Recorded);
+        response.extensions_mut().insert(reason);
         response
     }
 }
 
 impl Rejection {
-    fn record(&self) {
+    fn log(&self) {
         if let Self::Response(response) = self
-            && response.extensions().get::<Recorded>().is_some()
+            && response.extensions().get::<Reason>().is_some()
         {
             return;
         }
-        measure::refused(self.reason());
         if matches!(self, Self::MissingEventStream | Self::InvalidTemplate(_)) {
             trace::event!(error, "{self}");
         }

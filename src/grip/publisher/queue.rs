@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::error::{Failure, FailureKind};
-use crate::{grip::Item, measure};
+use crate::{grip::Item, observe};
 
 /// Limit of a request's size: Pushpin refuses larger ones.
 pub(super) const MAX_BODY: usize = 1_000_000;
@@ -39,7 +39,7 @@ pub(super) struct Counters {
     pub(super) sent: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) queued: AtomicU64,
-    proxy: measure::Proxy,
+    proxy: observe::Proxy,
 }
 
 pub(super) struct Queue {
@@ -89,7 +89,7 @@ impl Queue {
 
     /// Names the proxy in metrics.
     pub(super) fn named(mut self, name: &Arc<str>) -> Self {
-        let proxy = measure::Proxy::new(name.clone());
+        let proxy = observe::Proxy::new(name.clone());
         self.counters = Arc::new(Counters {
             proxy,
             ..Counters::default()

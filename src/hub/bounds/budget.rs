@@ -10,7 +10,7 @@ fn overhead_counts_toward_the_budget() {
     let hub = hub(|config| config.bytes = 100 * one);
     fill(&hub, 1000, 1);
     assert!((80..=100).contains(&kept(&hub)), "{}", kept(&hub));
-    assert!(hub.counts().bytes <= 100 * one && is_consistent(&hub));
+    assert!(hub.stats().history_bytes <= 100 * one && is_consistent(&hub));
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn room_for_a_large_event_is_made_in_steps() {
     fill(&hub, 5000, 1);
     (0..3).for_each(|name| drop(publish_bytes(&hub, 10_000 + name, 700 << 10)));
     assert!((2 * FEW..4000).contains(&(5003 - kept(&hub))));
-    assert!(hub.counts().bytes <= 1 << 22);
+    assert!(hub.stats().history_bytes <= 1 << 22);
     assert!(is_consistent(&hub));
 }
 
@@ -53,10 +53,10 @@ fn a_channel_above_its_share_loses_its_own_entries_first() {
     let others = (0..100).filter(|name| hub.state().get(&channel(name)).is_some());
     assert_eq!(others.count(), 100);
     assert!(
-        hub.counts().bytes > (1 << 20) - (100 << 10),
+        hub.stats().history_bytes > (1 << 20) - (100 << 10),
         "it may use the rest"
     );
-    assert!(hub.counts().bytes <= 1 << 20 && is_consistent(&hub));
+    assert!(hub.stats().history_bytes <= 1 << 20 && is_consistent(&hub));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn an_event_above_the_share_is_delivered_and_evicts_nothing_else() {
     let mut live = reader(&hub, &["large"], Start::Live);
     assert!(live.wait(&waker));
     fill(&hub, 100, 100);
-    let before = hub.counts().bytes;
+    let before = hub.stats().history_bytes;
     publish_bytes(&hub, "large", 2 << 20);
     let Read::Batch(batch) = live.read(LIMIT, Some(&waker)) else {
         panic!("it is delivered");
@@ -84,6 +84,6 @@ fn an_event_above_the_share_is_delivered_and_evicts_nothing_else() {
     assert_eq!(kept(&hub), 101);
     publish_bytes(&hub, 0, 1);
     assert_eq!(kept(&hub), 100, "the large one was evicted");
-    assert!(hub.counts().bytes < before + 500);
+    assert!(hub.stats().history_bytes < before + 500);
     assert!(is_consistent(&hub));
 }

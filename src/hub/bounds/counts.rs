@@ -37,6 +37,7 @@ struct Model {
     published: u64,
     delivered: u64,
     lagged: u64,
+    resets: u64,
     replayed: u64,
 }
 
@@ -51,6 +52,7 @@ impl Model {
             published: 0,
             delivered: 0,
             lagged: 0,
+            resets: 0,
             replayed: 0,
         }
     }
@@ -59,7 +61,7 @@ impl Model {
         let count = self.readers.len();
         match step {
             Step::Publish(name, length) => {
-                publish_line(&self.hub, name, length);
+                self.delivered += publish_line(&self.hub, name, length) as u64;
                 self.published += 1;
             }
             Step::Subscribe(names, after) => self.subscribe(&names, after),
@@ -85,13 +87,9 @@ impl Model {
     }
 
     fn read(&mut self, index: usize, limit: usize) {
-        match self.readers[index].read(limit, None) {
-            Read::Batch(batch) => {
-                let lines = batch.bytes.iter().filter(|byte| **byte == b'\n');
-                self.delivered += lines.count() as u64;
-            }
-            Read::Gap(gap) => self.lagged += gap.missed.unwrap_or(0),
-            Read::Empty | Read::End => {}
+        if let Read::Gap(gap) = self.readers[index].read(limit, None) {
+            self.resets += 1;
+            self.lagged += gap.missed.unwrap_or(0);
         }
     }
 
@@ -106,33 +104,42 @@ impl Model {
             .sum::<usize>();
         assert_eq!(self.hub.frames.bytes(), frames);
         let read = logs.iter().filter(|log| log.subscribers() > 0).count();
-        let counts = self.hub.counts();
+        let stats = self.hub.stats();
         assert_eq!(
-            (counts.channels, counts.subscriptions),
+            (stats.channels, stats.subscriptions),
             (read, self.readers.len())
         );
         assert_eq!(
             (
-                counts.published,
-                counts.delivered,
-                counts.lagged,
-                counts.replayed
+                stats.published,
+                stats.delivered,
+                stats.lagged,
+                stats.resets,
+                stats.replayed
             ),
-            (self.published, self.delivered, self.lagged, self.replayed)
+            (
+                self.published,
+                self.delivered,
+                self.lagged,
+                self.resets,
+                self.replayed
+            )
         );
     }
 }
 
-fn publish_line(hub: &Hub, name: u8, length: usize) {
+/// Returns the number of subscribers.
+fn publish_line(hub: &Hub, name: u8, length: usize) -> usize {
     let mut line = vec![b'x'; length];
     line.push(b'\n');
-    hub.append(&channel(name), |_, _| line.into());
+    let appended = hub.append(&channel(name), |_, _| line.into());
     let exempt = if length + 1 > hub.config.share() {
         length + 1
     } else {
         0
     };
     assert!(hub.state().bytes + hub.frames.bytes() <= hub.config.bytes + exempt);
+    appended.subscribers
 }
 
 proptest! {
@@ -148,8 +155,8 @@ proptest! {
             }
             let hub = model.hub.clone();
             drop(model);
-            assert_eq!((hub.counts().channels, hub.frames.bytes()), (0, 0));
-            assert!(history || hub.counts().bytes == 0);
+            assert_eq!((hub.stats().channels, hub.frames.bytes()), (0, 0));
+            assert!(history || hub.stats().history_bytes == 0);
         });
     }
 }

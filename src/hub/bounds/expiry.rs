@@ -17,7 +17,7 @@ async fn a_call_evicts_few_expired_entries_and_the_sweep_the_rest_in_steps() {
     assert_eq!(evicted(&hub), FEW - 1, "and one is new");
     let _reader = reader(&hub, &["0"], Start::After(1));
     assert_eq!(evicted(&hub), FEW);
-    hub.counts();
+    hub.stats();
     assert_eq!(evicted(&hub), FEW);
     hub.sweep.stop_for_test(false);
     publish(&hub, "0", "new");

@@ -15,7 +15,7 @@ fn dropped_readers_leave_no_frames() {
     let hub = hub(|config| (config.bytes, config.max_subscriptions) = (2 << 20, 1000));
     let names: Vec<_> = (0..900).map(|name| name.to_string()).collect();
     names.iter().for_each(|name| publish_some(&hub, name));
-    let before = hub.counts().bytes;
+    let before = hub.stats().history_bytes;
     for round in 0..4 {
         let mut readers: Vec<_> = names
             .iter()
@@ -31,7 +31,7 @@ fn dropped_readers_leave_no_frames() {
             assert_eq!(hub.frames.bytes(), 0, "all have read");
         }
         drop(readers);
-        assert_eq!(hub.counts().bytes, before, "in round {round}");
+        assert_eq!(hub.stats().history_bytes, before, "in round {round}");
     }
     assert!(is_consistent(&hub));
 }
@@ -83,16 +83,16 @@ fn frames_are_dropped_before_entries_are_evicted() {
     let frames = hub.frames.bytes();
     assert!(frames > 0);
     let mut entries = 50;
-    while hub.counts().bytes + (101 << 10) < hub.config.bytes {
+    while hub.stats().history_bytes + (101 << 10) < hub.config.bytes {
         publish_bytes(&hub, entries, 100 << 10);
         entries += 1;
     }
     assert_eq!((hub.frames.bytes(), kept(&hub)), (frames, entries - 40));
-    let room = hub.config.bytes - hub.counts().bytes;
+    let room = hub.config.bytes - hub.stats().history_bytes;
     publish_bytes(&hub, entries, room);
     assert!(hub.frames.bytes() < frames);
     assert_eq!(kept(&hub), entries - 39, "no entry was evicted");
-    assert!(hub.counts().bytes <= hub.config.bytes);
+    assert!(hub.stats().history_bytes <= hub.config.bytes);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Nothing is woken and nothing large is freed under the sequencer's lock.
+//! Nothing is woken, nothing large is freed, and no metrics recorder is called under a lock.
 
 use super::*;
 
@@ -88,4 +88,94 @@ fn a_large_entry_is_freed_after_the_lock_is_released() {
     hub.append(&channel("a"), |_, _| bytes);
     publish(&hub, "a", "next");
     assert_eq!(noted.try_iter().collect::<Vec<_>>(), [true]);
+}
+
+#[cfg(feature = "metrics")]
+mod recorder {
+    use super::*;
+    use metrics::{
+        Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder,
+        SharedString, Unit, with_local_recorder,
+    };
+
+    impl Probe {
+        /// Records whether all locks are free.
+        fn note_all(&self) {
+            let sequencer_is_free = self.0.sequencer.is_free_for_test();
+            let logs_are_free = || {
+                let logs = self.0.state().logs();
+                logs.iter().all(|log| log.is_free_for_test())
+            };
+            let is_free = sequencer_is_free && logs_are_free();
+            self.1.send(is_free).unwrap();
+        }
+    }
+
+    impl CounterFn for Probe {
+        fn increment(&self, _value: u64) {
+            self.note_all();
+        }
+
+        fn absolute(&self, _value: u64) {
+            self.note_all();
+        }
+    }
+
+    impl GaugeFn for Probe {
+        fn increment(&self, _value: f64) {
+            self.note_all();
+        }
+
+        fn decrement(&self, _value: f64) {
+            self.note_all();
+        }
+
+        fn set(&self, _value: f64) {
+            self.note_all();
+        }
+    }
+
+    impl Recorder for Probe {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            self.note_all();
+            Counter::from_arc(Arc::new(self.clone()))
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            self.note_all();
+            Gauge::from_arc(Arc::new(self.clone()))
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    #[test]
+    fn a_metrics_recorder_is_called_without_a_lock() {
+        type Action = fn(&Arc<Hub>, &mut Vec<Reader>);
+        let actions: [Action; 5] = [
+            |hub, readers| readers.push(reader(hub, &["a"], Start::After(0))),
+            |hub, _| fill(hub, 10, 100),
+            |hub, _| (0..6).for_each(|_| drop(publish(hub, "a", "x"))),
+            |_, readers| assert!(matches!(readers[0].read(LIMIT, None), Read::Gap(_))),
+            |_, readers| readers.clear(),
+        ];
+        let hub = hub(|_| {});
+        let (probe, noted) = Probe::new(&hub);
+        with_local_recorder(&probe, || {
+            let mut readers = Vec::new();
+            for action in actions {
+                action(&hub, &mut readers);
+                let noted: Vec<_> = noted.try_iter().collect();
+                assert!(!noted.is_empty() && noted.iter().all(|is_free| *is_free));
+            }
+        });
+    }
 }

@@ -59,7 +59,7 @@ fn is_consistent(hub: &Hub) -> bool {
 fn size_of_one(length: usize) -> usize {
     let hub = hub(|_| {});
     publish_bytes(&hub, 0, length);
-    hub.counts().bytes
+    hub.stats().history_bytes
 }
 
 fn paused() -> Runtime {

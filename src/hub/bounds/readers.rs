@@ -19,7 +19,7 @@ fn each_channel_with_readers_is_listed_once() {
     publish(&hub, "only history", "1");
     let channels = hub.channels();
     assert_eq!(channels.len(), CHANNELS + 1);
-    assert_eq!(hub.counts().channels, CHANNELS + 1);
+    assert_eq!(hub.stats().channels, CHANNELS + 1);
     assert!(channels.is_sorted() && channels.contains(&(channel(0), 2)));
 }
 

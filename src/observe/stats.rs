@@ -1,0 +1,71 @@
+//! Counters of an `EventStream`.
+
+/// Current sizes of an [`EventStream`](crate::EventStream) and its counters since it was built.
+///
+/// Reading them takes constant time for any number of channels.
+///
+/// # Metrics
+///
+/// With the `metrics` feature, the same numbers are recorded through the `metrics` facade, summed over all streams
+/// of the process. Install a recorder before the first stream is used. Channel names are never used as labels.
+///
+/// | field | metric | type | labels |
+/// | --- | --- | --- | --- |
+/// | [`subscriptions`](Self::subscriptions) | `eventstream_subscriptions` | gauge | |
+/// | [`channels`](Self::channels) | `eventstream_channels` | gauge | |
+/// | [`history_bytes`](Self::history_bytes) | `eventstream_history_bytes` | gauge, updated with each publish, and when a subscription begins or ends | |
+/// | [`published`](Self::published) | `eventstream_published_total` | counter | |
+/// | [`delivered`](Self::delivered) | `eventstream_delivered_total` | counter | |
+/// | [`lagged`](Self::lagged) | `eventstream_lagged_total` | counter | |
+/// | [`resets`](Self::resets) | `eventstream_resets_total` | counter | |
+/// | [`replayed`](Self::replayed) | `eventstream_replayed_total` | counter | |
+/// | [`refused`](Self::refused) | `eventstream_refused_total` | counter | `reason` |
+/// | [`grip_published`](Self::grip_published) | `eventstream_grip_published_total` | counter | `endpoint` |
+/// | [`grip_failures`](Self::grip_failures) | `eventstream_grip_failures_total` | counter | `endpoint`, `kind` |
+/// | [`grip_queued`](Self::grip_queued) | `eventstream_grip_queued` | gauge, updated with each request to the proxy | `endpoint` |
+/// | | `eventstream_grip_publish_seconds` | histogram of the time from a publish to the proxy's response | `endpoint` |
+///
+/// # Examples
+///
+/// ```
+/// use axum_eventstream::EventStream;
+///
+/// let es = EventStream::new();
+/// let subscription = es.subscribe(["a", "b"])?;
+/// assert_eq!((es.stats().subscriptions, es.stats().channels), (1, 2));
+/// drop(subscription);
+/// assert_eq!((es.stats().subscriptions, es.stats().channels), (0, 0));
+/// # Ok::<(), axum_eventstream::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Open subscriptions in this process, without the clients that a proxy holds.
+    pub subscriptions: usize,
+    /// Channels with at least one subscription.
+    pub channels: usize,
+    /// Estimated memory of the history of all channels, including overhead.
+    /// [`History::bytes`](crate::History::bytes) limits it.
+    pub history_bytes: usize,
+    /// Published events.
+    pub published: u64,
+    /// Subscriptions to the channel of each event, counted when it is published.
+    pub delivered: u64,
+    /// Events of these that lagging subscriptions missed, counted once per subscription.
+    pub lagged: u64,
+    /// `stream-reset` events, or ends of streams in their place: see [`LagPolicy`](crate::LagPolicy).
+    pub resets: u64,
+    /// Events replayed to subscriptions that resumed from a position.
+    pub replayed: u64,
+    /// Requests and subscriptions that were refused for any reason, and events beyond
+    /// [`Limits::event_bytes`](crate::Limits::event_bytes).
+    ///
+    /// A request that an extractor refuses has no `EventStream` yet, so it is only logged.
+    pub refused: u64,
+    /// Events accepted by proxies, counted once per proxy.
+    pub grip_published: u64,
+    /// Events not accepted by proxies, counted once per proxy.
+    pub grip_failures: u64,
+    /// Events queued for proxies, counted once per proxy.
+    pub grip_queued: usize,
+}
