@@ -17,8 +17,8 @@ const DETACHED_WAIT: Duration = Duration::from_secs(10);
 /// | to | use |
 /// | --- | --- |
 /// | create | [`new`](Self::new), [`from_env`](Self::from_env), [`builder`](Self::builder) |
-/// | serve | [`handler`](Self::handler); in a custom handler [`open`](Self::open) or [`respond`](Self::respond); [`subscribe`](Self::subscribe) outside of HTTP |
-/// | publish | [`publish_event`](Self::publish_event), [`channel_publisher`](Self::channel_publisher), [`channel_sink`](Self::channel_sink) |
+/// | serve | [`handler`](Self::handler); in a custom handler [`open`](Self::open) or [`respond`](Self::respond); [`subscribe`](Self::subscribe) and [`subscribe_from`](Self::subscribe_from) outside of HTTP |
+/// | publish | [`publish_event`](Self::publish_event), [`publish_events`](Self::publish_events), [`try_publish`](Self::try_publish), [`channel_publisher`](Self::channel_publisher), [`channel_sink`](Self::channel_sink) |
 /// | end streams | [`close_on`](Self::close_on), [`drain`](Self::drain), [`close`](Self::close), [`close_channel`](Self::close_channel) |
 /// | observe | [`current_id`](Self::current_id), [`channels`](Self::channels), [`subscribers`](Self::subscribers), [`stats`](Self::stats), [`health`](Self::health), [`is_closed`](Self::is_closed) |
 ///

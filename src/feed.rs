@@ -42,7 +42,15 @@ impl Feed {
         channels: &Channels,
         last_event_id: Option<&str>,
     ) -> Result<Self, Refused> {
-        let (reader, replayed) = hub.subscribe(channels, start(hub, last_event_id))?;
+        Self::subscribe_at(hub, channels, start(hub, last_event_id))
+    }
+
+    pub(crate) fn subscribe_at(
+        hub: &Arc<Hub>,
+        channels: &Channels,
+        start: Start,
+    ) -> Result<Self, Refused> {
+        let (reader, replayed) = hub.subscribe(channels, start)?;
         trace::event!(debug, channels = ?&**channels, replayed, "subscribed");
         Ok(Self {
             reader,

@@ -172,6 +172,7 @@ mod publish;
 pub mod recipes;
 pub mod registry;
 mod request;
+mod snapshot;
 mod sse;
 mod stream;
 mod subscription;
@@ -194,6 +195,7 @@ pub use limits::Limits;
 pub use observe::{Health, ProxyHealth, Stats};
 pub use publish::{ChannelPublisher, ChannelSink, Published};
 pub use request::{Delivery, Rejection, StreamRequest, Unavailable};
+pub use snapshot::Snapshot;
 pub use sse::{Event, EventBuilder, InvalidEvent, InvalidLastEventId, LastEventId, ReceivedEvent};
 pub use subscription::Subscription;
 

@@ -1,10 +1,10 @@
 //! Subscriptions for code inside the process.
 
 use crate::{
-    Error, ErrorKind, EventStream,
+    Error, ErrorKind, EventStream, LastEventId,
     feed::{Feed, Next},
     handler::IntoChannels,
-    hub::Refused,
+    hub::{Hub, Refused, Start},
     request::Rejection,
     sse::ReceivedEvent,
 };
@@ -76,11 +76,59 @@ impl EventStream {
     }
 
     fn try_subscribe<M>(&self, channels: impl IntoChannels<M>) -> Result<Subscription, Error> {
+        self.subscription(channels, |_| Start::Live)
+    }
+
+    /// Subscribes to `channels` from a position: the events after `id` come first, as for a client that
+    /// reconnects with it.
+    ///
+    /// Without history, or if events after `id` are gone, the subscription begins with a `stream-reset`.
+    ///
+    /// # Errors
+    ///
+    /// As of [`subscribe`](Self::subscribe).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{Event, EventStream};
+    /// use tokio_stream::StreamExt;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), axum_eventstream::Error> {
+    /// let es = EventStream::new();
+    /// let id = es.current_id().expect("there is history by default");
+    /// es.publish_event("room-1", Event::text("greeting", "hello")?).await?;
+    /// let mut subscription = es.subscribe_from(["room-1"], id)?;
+    /// assert_eq!(subscription.next().await.expect("an event").data(), "hello");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn subscribe_from<M>(
+        &self,
+        channels: impl IntoChannels<M>,
+        id: LastEventId,
+    ) -> Result<Subscription, Error> {
+        self.subscription(channels, |hub| match hub.keeps_history() {
+            true if id.epoch() == hub.epoch() => Start::After(id.sequence()),
+            _ => Start::Unknown,
+        })
+    }
+
+    fn subscription<M>(
+        &self,
+        channels: impl IntoChannels<M>,
+        start: impl FnOnce(&Hub) -> Start,
+    ) -> Result<Subscription, Error> {
         let core = self.core();
-        let names = channels.into_channels().map_err(Rejection::into_error)?;
-        let channels = core.limits.channels(names)?;
-        let feed = Feed::subscribe(&core.hub, &channels, None)?;
-        Ok(Subscription { feed })
+        let subscribe = || {
+            let names = channels.into_channels().map_err(Rejection::into_error)?;
+            let channels = core.limits.channels(names)?;
+            let feed = Feed::subscribe_at(&core.hub, &channels, start(&core.hub))?;
+            Ok(Subscription { feed })
+        };
+        let subscribed: Result<_, Error> = subscribe();
+        subscribed.inspect_err(|error| self.observer().refused(error.kind().reason()))
     }
 }
 

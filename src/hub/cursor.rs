@@ -36,6 +36,13 @@ impl Cursor {
         (Self { log, next, waiter }, found.map(|next| end - next))
     }
 
+    /// Moves after the position `after`. Returns false, and stays, if entries after it were evicted.
+    pub(super) fn seek(&mut self, after: u64) -> bool {
+        let found = self.log.lock().log.after(after, |_| false);
+        self.next = found.unwrap_or(self.next);
+        found.is_some()
+    }
+
     pub(super) fn channel(&self) -> &Channel {
         self.log.name()
     }

@@ -44,8 +44,8 @@ fn channel(name: &str) -> Channel {
 
 /// Appends an entry with its channel, its sequence number and the channel's previous sequence number.
 fn append(hub: &Hub, name: &str) {
-    let text = |sequence, previous| Bytes::from(format!("{name} {sequence} {previous}\n"));
-    hub.append(&channel(name), text);
+    let text = |(), sequence, previous| Bytes::from(format!("{name} {sequence} {previous}\n"));
+    hub.append(&channel(name), [()], text);
 }
 
 /// Spawns a thread that appends an entry to each of these channels in turn.

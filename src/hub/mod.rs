@@ -182,43 +182,55 @@ impl Hub {
         self.sequencer.in_turn()
     }
 
-    /// Appends the bytes that `seal` returns and wakes the channel's readers.
+    /// Appends the bytes that `seal` returns for each of the items, with consecutive sequence numbers, and wakes
+    /// the channel's readers.
     ///
     /// `seal` receives the sequence numbers of the new entry and of the channel's previous entry. It runs
     /// under the sequencer's lock, so its side effects have the order of all publishes.
-    pub(crate) fn append(
+    pub(crate) fn append<I>(
         &self,
         channel: &Channel,
-        seal: impl FnOnce(u64, u64) -> Bytes,
+        items: impl IntoIterator<Item = I>,
+        mut seal: impl FnMut(I, u64, u64) -> Bytes,
     ) -> Appended {
-        let now = Instant::now();
+        let at = Instant::now();
         let mut state = self.state();
-        state.expire(now, &self.config, FEW);
-        let sequence = state.next_sequence();
+        state.expire(at, &self.config, FEW);
         let log = match self.config.history {
             true => Some(state.open(channel)),
             false => state.get(channel),
         };
-        let bytes = seal(sequence, log.as_ref().map_or(0, |log| log.last()));
-        let newest = Newest::new(sequence, bytes.len(), &self.config);
-        let append = |log| {
-            let at = now;
-            let entry = Entry {
-                sequence,
-                at,
-                bytes,
-            };
-            state.append(log, entry, &self.config)
-        };
-        let appended = log.as_ref().map(append).unwrap_or_default();
-        let fits = state.fit(newest, &self.frames, &self.config, FEW);
+        let mut previous = log.as_ref().map_or(0, |log| log.last());
+        let (mut appended, mut count, mut excess) = (Appended::default(), 0, None);
+        for item in items {
+            let sequence = state.next_sequence();
+            let bytes = seal(item, sequence, previous);
+            let newest = Newest::new(sequence, bytes.len(), &self.config);
+            if let Some(log) = &log {
+                let entry = Entry {
+                    sequence,
+                    at,
+                    bytes,
+                };
+                let Appended {
+                    subscribers,
+                    congested,
+                } = state.append(log, entry, &self.config);
+                appended.subscribers = subscribers;
+                appended.congested = congested.or(appended.congested);
+                previous = sequence;
+            }
+            count += 1;
+            let fits = state.fit(newest, &self.frames, &self.config, FEW);
+            excess = (!fits).then_some(newest);
+        }
         // The store precedes the wake: a reader parked behind the head is woken by the publish that
         // advances it.
-        self.head.store(sequence, Release);
+        self.head.store(state.sequence(), Release);
         drop(state);
-        self.observer.published(appended.subscribers);
+        self.observer.published(count, appended.subscribers);
         log.iter().for_each(|log| log.wake());
-        if !fits {
+        if let Some(newest) = excess {
             self.make_room(newest);
         }
         // Without a log no entry was appended, so none can expire.

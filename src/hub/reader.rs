@@ -105,6 +105,17 @@ impl Reader {
         (reader, replayed)
     }
 
+    /// Moves the reader after this sequence number, which the hub has assigned, and forgets a gap. Returns false
+    /// if entries after it were evicted: then the next read may return entries out of order.
+    pub(crate) fn seek(&mut self, after: u64) -> bool {
+        (self.gap, self.position) = (None, after);
+        let mut found = true;
+        for cursor in &mut *self.cursors {
+            found &= cursor.seek(after);
+        }
+        found
+    }
+
     /// The hub this reader belongs to.
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         &self.hub

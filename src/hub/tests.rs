@@ -39,7 +39,9 @@ pub(super) fn reader(hub: &Arc<Hub>, names: &[&str], start: Start) -> Reader {
 
 pub(super) fn publish(hub: &Hub, channel: &str, text: &'static str) -> Appended {
     let channel = Channel::new(channel).unwrap();
-    hub.append(&channel, |_, _| Bytes::from_static(text.as_bytes()))
+    hub.append(&channel, [text], |text, _, _| {
+        Bytes::from_static(text.as_bytes())
+    })
 }
 
 /// Reads all available entries as text, with gaps as `[channels missed @position]`.
@@ -549,8 +551,8 @@ fn appends_of_many_threads_have_one_order() {
             let (hub, channel) = (hub.clone(), Channel::new(name).unwrap());
             std::thread::spawn(move || {
                 for _ in 0..EACH {
-                    let seal = |sequence: u64, _| Bytes::from(format!("{sequence}\n"));
-                    hub.append(&channel, seal);
+                    let seal = |(), sequence: u64, _| Bytes::from(format!("{sequence}\n"));
+                    hub.append(&channel, [()], seal);
                 }
             })
         })
@@ -636,13 +638,35 @@ async fn a_recall_reports_channels_with_evicted_entries() {
 fn an_append_gets_the_previous_sequence_of_its_channel() {
     let hub = hub(|_| ());
     let mut seen = Vec::new();
-    for name in ["a", "b", "a", "a", "b"] {
-        hub.append(&Channel::new(name).unwrap(), |sequence, previous| {
+    for (name, count) in [("a", 1), ("b", 1), ("a", 2), ("b", 1)] {
+        let channel = Channel::new(name).unwrap();
+        hub.append(&channel, 0..count, |_, sequence, previous| {
             seen.push((sequence, previous));
             Bytes::from_static(b"x")
         });
     }
     assert_eq!(seen, [(1, 0), (2, 0), (3, 1), (4, 3), (5, 2)]);
+}
+
+#[test]
+fn appends_of_several_entries_keep_within_the_ring_and_the_budget() {
+    let hub = hub(|config| (config.events, config.bytes) = (3, 2000));
+    let channel = Channel::new("a").unwrap();
+    let appended = hub.append(&channel, 0..100, |n, _, _| Bytes::from(vec![n; 10]));
+    assert_eq!(appended.subscribers, 0);
+    assert_eq!(
+        (
+            hub.sequence(),
+            hub.observer()
+                .stats(crate::observe::Sizes::default())
+                .published
+        ),
+        (100, 100)
+    );
+    assert_eq!(hub.state().get(&channel).unwrap().lock().log.len(), 3);
+    hub.append(&channel, 0..3, |n, _, _| Bytes::from(vec![n; 700]));
+    assert!(hub.state().bytes <= 2000);
+    assert!(hub.state().is_consistent(&hub.config));
 }
 
 #[test]

@@ -65,10 +65,10 @@ impl Observer {
         }
     }
 
-    /// An event was published to this number of subscriptions.
-    pub(crate) fn published(&self, subscribers: usize) {
-        self.published.add(1);
-        self.delivered.add(subscribers as u64);
+    /// Events were published to this number of subscriptions.
+    pub(crate) fn published(&self, events: u64, subscribers: usize) {
+        self.published.add(events);
+        self.delivered.add(events * subscribers as u64);
     }
 
     /// A new subscription replays this number of events.

@@ -2,6 +2,8 @@
 
 mod channel;
 mod publishing;
+mod sink;
 
-pub use channel::{ChannelPublisher, ChannelSink};
+pub use channel::ChannelPublisher;
 pub use publishing::Published;
+pub use sink::ChannelSink;

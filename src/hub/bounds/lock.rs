@@ -85,7 +85,7 @@ fn a_large_entry_is_freed_after_the_lock_is_released() {
     let hub = hub(|config| config.events = 1);
     let (probe, noted) = Probe::new(&hub);
     let bytes = Bytes::from_owner(Owner(probe, vec![0; 1 << 20]));
-    hub.append(&channel("a"), |_, _| bytes);
+    hub.append(&channel("a"), [bytes], |bytes, _, _| bytes);
     publish(&hub, "a", "next");
     assert_eq!(noted.try_iter().collect::<Vec<_>>(), [true]);
 }

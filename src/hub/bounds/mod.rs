@@ -33,7 +33,9 @@ fn channel(name: impl Display + Copy) -> Channel {
 }
 
 fn publish_bytes(hub: &Hub, name: impl Display + Copy, length: usize) -> Appended {
-    hub.append(&channel(name), |_, _| Bytes::from(vec![b'x'; length]))
+    hub.append(&channel(name), [length], |length, _, _| {
+        Bytes::from(vec![b'x'; length])
+    })
 }
 
 /// Publishes an entry of `length` bytes on each of `count` channels.

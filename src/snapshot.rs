@@ -1,0 +1,105 @@
+//! The state of an application, for clients that have no position in the log.
+
+use crate::{Event, LastEventId, hub::Hub};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
+
+/// The current state, as events: what a function for
+/// [`StreamHandler::snapshot`](crate::StreamHandler::snapshot) returns.
+///
+/// An [`Event`] and a `Vec` of them convert into it, so the function may return these as well.
+///
+/// # Examples
+///
+/// ```
+/// use axum_eventstream::{Event, EventStream, Snapshot};
+///
+/// let es = EventStream::new();
+/// let mut snapshot = Snapshot::from(Event::json("board", &["one", "two"])?);
+/// if let Some(id) = es.current_id() {
+///     snapshot = snapshot.at(id);
+/// }
+/// # Ok::<(), axum_eventstream::InvalidEvent>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Snapshot {
+    events: Vec<Event>,
+    at: Option<LastEventId>,
+}
+
+impl Snapshot {
+    /// Sets the position that the state belongs to: it has every event up to `id`, and none after it. Each
+    /// event is then delivered exactly once, in the state or after it.
+    ///
+    /// Read the state and [`current_id`](crate::EventStream::current_id) under the lock under which
+    /// the application changes its state and calls [`try_publish`](crate::EventStream::try_publish).
+    ///
+    /// Without a position, it is the one when the function was called. An event that is published while the
+    /// function runs may then be in the state, and come again after it.
+    ///
+    /// A position of another process, or one that was not reached yet, is ignored.
+    pub fn at(mut self, id: LastEventId) -> Self {
+        self.at = Some(id);
+        self
+    }
+
+    /// The events, and the position if it is one of `hub`.
+    pub(crate) fn into_parts(self, hub: &Hub) -> (Vec<Event>, Option<u64>) {
+        let is_known =
+            |id: &LastEventId| id.epoch() == hub.epoch() && id.sequence() <= hub.sequence();
+        let at = self.at.filter(is_known);
+        (self.events, at.map(|id| id.sequence()))
+    }
+}
+
+impl From<Event> for Snapshot {
+    fn from(event: Event) -> Self {
+        vec![event].into()
+    }
+}
+
+impl From<Vec<Event>> for Snapshot {
+    fn from(events: Vec<Event>) -> Self {
+        Self { events, at: None }
+    }
+}
+
+impl FromIterator<Event> for Snapshot {
+    fn from_iter<I: IntoIterator<Item = Event>>(events: I) -> Self {
+        events.into_iter().collect::<Vec<_>>().into()
+    }
+}
+
+type Taken = Pin<Box<dyn Future<Output = Result<Snapshot, String>> + Send>>;
+
+/// The function of one stream that returns its snapshots.
+#[derive(Clone)]
+pub(crate) struct TakeSnapshot(Arc<dyn Fn() -> Taken + Send + Sync>);
+
+impl TakeSnapshot {
+    pub(crate) fn new<F, Fut, S, E>(function: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<S, E>> + Send + 'static,
+        S: Into<Snapshot>,
+        E: fmt::Display,
+    {
+        Self(Arc::new(move || {
+            let taken = function();
+            Box::pin(async move {
+                let taken = taken.await.map(Into::into);
+                taken.map_err(|error| error.to_string())
+            })
+        }))
+    }
+
+    pub(crate) async fn call(&self) -> Result<Snapshot, String> {
+        (self.0)().await
+    }
+}
+
+impl fmt::Debug for TakeSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TakeSnapshot")
+    }
+}
