@@ -67,22 +67,32 @@ impl Feed {
         self
     }
 
-    /// Returns the available events as one frame of at most `limit` bytes, but at least one event.
+    /// Returns the available events as one frame of at most `limit` bytes, but at least one event. A gap is a
+    /// frame with a `stream-reset`.
     ///
     /// With a waker, the feed may also park after the last event: [`Self::is_waiting`] is then true.
     pub(crate) fn next(&mut self, limit: usize, waker: Option<&Waker>) -> Next {
-        if let Some(opening) = self.opening.take() {
-            return Next::Frame {
-                bytes: opening.frame(self.id()),
-                last: None,
-                // `wait` finds events that are available already.
-                more: false,
-            };
+        if let Some(opening) = self.open(true) {
+            return opening;
         }
+        self.read(limit, waker)
+            .unwrap_or_else(|gap| self.reset(&gap))
+    }
+
+    /// Returns the opening once. `has_position`: the client resumes from the feed's position.
+    pub(crate) fn open(&mut self, has_position: bool) -> Option<Next> {
+        let opening = self.opening.take()?;
+        let id = self.id().filter(|_| has_position);
+        // `more` is false: `wait` finds events that are available already.
+        Some(Next::frame(opening.frame(id)))
+    }
+
+    /// As [`next`](Self::next) after the opening, but returns a gap as an error.
+    pub(crate) fn read(&mut self, limit: usize, waker: Option<&Waker>) -> Result<Next, Gap> {
         if self.ended {
-            return Next::End;
+            return Ok(Next::End);
         }
-        match self.reader.read(limit, waker) {
+        Ok(match self.reader.read(limit, waker) {
             Read::Batch(Batch {
                 bytes,
                 channel,
@@ -93,10 +103,41 @@ impl Feed {
                 last: Some((channel, at)),
                 more,
             },
-            Read::Gap(gap) => self.reset(&gap),
+            Read::Gap(gap) => return Err(gap),
             Read::Empty => Next::Empty,
             Read::End => Next::End,
-        }
+        })
+    }
+
+    /// Whether the policy for lag ends the feed at this gap.
+    pub(crate) fn ends_with(&mut self, gap: &Gap) -> bool {
+        self.ended |= gap.missed.is_some() && self.lag_policy == LagPolicy::Disconnect;
+        self.ended
+    }
+
+    /// Continues after this sequence number. Returns false if events after it were evicted.
+    pub(crate) fn seek(&mut self, after: u64) -> bool {
+        self.reader.seek(after)
+    }
+
+    /// Whether the feed ends at its position, or soon after it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.hub().is_closed() || self.reader.is_closed()
+    }
+
+    /// Whether the position of the client is gone.
+    pub(crate) fn has_gap(&self) -> bool {
+        self.reader.has_gap()
+    }
+
+    /// Leaves the wait lists until the feed parks again: publishers do not wait for it.
+    pub(crate) fn pause(&mut self) {
+        self.reader.pause();
+    }
+
+    /// Whether the opening was not returned yet.
+    pub(crate) fn has_opening(&self) -> bool {
+        self.opening.is_some()
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -111,10 +152,8 @@ impl Feed {
     /// Reports missed events by `stream-reset`. Lag may also end the feed, depending on the policy.
     fn reset(&mut self, gap: &Gap) -> Next {
         let Gap { channels, missed } = gap;
-        let is_lag = missed.is_some();
         trace::event!(info, ?missed, channels = channels.len(), "stream reset");
-        self.ended = is_lag && self.lag_policy == LagPolicy::Disconnect;
-        if self.ended && self.hub().keeps_history() {
+        if self.ends_with(gap) && self.hub().keeps_history() {
             // The client reconnects with its last id and gets the `stream-reset` then.
             return Next::End;
         }

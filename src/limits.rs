@@ -4,6 +4,7 @@ use crate::{
     Error,
     channel::{Channels, ChannelsError},
 };
+use std::time::Duration;
 
 /// Limits of an [`EventStream`](crate::EventStream), which bound the memory that clients and publishers can use.
 ///
@@ -15,6 +16,8 @@ use crate::{
 /// | subscriptions per channel | 1,000,000 | a stream that ends at once with a `retry` of 5 to 15 s |
 /// | channels per subscription | 100 | 400 with the reason |
 /// | bytes per encoded event | 16 MiB | the publish fails and nothing is delivered |
+/// | concurrent snapshots | 64 | a client waits for its turn |
+/// | time of a snapshot | 10 s | the stream ends with a `retry` |
 ///
 /// # Examples
 ///
@@ -34,6 +37,8 @@ pub struct Limits {
     pub(crate) subscriptions_per_channel: usize,
     pub(crate) channels_per_subscription: usize,
     pub(crate) event_bytes: usize,
+    pub(crate) concurrent_snapshots: usize,
+    pub(crate) snapshot_timeout: Duration,
 }
 
 impl Limits {
@@ -45,6 +50,8 @@ impl Limits {
             subscriptions_per_channel: 1_000_000,
             channels_per_subscription: 100,
             event_bytes: 16 << 20,
+            concurrent_snapshots: 64,
+            snapshot_timeout: Duration::from_secs(10),
         }
     }
 
@@ -87,6 +94,22 @@ impl Limits {
         self
     }
 
+    /// Sets how many [snapshots](crate::StreamHandler::snapshot) are taken at the same time, at least 1. Other
+    /// clients wait for their turn.
+    #[must_use]
+    pub fn concurrent_snapshots(mut self, limit: usize) -> Self {
+        self.concurrent_snapshots = limit;
+        self
+    }
+
+    /// Sets how long the function for a snapshot may run: more than zero. The stream ends otherwise, and its client
+    /// reconnects.
+    #[must_use]
+    pub fn snapshot_timeout(mut self, limit: Duration) -> Self {
+        self.snapshot_timeout = limit;
+        self
+    }
+
     /// Collects the channels of one subscription and checks their number.
     pub(crate) fn channels<I>(&self, names: I) -> Result<Channels, ChannelsError>
     where
@@ -101,13 +124,19 @@ impl Limits {
             ("subscriptions_per_channel", self.subscriptions_per_channel),
             ("channels_per_subscription", self.channels_per_subscription),
             ("event_bytes", self.event_bytes),
+            ("concurrent_snapshots", self.concurrent_snapshots),
         ];
-        match limits.iter().find(|(_, limit)| *limit == 0) {
-            Some((name, _)) => Err(Error::config(format!(
+        if let Some((name, _)) = limits.iter().find(|(_, limit)| *limit == 0) {
+            return Err(Error::config(format!(
                 "the limit `{name}` is 0; it must be at least 1"
-            ))),
-            None => Ok(()),
+            )));
         }
+        if self.snapshot_timeout.is_zero() {
+            return Err(Error::config(
+                "the limit `snapshot_timeout` is 0; it must be greater than zero",
+            ));
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,13 @@
 //! An open stream, written by a response body or by a driver that owns the socket.
 
+mod pace;
+mod snapshots;
+
+pub(crate) use pace::Pace;
+pub(crate) use snapshots::{SnapshotLimits, Snapshots};
+
 use crate::{
-    KeepAlive,
+    KeepAlive, Limits,
     feed::{Feed, Next},
     hooks::UnsubscribeGuard,
     sse,
@@ -18,7 +24,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::Notify,
+    sync::{Notify, Semaphore},
     time::{Instant, timeout_at},
 };
 
@@ -69,6 +75,7 @@ impl fmt::Debug for Guard {
 #[derive(Debug)]
 pub(crate) struct Streams {
     pub(crate) keep_alive: KeepAlive,
+    pub(crate) snapshot_limits: SnapshotLimits,
     started: Instant,
     /// Number of detached streams.
     detached: AtomicUsize,
@@ -87,8 +94,17 @@ pub(crate) struct OpenStream {
     last: Moment,
     /// Deadline after which the stream ends.
     ends: Moment,
-    /// Dropped after `feed`, so that the hook sees the new count. Boxed: few streams have a hook or a guard.
-    _on_drop: Option<Box<(Option<UnsubscribeGuard>, Option<Guard>)>>,
+    /// Dropped after `feed`, so that the hook sees the new count. Boxed, since few streams have any.
+    extras: Option<Box<Extras>>,
+}
+
+/// The settings and values of a stream that most streams lack.
+#[derive(Debug, Default)]
+pub(crate) struct Extras {
+    pub(crate) pace: Option<Pace>,
+    pub(crate) snapshots: Option<Snapshots>,
+    pub(crate) unsubscribe: Option<UnsubscribeGuard>,
+    pub(crate) guard: Option<Guard>,
 }
 
 /// Nanoseconds since the `EventStream` was built, in half the size of an `Instant`. Negative only under a
@@ -116,7 +132,7 @@ impl OpenStream {
             last: streams.moment(Instant::now()),
             streams,
             ends: Moment::NEVER,
-            _on_drop: None,
+            extras: None,
         }
     }
 
@@ -128,25 +144,64 @@ impl OpenStream {
         self
     }
 
-    pub(crate) fn with(
-        mut self,
-        unsubscribe: Option<UnsubscribeGuard>,
-        guard: Option<Guard>,
-    ) -> Self {
-        let is_empty = unsubscribe.is_none() && guard.is_none();
-        self._on_drop = (!is_empty).then(|| Box::new((unsubscribe, guard)));
+    /// Ends the stream after this time, unless it ends earlier.
+    pub(crate) fn expires_in(mut self, time: Option<Duration>) -> Self {
+        if let Some(time) = time {
+            self.ends = self.ends.min(self.last.after(time));
+        }
         self
+    }
+
+    pub(crate) fn with(mut self, extras: Extras) -> Self {
+        self.extras = (!extras.is_empty()).then(|| Box::new(extras));
+        self
+    }
+
+    /// A pace with this interval.
+    pub(crate) fn pace(&self, interval: Duration) -> Pace {
+        Pace::new(interval, self.streams.started)
     }
 
     pub(crate) fn feed(&self) -> &Feed {
         &self.feed
     }
 
-    pub(crate) fn feed_mut(&mut self) -> &mut Feed {
-        &mut self.feed
+    /// Whether the stream is parked with its last waker and was not woken since.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.feed.is_waiting()
     }
 
-    /// Returns the next frame: events, a keep-alive, or the `retry` before the end.
+    /// Parks until the next frame, except for those that [`wakes_at`](Self::wakes_at) announces. Returns false if
+    /// there is one already: then `waker` may not be woken.
+    pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
+        if self.paused_until().is_some() {
+            return true;
+        }
+        match self.wait_for_snapshot(waker) {
+            Some(waits) => waits,
+            None => self.feed.wait(waker),
+        }
+    }
+
+    /// Whether the stream waits for a snapshot.
+    pub(crate) fn needs_snapshot(&self) -> bool {
+        let extras = self.extras.as_ref();
+        let snapshots = extras.and_then(|extras| extras.snapshots.as_ref());
+        snapshots.is_some_and(Snapshots::is_pending) && self.paused_until().is_none()
+    }
+
+    /// Registers `waker` for the end of a running snapshot. Returns `None` if there is none, and `Some(false)` if
+    /// it has ended.
+    pub(crate) fn wait_for_snapshot(&mut self, waker: &Waker) -> Option<bool> {
+        self.extras.as_mut()?.snapshots.as_mut()?.wait(waker)
+    }
+
+    /// Until when the stream sends no events, because of its pace.
+    pub(crate) fn paused_until(&self) -> Option<Instant> {
+        self.extras.as_ref()?.pace.as_ref()?.until()
+    }
+
+    /// Returns the next frame: events, a snapshot, a keep-alive, or the `retry` before the end.
     ///
     /// With a waker, the stream may also park, as in [`Feed::next`]. The clock is read only if there is no
     /// event, or if the stream has a deadline.
@@ -156,7 +211,10 @@ impl OpenStream {
             return Next::frame(sse::retry(reconnect_after()));
         }
         self.drain(&clock);
-        let next = self.feed.next(FRAME, waker);
+        let next = match &mut self.extras {
+            None => self.feed.next(FRAME, waker),
+            Some(extras) => extras.next(&mut self.feed, waker),
+        };
         match next {
             Next::Frame {
                 last: Some((_, at)),
@@ -196,10 +254,17 @@ impl OpenStream {
         }
     }
 
-    /// When a frame is due without any event.
-    pub(crate) fn wakes_at(&self) -> Instant {
+    /// When a keep-alive or the end is due.
+    pub(crate) fn idle_until(&self) -> Instant {
         let keep_alive = self.last.after(self.interval());
         self.streams.instant(self.ends.min(keep_alive))
+    }
+
+    /// When the stream must be polled although nothing wakes it.
+    pub(crate) fn wakes_at(&self) -> Instant {
+        let pace = self.extras.as_ref().and_then(|extras| extras.pace.as_ref());
+        let resumes_at = pace.and_then(Pace::wakes_at);
+        resumes_at.map_or(self.idle_until(), |at| at.min(self.idle_until()))
     }
 
     /// Maximum time between two frames.
@@ -215,10 +280,48 @@ impl OpenStream {
     }
 }
 
+impl Extras {
+    fn is_empty(&self) -> bool {
+        let Self {
+            pace,
+            snapshots,
+            unsubscribe,
+            guard,
+        } = self;
+        pace.is_none() && snapshots.is_none() && unsubscribe.is_none() && guard.is_none()
+    }
+
+    /// As [`Feed::next`], with the stream's pace and snapshots.
+    fn next(&mut self, feed: &mut Feed, waker: Option<&Waker>) -> Next {
+        if let Some(pace) = &mut self.pace
+            && pace.pauses(feed)
+        {
+            return Next::Empty;
+        }
+        // A paced stream parks only if it finds nothing: a publish must not wake it during a pause.
+        let waker = waker.filter(|_| self.pace.is_none());
+        let is_opening = feed.has_opening();
+        let next = match &mut self.snapshots {
+            Some(snapshots) => snapshots.next(feed, FRAME, waker),
+            None => feed.next(FRAME, waker),
+        };
+        if let Some(pace) = &mut self.pace
+            && !is_opening
+        {
+            pace.sent(&next, feed);
+        }
+        next
+    }
+}
+
 impl Streams {
-    pub(crate) fn new(keep_alive: KeepAlive) -> Self {
+    pub(crate) fn new(keep_alive: KeepAlive, limits: &Limits) -> Self {
         Self {
             keep_alive,
+            snapshot_limits: SnapshotLimits {
+                permits: Arc::new(Semaphore::new(limits.concurrent_snapshots)),
+                timeout: limits.snapshot_timeout,
+            },
             started: Instant::now(),
             detached: AtomicUsize::new(0),
             no_detached: Notify::new(),
@@ -292,7 +395,7 @@ mod tests {
 
     #[test]
     fn a_moment_converts_back_to_its_instant() {
-        let streams = Streams::new(KeepAlive::new());
+        let streams = Streams::new(KeepAlive::new(), &Limits::new());
         let day = Duration::from_secs(86_400);
         let later = streams.started + 365 * day;
         let mut instants = vec![streams.started, later];

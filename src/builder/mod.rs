@@ -249,7 +249,7 @@ impl EventStreamBuilder {
         check_age(max_age)?;
         let core = Core {
             hub: Hub::new(hub_config(&history, &limits, proxies.is_some()), epoch()?),
-            streams: Arc::new(Streams::new(keep_alive)),
+            streams: Arc::new(Streams::new(keep_alive, &limits)),
             limits,
             hooks,
             opening,

@@ -123,7 +123,7 @@ impl EventBody {
         loop {
             // Spurious poll: the waker is still registered.
             let waker = this.keep_alive_timer.wakes(cx.waker()).then(|| cx.waker());
-            if waker.is_some() && stream.feed().is_waiting() {
+            if waker.is_some() && stream.is_waiting() {
                 return Poll::Pending;
             }
             if mem::replace(this.more, true) {
@@ -139,7 +139,7 @@ impl EventBody {
                     Next::Empty => {}
                 }
             }
-            match stream.feed_mut().wait(cx.waker()) {
+            match stream.wait(cx.waker()) {
                 true => ready!(
                     this.keep_alive_timer
                         .as_mut()

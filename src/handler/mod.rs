@@ -17,8 +17,9 @@ pub use resolve::IntoResolver;
 pub use response::StreamResponse;
 
 use crate::{
-    EventStream, Limits,
+    EventStream, Limits, Snapshot,
     request::{Parameters, Rejection, Route, StreamRequest},
+    snapshot::TakeSnapshot,
 };
 use axum::{
     extract::Request,
@@ -27,7 +28,8 @@ use axum::{
 };
 use http::request::Parts;
 use resolve::Resolver;
-use std::{future::Future, pin::Pin};
+use response::Options;
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 /// A handler that answers each request with an event stream, returned by [`EventStream::handler`].
 ///
@@ -49,8 +51,19 @@ use std::{future::Future, pin::Pin};
 pub struct StreamHandler {
     event_stream: EventStream,
     resolver: Resolver,
-    detach: bool,
+    options: Options,
+    snapshot: Option<SnapshotOf>,
     route: Route,
+}
+
+/// Returns the function for the snapshots of one request's stream.
+#[derive(Clone)]
+struct SnapshotOf(Arc<dyn Fn(StreamRequest) -> TakeSnapshot + Send + Sync>);
+
+impl fmt::Debug for SnapshotOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SnapshotOf")
+    }
 }
 
 impl StreamHandler {
@@ -58,7 +71,8 @@ impl StreamHandler {
         Self {
             event_stream,
             resolver,
-            detach: true,
+            options: Options::default(),
+            snapshot: None,
             route,
         }
     }
@@ -70,25 +84,99 @@ impl StreamHandler {
     /// counts, filters or redacts, or a body that is merged with another.
     #[must_use]
     pub fn detach(mut self, detach: bool) -> Self {
-        self.detach = detach;
+        self.options.is_attached = !detach;
+        self
+    }
+
+    /// Sets the function that returns the current state, for a client that has no position to resume from.
+    ///
+    /// The page then needs no other request for its state, and no code for gaps. Right after `stream-open` a new
+    /// client receives the snapshot, then every event after it. A client that resumes from a valid
+    /// `Last-Event-ID` receives none. A client whose position is gone, after a long absence, a restart of
+    /// the application, or because it read too slowly, receives the snapshot again in place of
+    /// `stream-reset`. It must replace the client's state, so give it a name of its own.
+    ///
+    /// The function receives the request, with the [parameters](StreamRequest::parameter) of the route, and
+    /// returns an [`Event`](crate::Event), a `Vec` of them, or a [`Snapshot`]. With [`Snapshot::at`] each event
+    /// is delivered exactly once; without it, an event that is published while the function runs may be in the
+    /// state and come again.
+    ///
+    /// At most 64 functions run at the same time ([`Limits::concurrent_snapshots`]), and other streams do not
+    /// wait for them. If the function returns an error, panics, or takes longer than 10 seconds
+    /// ([`Limits::snapshot_timeout`]), the stream ends with a `retry` of 1 to 5 seconds, so that the client
+    /// reconnects. That is logged as an error, and counted in
+    /// [`Stats::snapshot_failures`](crate::Stats::snapshot_failures). A client that disconnects cancels the
+    /// function.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use axum_eventstream::{Event, EventStream, InvalidEvent, StreamRequest};
+    ///
+    /// # async fn members(_room: &str) -> Vec<String> { Vec::new() }
+    /// let es = EventStream::new();
+    /// let room = es.handler("room-{room}").snapshot(|request: StreamRequest| async move {
+    ///     let room = request.parameter("room").unwrap_or_default();
+    ///     Event::json("members", &members(room).await)
+    /// });
+    /// let app: Router = Router::new().route("/rooms/{room}", get(room));
+    /// ```
+    #[must_use]
+    pub fn snapshot<F, Fut, S, E>(mut self, function: F) -> Self
+    where
+        F: Fn(StreamRequest) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<S, E>> + Send + 'static,
+        S: Into<Snapshot>,
+        E: fmt::Display,
+    {
+        let function = Arc::new(function);
+        self.snapshot = Some(SnapshotOf(Arc::new(move |request| {
+            let function = function.clone();
+            TakeSnapshot::new(move || function(request.clone()))
+        })));
+        self
+    }
+
+    /// Sets the least time between two frames of a stream: none by default.
+    ///
+    /// A stream then sends everything that is ready at once, and nothing for this time afterwards, or up to an
+    /// eighth longer. A first event after a silence is sent immediately. The cost of many small events then
+    /// depends on the number of clients and the interval, and not on the number of events.
+    ///
+    /// The opening, keep-alives, and the end of the whole `EventStream` are not delayed. It applies to direct
+    /// delivery only, since a proxy sends each event when it receives it.
+    #[must_use]
+    pub fn min_interval(mut self, interval: Duration) -> Self {
+        self.options.min_interval = Some(interval);
         self
     }
 
     pub(crate) async fn respond(&self, parts: &mut Parts) -> Result<StreamResponse, Rejection> {
         // Read first, so that the future holds no borrow across the await. Invalid parameters are reported only
         // if the rest of the request is valid.
-        let parameters = match self.resolver.needs_parameters() {
-            true => Parameters::of(parts).await,
-            false => Ok(Parameters::default()),
+        let parameters = match self.resolver.needs_parameters() || self.snapshot.is_some() {
+            true => Parameters::of(parts).await.map(Arc::new),
+            false => Ok(Arc::default()),
         };
         let has_hooks = !self.event_stream.core().hooks.is_empty();
         let request = StreamRequest::new(parts, self.route, has_hooks);
         let request = request.inspect_err(|rejection| {
             self.event_stream.observer().refused(rejection.reason());
         })?;
-        let channels = |limits: &Limits| self.resolver.resolve(parts, &parameters?, limits);
+        let snapshot = self.snapshot.as_ref().map(|SnapshotOf(of)| {
+            let parameters = parameters.as_ref().ok().cloned();
+            of(request.for_snapshot(parameters))
+        });
+        let channels = |limits: &Limits| {
+            let parameters = parameters?;
+            self.resolver.resolve(parts, &parameters, limits)
+        };
         let response = self.event_stream.open_stream(&request, channels)?;
-        Ok(response.detach(self.detach))
+        Ok(response.options(Options {
+            state: snapshot,
+            ..self.options.clone()
+        }))
     }
 }
 

@@ -90,12 +90,15 @@ impl EventStream {
         let core = self.core();
         let feed = Feed::subscribe(&core.hub, &channels, request.last_event_id());
         let feed = feed.map_err(|refused| unavailable(core, &refused))?;
+        let has_position = core.hub.keeps_history() && request.last_event_id().is_some();
         let parts = request.parts().filter(|_| !core.hooks.is_empty());
+        let has_gap = feed.has_gap();
         Ok(StreamResponse::direct(Direct {
             event_stream: self.clone(),
             feed: feed.opened(core.opening, core.lag_policy),
             presence: parts.map(|parts| Box::new((channels, Arc::clone(parts)))),
             detachable: request.is_detachable(),
+            is_new: !has_position || has_gap,
         }))
     }
 }

@@ -2,20 +2,26 @@
 
 use super::body::EventBody;
 use crate::{
-    EventStream,
+    EventStream, Snapshot,
     channel::Channels,
     feed::Feed,
     hooks::Hooks,
     hub::Reader,
     request::{ended, with_head},
-    stream::{Guard, OpenStream, reconnect_after},
+    snapshot::TakeSnapshot,
+    stream::{Extras, Guard, OpenStream, Snapshots, reconnect_after},
 };
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, header::CONNECTION, request::Parts};
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 /// A subscribed client and its response: what [`EventStream::open`] returns.
 ///
@@ -33,7 +39,16 @@ use std::{fmt, sync::Arc};
 pub struct StreamResponse {
     kind: Kind,
     guard: Option<Guard>,
-    detach: bool,
+    options: Options,
+}
+
+/// What the application sets for a stream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Options {
+    pub(super) state: Option<TakeSnapshot>,
+    pub(super) min_interval: Option<Duration>,
+    pub(super) expires_at: Option<SystemTime>,
+    pub(super) is_attached: bool,
 }
 
 enum Kind {
@@ -49,6 +64,8 @@ pub(super) struct Direct {
     /// Input of the hooks, if there are any.
     pub(super) presence: Option<Box<(Channels, Arc<Parts>)>>,
     pub(super) detachable: bool,
+    /// Whether the client has no position that it can resume from.
+    pub(super) is_new: bool,
 }
 
 pub(super) struct Held {
@@ -64,7 +81,7 @@ impl StreamResponse {
         Self {
             kind,
             guard: None,
-            detach: true,
+            options: Options::default(),
         }
     }
 
@@ -126,7 +143,64 @@ impl StreamResponse {
     /// }
     /// ```
     pub fn detach(mut self, detach: bool) -> Self {
-        self.detach = detach;
+        self.options.is_attached = !detach;
+        self
+    }
+
+    /// Sets the function that returns the current state, for a client that has no position to resume from: see
+    /// [`StreamHandler::snapshot`](crate::StreamHandler::snapshot).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{Event, EventStream, InvalidEvent, Rejection, StreamRequest, StreamResponse};
+    ///
+    /// async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse, Rejection> {
+    ///     let stream = es.open(&request, ["room-1"])?;
+    ///     Ok(stream.snapshot(|| async { Event::json("members", &["ann", "bob"]) }))
+    /// }
+    /// ```
+    pub fn snapshot<F, Fut, S, E>(mut self, function: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<S, E>> + Send + 'static,
+        S: Into<Snapshot>,
+        E: fmt::Display,
+    {
+        self.options.state = Some(TakeSnapshot::new(function));
+        self
+    }
+
+    /// Sets the least time between two frames of the stream: see
+    /// [`StreamHandler::min_interval`](crate::StreamHandler::min_interval).
+    pub fn min_interval(mut self, interval: Duration) -> Self {
+        self.options.min_interval = Some(interval);
+        self
+    }
+
+    /// Ends the stream at this time, for example when the client's token expires. The end has a `retry`, so a
+    /// browser's `EventSource` reconnects, and meets the refusal of your handler.
+    ///
+    /// The time is measured from now on, so a later change of the system's clock has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{EventStream, Rejection, StreamRequest, StreamResponse};
+    /// use std::time::{Duration, SystemTime};
+    ///
+    /// async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse, Rejection> {
+    ///     let expires = SystemTime::now() + Duration::from_secs(3600);
+    ///     Ok(es.open(&request, ["room-1"])?.expires_at(expires))
+    /// }
+    /// ```
+    pub fn expires_at(mut self, time: SystemTime) -> Self {
+        self.options.expires_at = Some(time);
+        self
+    }
+
+    pub(super) fn options(mut self, options: Options) -> Self {
+        self.options = options;
         self
     }
 }
@@ -135,22 +209,35 @@ impl IntoResponse for StreamResponse {
     fn into_response(self) -> Response {
         match self.kind {
             Kind::Ready(response) => *response,
-            Kind::Direct(direct) => direct.respond(self.guard, self.detach),
+            Kind::Direct(direct) => direct.respond(self.guard, self.options),
             Kind::Held(held) => held.respond(),
         }
     }
 }
 
 impl Direct {
-    fn respond(self, guard: Option<Guard>, detach: bool) -> Response {
+    fn respond(self, guard: Option<Guard>, options: Options) -> Response {
         let core = self.event_stream.core();
-        let presence = self.presence.map(|presence| {
+        let unsubscribe = self.presence.map(|presence| {
             let (channels, parts) = *presence;
             core.hooks.subscribe(channels, &parts)
         });
-        let stream = OpenStream::new(self.feed, core.streams.clone()).max_age(core.max_age);
-        let stream = stream.with(presence, guard);
-        let may_detach = self.detachable && detach;
+        let expires_in = options.expires_at.map(|at| {
+            let left = at.duration_since(SystemTime::now());
+            left.unwrap_or_default()
+        });
+        let stream = OpenStream::new(self.feed, core.streams.clone());
+        let stream = stream.max_age(core.max_age).expires_in(expires_in);
+        let limits = || core.streams.snapshot_limits.clone();
+        let snapshots = |take| Snapshots::new(take, limits(), self.is_new);
+        let extras = Extras {
+            pace: options.min_interval.map(|interval| stream.pace(interval)),
+            snapshots: options.state.map(snapshots),
+            unsubscribe,
+            guard,
+        };
+        let stream = stream.with(extras);
+        let may_detach = self.detachable && !options.is_attached;
         let mut response = with_head(Body::new(EventBody::new(stream, may_detach)));
         if may_detach {
             // A detached stream ends with its connection. RFC 9112, 9.6 requires to announce that; otherwise a
@@ -186,7 +273,7 @@ impl fmt::Debug for StreamResponse {
                     Kind::Held(_) => "held by a proxy",
                 },
             )
-            .field("detach", &self.detach)
+            .field("options", &self.options)
             .finish_non_exhaustive()
     }
 }

@@ -150,6 +150,13 @@ impl ChannelLog {
         self.lock().remove_waiter(waiter);
     }
 
+    /// Removes a waiter until it waits again. It has the same end then.
+    pub(crate) fn pause(&self, waiter: &mut WaiterKey) {
+        let mut inner = self.lock();
+        inner.remove_waiter(waiter);
+        waiter.unregister();
+    }
+
     /// Snapshot of the entries and ends that readers can see now.
     pub(crate) fn mark(&self, hub: &Hub) -> Mark {
         self.lock().mark(hub)
@@ -311,6 +318,23 @@ mod tests {
         assert_eq!(["4", "5", "6"].map(congested), [false, true, true]);
         a(&hub).settled();
         assert_eq!(["7", "8"].map(congested), [false, true]);
+    }
+
+    #[test]
+    fn a_paused_reader_is_not_waited_for_and_keeps_its_end() {
+        let (hub, (_, waker)) = (hub(|config| config.events = 4), waker());
+        let mut reader = reader(&hub, &["a"], Start::Live);
+        assert!(reader.wait(&waker));
+        publish(&hub, "a", "1");
+        reader.pause();
+        let congested = |text| publish(&hub, "a", text).congested.is_some();
+        assert!(!["2", "3", "4", "5"].map(congested).contains(&true));
+        hub.close_channel(&Channel::new("a").unwrap(), drop);
+        publish(&hub, "a", "6");
+        assert!(matches!(reader.read(100, None), Read::Gap(_)));
+        while matches!(reader.read(100, None), Read::Batch(_)) {}
+        assert_eq!(reader.read(100, None), Read::End);
+        assert!(!reader.wait(&waker), "it has ended");
     }
 
     #[test]

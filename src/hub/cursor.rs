@@ -163,6 +163,10 @@ impl Cursor {
         self.log.lock().waiters.has_ended(&self.waiter)
     }
 
+    pub(super) fn pause(&mut self) {
+        self.log.pause(&mut self.waiter);
+    }
+
     /// Whether the cursor is parked and was not woken since.
     pub(super) fn is_waiting(&self) -> bool {
         self.log.is_waiting(&self.waiter)

@@ -41,7 +41,17 @@ impl Hub {
         }
         self.closed.store(true, SeqCst);
         drop(state);
+        self.closing.notify_waiters();
         self.each_with_readers(|log| log.wake());
+    }
+
+    /// Waits until the hub is closed.
+    pub(crate) async fn closed(&self) {
+        // A `Notified` receives notifications since its creation.
+        let closing = self.closing.notified();
+        if !self.is_closed() {
+            closing.await;
+        }
     }
 
     /// The last sequence number that readers return, if the hub is closed.

@@ -99,6 +99,8 @@ pub(crate) struct Hub {
     drained_by: OnceLock<Instant>,
     /// Notified when the last reader is dropped.
     emptied: Notify,
+    /// Notified when the hub is closed.
+    closing: Notify,
     observer: Arc<Observer>,
     sweep: Sweep,
 }
@@ -153,6 +155,7 @@ impl Hub {
             closed_after: AtomicU64::new(0),
             drained_by: OnceLock::new(),
             emptied: Notify::new(),
+            closing: Notify::new(),
             observer,
             sweep: Sweep::default(),
         })

@@ -215,6 +215,11 @@ impl Reader {
         }
     }
 
+    /// Leaves the wait lists until it parks again. It does not count as awake meanwhile.
+    pub(crate) fn pause(&mut self) {
+        self.cursors.iter_mut().for_each(Cursor::pause);
+    }
+
     /// Whether the reader is parked with its last waker and was not woken since. Always false for a reader
     /// of several channels.
     pub(crate) fn is_waiting(&self) -> bool {

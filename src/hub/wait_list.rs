@@ -167,6 +167,11 @@ impl WaitList {
 }
 
 impl WaiterKey {
+    /// Called once the waiter is removed: it registers again when it parks.
+    pub(crate) fn unregister(&mut self) {
+        self.round = UNREGISTERED;
+    }
+
     /// The round in which it last parked.
     pub(crate) fn round(&self) -> u64 {
         self.round

@@ -22,7 +22,7 @@ use crate::{
 };
 use slab::Slab;
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     mem,
     sync::{
         Arc, Mutex, PoisonError,
@@ -46,6 +46,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Shortest time between two ticks.
 const SHORTEST_TICK: Duration = Duration::from_millis(5);
+
+/// Longest time until a paused channel is looked at: neither an event nor a close wakes the driver meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Caps the time to the next check: `Instant + Duration` may overflow.
 const LONGEST_CHECK: Duration = Duration::from_secs(3600);
@@ -125,6 +128,8 @@ struct Driver {
     /// valid.
     followed: HashMap<usize, usize>,
     chunks: Chunks,
+    /// Channels whose members are all paused, by the time when the first of them resumes.
+    paused: BTreeSet<(Instant, usize)>,
     tick: Duration,
     next_tick: Instant,
     /// Time of the next check for stalled clients.
@@ -164,6 +169,28 @@ impl Drop for Followed {
     }
 }
 
+/// The pauses of a channel's members.
+#[derive(Default)]
+struct Pauses {
+    first: Option<Instant>,
+    has_others: bool,
+}
+
+impl Pauses {
+    fn add(&mut self, socket: &Socket) {
+        match socket.paused_until() {
+            Some(until) => self.first = Some(self.first.map_or(until, |first| first.min(until))),
+            // A blocked client waits for its socket.
+            None => self.has_others |= !socket.is_blocked(),
+        }
+    }
+
+    /// When the first pause ends, if no member waits for entries.
+    fn all_until(&self) -> Option<Instant> {
+        self.first.filter(|_| !self.has_others)
+    }
+}
+
 /// The tick without any stream that has a shorter keep-alive interval.
 fn longest_tick(patience: Duration) -> Duration {
     TICK.min(patience / CHECKS).max(SHORTEST_TICK)
@@ -184,6 +211,7 @@ impl Driver {
             channels: Slab::new(),
             followed: HashMap::new(),
             chunks: Chunks::default(),
+            paused: BTreeSet::new(),
             tick: longest_tick(patience),
             next_tick: Instant::now(),
             next_check: Instant::now(),
@@ -196,7 +224,7 @@ impl Driver {
         while !(self.sockets.is_empty() && self.inbox.is_closed()) {
             match self.sockets.is_empty() {
                 true => self.inbox.wait().await,
-                false => _ = timeout_at(self.next_tick, self.inbox.wait()).await,
+                false => _ = timeout_at(self.wakes_at(), self.inbox.wait()).await,
             }
             self.inbox.take(&mut news);
             self.register_all(mem::take(&mut news.arrivals));
@@ -208,12 +236,18 @@ impl Driver {
                 self.cooperate().await;
             }
             let now = Instant::now();
+            self.resume(now);
             if now >= self.next_tick {
                 self.next_tick = now + self.tick;
                 self.tick_all(now).await;
             }
             self.chunks.clear();
         }
+    }
+
+    fn wakes_at(&self) -> Instant {
+        let resume = self.paused.first().map(|(until, _)| *until);
+        resume.map_or(self.next_tick, |resume| resume.min(self.next_tick))
     }
 
     /// Yields to other tasks of the thread after every `SENDS_PER_YIELD` sends.
@@ -296,7 +330,7 @@ impl Driver {
             return;
         };
         let (mark, now) = (log.mark(hub), Instant::now());
-        let mut member = 0;
+        let (mut member, mut pauses) = (0, Pauses::default());
         while let Some(key) = self.member(channel, member) {
             let waker = LazyWaker(&self.inbox, key);
             let socket = &mut self.sockets[key].socket;
@@ -304,6 +338,7 @@ impl Driver {
                 // This moves the last member to the index `member`.
                 self.remove(key);
             } else {
+                pauses.add(socket);
                 member += 1;
             }
             self.cooperate().await;
@@ -312,7 +347,30 @@ impl Driver {
         if followed.is_some_and(|followed| followed.hub.is_closing()) {
             self.tick_at(now);
         }
-        self.wait(channel, mark);
+        match pauses.all_until() {
+            Some(until) => self.pause(channel, until),
+            None => self.wait(channel, mark),
+        }
+    }
+
+    /// Leaves the channel's wait list until `until`, so that its entries do not wake the driver.
+    fn pause(&mut self, channel: usize, until: Instant) {
+        let Some(Followed { log, waiter, .. }) = self.channels.get_mut(channel) else {
+            return;
+        };
+        log.pause(waiter);
+        let until = until.min(Instant::now() + LONGEST_PAUSE);
+        self.paused.insert((until, channel));
+    }
+
+    /// Schedules a pass over each channel with a member whose pause is over.
+    fn resume(&mut self, now: Instant) {
+        while let Some((until, channel)) = self.paused.first().copied()
+            && until <= now
+        {
+            self.paused.pop_first();
+            self.inbox.post(|news| news.channels.push(channel));
+        }
     }
 
     fn member(&self, channel: usize, member: usize) -> Option<usize> {

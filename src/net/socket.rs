@@ -79,7 +79,12 @@ impl Socket {
 
     /// Returns when to send without a new entry, unless the client is blocked.
     pub(super) fn wakes_at(&self) -> Option<Instant> {
-        (!self.is_blocked()).then(|| self.stream.wakes_at())
+        (!self.is_blocked()).then(|| self.stream.idle_until())
+    }
+
+    /// Until when the stream sends no events, because of its pace. `None` for a blocked client.
+    pub(super) fn paused_until(&self) -> Option<Instant> {
+        self.stream.paused_until().filter(|_| !self.is_blocked())
     }
 
     /// Sends everything that is ready.
@@ -101,12 +106,19 @@ impl Socket {
                     more = then;
                     (chunks.get(bytes), false)
                 }
+                Next::Empty if self.has_snapshot(waker) => continue,
                 Next::Empty => break,
                 Next::End => (chunk::LAST, true),
             };
             state = self.write(Unsent { bytes, is_last }, now, waker);
         }
         state
+    }
+
+    /// Whether a snapshot is complete. Otherwise the socket is woken when it is.
+    fn has_snapshot(&mut self, waker: LazyWaker<'_>) -> bool {
+        self.stream.needs_snapshot()
+            && self.stream.wait_for_snapshot(&waker.create()) == Some(false)
     }
 
     /// Writes bytes, and stores the rest if the socket is not writable.

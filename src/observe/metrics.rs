@@ -43,6 +43,10 @@ mod on {
         counter!("eventstream_refused_total", "reason" => reason).increment(1);
     }
 
+    pub(crate) fn snapshot(outcome: &'static str) {
+        counter!("eventstream_snapshots_total", "outcome" => outcome).increment(1);
+    }
+
     /// The gauges of a stream's sizes. Each has the sum over all streams of the process, so only changes are
     /// recorded.
     #[derive(Default)]
@@ -145,6 +149,7 @@ mod off {
     }
 
     pub(crate) fn refused(_reason: &'static str) {}
+    pub(crate) fn snapshot(_outcome: &'static str) {}
 
     #[derive(Default)]
     pub(crate) struct Gauges;

@@ -14,6 +14,8 @@ pub(crate) struct Observer {
     resets: Counter,
     replayed: Counter,
     refused: AtomicU64,
+    snapshots: AtomicU64,
+    snapshot_failures: AtomicU64,
     gauges: metrics::Gauges,
 }
 
@@ -61,6 +63,8 @@ impl Observer {
             resets: Counter::new("eventstream_resets_total"),
             replayed: Counter::new("eventstream_replayed_total"),
             refused: AtomicU64::new(0),
+            snapshots: AtomicU64::new(0),
+            snapshot_failures: AtomicU64::new(0),
             gauges: metrics::Gauges::default(),
         }
     }
@@ -88,6 +92,16 @@ impl Observer {
         metrics::refused(reason);
     }
 
+    /// A snapshot was sent to a client, or failed.
+    pub(crate) fn snapshot(&self, outcome: &'static str) {
+        let count = match outcome {
+            "sent" => &self.snapshots,
+            _ => &self.snapshot_failures,
+        };
+        count.fetch_add(1, Relaxed);
+        metrics::snapshot(outcome);
+    }
+
     /// The sizes are new. The caller holds the lock that guards them, and drops the result after it.
     pub(crate) fn resize(&self, sizes: Sizes) -> Resized<'_> {
         self.gauges.set(sizes)
@@ -104,6 +118,8 @@ impl Observer {
             resets: self.resets.get(),
             replayed: self.replayed.get(),
             refused: self.refused.load(Relaxed),
+            snapshots: self.snapshots.load(Relaxed),
+            snapshot_failures: self.snapshot_failures.load(Relaxed),
             ..Stats::default()
         }
     }

@@ -20,6 +20,7 @@
 /// | [`resets`](Self::resets) | `eventstream_resets_total` | counter | |
 /// | [`replayed`](Self::replayed) | `eventstream_replayed_total` | counter | |
 /// | [`refused`](Self::refused) | `eventstream_refused_total` | counter | `reason` |
+/// | [`snapshots`](Self::snapshots), [`snapshot_failures`](Self::snapshot_failures) | `eventstream_snapshots_total` | counter | `outcome`: `sent`, `failed`, `panicked`, `timed_out`, `late` |
 /// | [`grip_published`](Self::grip_published) | `eventstream_grip_published_total` | counter | `endpoint` |
 /// | [`grip_failures`](Self::grip_failures) | `eventstream_grip_failures_total` | counter | `endpoint`, `kind` |
 /// | [`grip_queued`](Self::grip_queued) | `eventstream_grip_queued` | gauge, updated with each request to the proxy | `endpoint` |
@@ -53,7 +54,7 @@ pub struct Stats {
     pub delivered: u64,
     /// Events of these that lagging subscriptions missed, counted once per subscription.
     pub lagged: u64,
-    /// `stream-reset` events, or ends of streams in their place: see [`LagPolicy`](crate::LagPolicy).
+    /// `stream-reset` events. Snapshots and ends of streams in their place count too.
     pub resets: u64,
     /// Events replayed to subscriptions that resumed from a position.
     pub replayed: u64,
@@ -62,6 +63,10 @@ pub struct Stats {
     ///
     /// A request that an extractor refuses has no `EventStream` yet, so it is only logged.
     pub refused: u64,
+    /// [Snapshots](crate::StreamHandler::snapshot) sent to clients.
+    pub snapshots: u64,
+    /// Snapshots that failed. Each has ended a stream.
+    pub snapshot_failures: u64,
     /// Events accepted by proxies, counted once per proxy.
     pub grip_published: u64,
     /// Events not accepted by proxies, counted once per proxy.

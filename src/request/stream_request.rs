@@ -88,6 +88,16 @@ impl StreamRequest {
         Ok(())
     }
 
+    /// A copy that may live as long as the stream: header values are slices of the connection's read buffer.
+    pub(crate) fn for_snapshot(&self, parameters: Option<Arc<Parameters>>) -> Self {
+        Self {
+            parameters,
+            parts: None,
+            original_uri: None,
+            ..self.clone()
+        }
+    }
+
     /// Returns a parameter of the route, percent-decoded.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&str> {

@@ -46,6 +46,11 @@ pub(crate) fn retry(wait: Duration) -> Bytes {
     format!("retry: {}\n\n", wait.as_millis()).into()
 }
 
+/// Sets the position of the client. Clients dispatch nothing for it.
+pub(crate) fn position(id: LastEventId) -> Bytes {
+    format!("id: {id}\n\n").into()
+}
+
 /// A comment, which clients ignore.
 pub(crate) fn comment(text: &str) -> Bytes {
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -86,6 +91,10 @@ mod tests {
             ),
             (keep_alive(), "event: keep-alive\ndata: \n\n"),
             (retry(Duration::from_micros(1_234_567)), "retry: 1234\n\n"),
+            (
+                position(LastEventId::new(0xab, 3)),
+                "id: 0000000000ab-3\n\n",
+            ),
             (comment(""), ":\n\n"),
             (comment("a\r\nb\rc\n"), ":a\n:b\n:c\n:\n\n"),
             (

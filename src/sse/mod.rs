@@ -30,4 +30,4 @@ pub use last_event_id::{InvalidLastEventId, LastEventId};
 pub use received::ReceivedEvent;
 
 pub(crate) use accept::admits_event_stream;
-pub(crate) use control::{Opening, comment, keep_alive, retry, stream_reset};
+pub(crate) use control::{Opening, comment, keep_alive, position, retry, stream_reset};

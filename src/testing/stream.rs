@@ -21,6 +21,7 @@ pub struct TestStream {
     body: Body,
     received: BytesMut,
     last_event_id: Option<String>,
+    retry: Option<Duration>,
     keep_alives: usize,
 }
 
@@ -44,6 +45,7 @@ impl TestStream {
             body,
             received: BytesMut::new(),
             last_event_id: None,
+            retry: None,
             keep_alives: 0,
         };
         stream.expect_opening().await;
@@ -74,6 +76,12 @@ impl TestStream {
     #[must_use]
     pub fn last_event_id(&self) -> Option<&str> {
         self.last_event_id.as_deref()
+    }
+
+    /// Returns the last received reconnect time. A stream that is ended on purpose sends one before its end.
+    #[must_use]
+    pub fn retry(&self) -> Option<Duration> {
+        self.retry
     }
 
     /// Returns the number of keep-alives and comments received.
@@ -254,6 +262,7 @@ impl TestStream {
                 if let Some(id) = event.id() {
                     self.last_event_id = Some(id.to_owned());
                 }
+                self.retry = event.retry().or(self.retry);
                 return Next::Event(event);
             }
             let frame = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));

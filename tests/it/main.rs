@@ -12,6 +12,7 @@ mod direct;
 mod lifetime;
 mod net;
 mod replay;
+mod state;
 mod support;
 
 #[cfg(all(unix, feature = "full"))]

@@ -1,0 +1,258 @@
+//! The snapshots of one stream: when it takes one, and what it sends.
+//!
+//! A stream that needs the state spawns a task, which waits for one of a few permits and calls the application's
+//! function. Meanwhile the stream sends nothing but keep-alives. It then sends the state, and continues with the
+//! events after the state's position.
+
+use super::reconnect_after;
+use crate::{
+    Event, LastEventId,
+    feed::{Feed, Next},
+    hub::Hub,
+    observe::trace,
+    snapshot::TakeSnapshot,
+    sse,
+};
+use bytes::{Bytes, BytesMut};
+use std::{
+    future::Future,
+    mem,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinHandle, coop::unconstrained},
+    time::timeout,
+};
+
+/// Number of times in a row that the position of a snapshot may be gone when the snapshot is complete.
+const LATE: u8 = 3;
+
+/// Limits of all snapshots of an `EventStream`.
+#[derive(Clone, Debug)]
+pub(crate) struct SnapshotLimits {
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Snapshots {
+    take: TakeSnapshot,
+    limits: SnapshotLimits,
+    state: State,
+    /// Number of snapshots in a row whose position was gone.
+    late: u8,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The client has a position.
+    Idle,
+    /// The client needs a snapshot.
+    Due,
+    Running(Task),
+    Done(Result<Taken, Failure>),
+}
+
+/// A complete snapshot.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) bytes: Bytes,
+    /// The sequence number that the state belongs to.
+    pub(crate) at: u64,
+}
+
+/// Why a snapshot is not sent.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("the function returned an error: {0}")]
+    Failed(String),
+    #[error("the function panicked")]
+    Panicked,
+    #[error("the function took longer than `Limits::snapshot_timeout`, {0:?}")]
+    TimedOut(Duration),
+    #[error(
+        "events after the snapshot's position were evicted from the history before it was complete"
+    )]
+    Late,
+    #[error("the stream was closed")]
+    Closed,
+}
+
+impl Snapshots {
+    /// `is_due`: the client has no position that it can resume from.
+    pub(crate) fn new(take: TakeSnapshot, limits: SnapshotLimits, is_due: bool) -> Self {
+        Self {
+            take,
+            limits,
+            state: if is_due { State::Due } else { State::Idle },
+            late: 0,
+        }
+    }
+
+    /// As [`Feed::next`], with a snapshot in place of a gap.
+    pub(super) fn next(&mut self, feed: &mut Feed, limit: usize, waker: Option<&Waker>) -> Next {
+        // A client that disconnects before the snapshot resumes without a position, and gets one then.
+        let has_position = matches!(self.state, State::Idle);
+        if let Some(opening) = feed.open(has_position) {
+            return opening;
+        }
+        loop {
+            if !matches!(self.state, State::Idle) && feed.is_closed() {
+                feed.end();
+            }
+            match mem::replace(&mut self.state, State::Idle) {
+                _ if feed.has_ended() => return Next::End,
+                State::Idle => match feed.read(limit, waker) {
+                    Ok(next) => return next,
+                    Err(gap) if feed.ends_with(&gap) => return Next::End,
+                    Err(_) => self.state = State::Due,
+                },
+                State::Due => self.state = State::Running(self.start(feed.hub())),
+                State::Running(task) if !task.is_finished() => {
+                    self.state = State::Running(task);
+                    return Next::Empty;
+                }
+                State::Running(mut task) => match task.poll(Waker::noop()) {
+                    Poll::Ready(result) => self.state = State::Done(result),
+                    Poll::Pending => self.state = State::Running(task),
+                },
+                State::Done(result) => {
+                    if let Some(next) = self.finish(result, feed) {
+                        return next;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_pending(&self) -> bool {
+        !matches!(self.state, State::Idle)
+    }
+
+    /// Registers `waker` for the end of a running snapshot. Returns `None` if there is none, and `Some(false)` if
+    /// it has ended.
+    pub(super) fn wait(&mut self, waker: &Waker) -> Option<bool> {
+        match &mut self.state {
+            State::Idle => None,
+            State::Due | State::Done(_) => Some(false),
+            State::Running(task) => match task.poll(waker) {
+                Poll::Pending => Some(true),
+                Poll::Ready(result) => {
+                    self.state = State::Done(result);
+                    Some(false)
+                }
+            },
+        }
+    }
+
+    fn start(&self, hub: &Arc<Hub>) -> Task {
+        let (take, limits, hub) = (self.take.clone(), self.limits.clone(), hub.clone());
+        Task(tokio::spawn(async move {
+            tokio::select! {
+                taken = take_one(&take, &limits, &hub) => taken,
+                () = hub.closed() => Err(Failure::Closed),
+            }
+        }))
+    }
+
+    /// Sends the snapshot, or ends the stream. Returns `None` if there is nothing to send.
+    fn finish(&mut self, result: Result<Taken, Failure>, feed: &mut Feed) -> Option<Next> {
+        let taken = match result {
+            Ok(taken) if feed.seek(taken.at) => taken,
+            Ok(_) if self.late < LATE => {
+                self.late += 1;
+                self.state = State::Due;
+                return None;
+            }
+            Ok(_) => return Some(end(&Failure::Late, feed)),
+            Err(failure) => return Some(end(&failure, feed)),
+        };
+        self.late = 0;
+        feed.hub().observer().snapshot("sent");
+        (!taken.bytes.is_empty()).then(|| Next::frame(taken.bytes))
+    }
+}
+
+/// Ends the stream, so that its client reconnects.
+fn end(failure: &Failure, feed: &mut Feed) -> Next {
+    failure.record(feed.hub());
+    feed.end();
+    Next::frame(sse::retry(reconnect_after()))
+}
+
+impl Failure {
+    pub(crate) fn record(&self, hub: &Hub) {
+        hub.observer().snapshot(match self {
+            Self::Failed(_) => "failed",
+            Self::Panicked => "panicked",
+            Self::TimedOut(_) => "timed_out",
+            Self::Late => "late",
+            Self::Closed => return,
+        });
+        trace::event!(error, error = %self, "a stream ends, since its snapshot failed");
+    }
+}
+
+/// Takes a snapshot once there is a permit.
+pub(crate) async fn take_one(
+    take: &TakeSnapshot,
+    limits: &SnapshotLimits,
+    hub: &Hub,
+) -> Result<Taken, Failure> {
+    // Held until the function has returned. The semaphore is never closed.
+    let _permit = limits.permits.acquire().await;
+    let called_at = hub.sequence();
+    let taken = timeout(limits.timeout, take.call()).await;
+    let taken = taken.map_err(|_| Failure::TimedOut(limits.timeout))?;
+    let (events, at) = taken.map_err(Failure::Failed)?.into_parts(hub);
+    let at = at.unwrap_or(called_at);
+    let id = hub
+        .keeps_history()
+        .then(|| LastEventId::new(hub.epoch(), at));
+    Ok(Taken {
+        bytes: encode(events, id),
+        at,
+    })
+}
+
+/// Only the last event has an id: a client that disconnects before it has to get the whole snapshot again.
+fn encode(mut events: Vec<Event>, id: Option<LastEventId>) -> Bytes {
+    let Some(last) = events.pop() else {
+        return id.map(sse::position).unwrap_or_default();
+    };
+    if events.is_empty() {
+        return last.seal(id);
+    }
+    let mut bytes = BytesMut::new();
+    for event in events {
+        bytes.extend_from_slice(&event.seal(None));
+    }
+    bytes.extend_from_slice(&last.seal(id));
+    bytes.freeze()
+}
+
+/// A running snapshot, which is cancelled when it is dropped.
+#[derive(Debug)]
+struct Task(JoinHandle<Result<Taken, Failure>>);
+
+impl Task {
+    fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    fn poll(&mut self, waker: &Waker) -> Poll<Result<Taken, Failure>> {
+        // `Pending` must mean that the task runs, not that the coop budget is exhausted.
+        let polled = pin!(unconstrained(&mut self.0)).poll(&mut Context::from_waker(waker));
+        polled.map(|joined| joined.unwrap_or(Err(Failure::Panicked)))
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,5 @@
+//! State, not only events: snapshots, the pace of streams, and their expiry.
+
+mod expiry;
+mod pace;
+mod snapshots;
