@@ -61,7 +61,7 @@ impl Observer {
             resets: Counter::new("eventstream_resets_total"),
             replayed: Counter::new("eventstream_replayed_total"),
             refused: AtomicU64::new(0),
-            gauges: metrics::Gauges::default(),
+            gauges: Default::default(),
         }
     }
 
