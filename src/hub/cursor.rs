@@ -56,7 +56,6 @@ impl Cursor {
     }
 
     /// The sequence number of the entry before the next one.
-    #[cfg(any(feature = "grip", test))]
     pub(super) fn position(&self) -> u64 {
         self.log.lock().log.before(self.next)
     }
@@ -160,7 +159,6 @@ impl Cursor {
         (skipped, entries.next().map(|entry| entry.sequence))
     }
 
-    #[cfg(feature = "grip")]
     pub(super) fn is_closed(&self) -> bool {
         self.log.lock().waiters.has_ended(&self.waiter)
     }
