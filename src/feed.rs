@@ -52,6 +52,7 @@ impl Feed {
     ) -> Result<Self, Refused> {
         let (reader, replayed) = hub.subscribe(channels, start)?;
         trace::event!(debug, channels = ?&**channels, replayed, "subscribed");
+        let _ = replayed;
         Ok(Self {
             reader,
             opening: None,

@@ -71,11 +71,6 @@ impl EventStream {
     /// # Ok::<(), axum_eventstream::Error>(())
     /// ```
     pub fn subscribe<M>(&self, channels: impl IntoChannels<M>) -> Result<Subscription, Error> {
-        let subscribed = self.try_subscribe(channels);
-        subscribed.inspect_err(|error| self.observer().refused(error.kind().reason()))
-    }
-
-    fn try_subscribe<M>(&self, channels: impl IntoChannels<M>) -> Result<Subscription, Error> {
         self.subscription(channels, |_| Start::Live)
     }
 

@@ -56,7 +56,6 @@ impl Cursor {
     }
 
     /// The sequence number of the entry before the next one.
-    #[cfg(any(feature = "grip", test))]
     pub(super) fn position(&self) -> u64 {
         self.log.lock().log.before(self.next)
     }
@@ -130,6 +129,8 @@ impl Cursor {
     /// after it. `taken` is called under the lock.
     ///
     /// Both are read under one lock: otherwise the ring could overtake the cursor in between.
+    // Inlined into `Merge::join`, which otherwise takes a third longer for each entry.
+    #[inline]
     pub(super) fn take(
         &mut self,
         has_room: impl Fn(&Bytes) -> bool,
@@ -158,7 +159,6 @@ impl Cursor {
         (skipped, entries.next().map(|entry| entry.sequence))
     }
 
-    #[cfg(feature = "grip")]
     pub(super) fn is_closed(&self) -> bool {
         self.log.lock().waiters.has_ended(&self.waiter)
     }

@@ -108,6 +108,7 @@ struct Joined {
 
 impl Joined {
     /// Whether `bytes` fit. The first entry always fits.
+    #[inline]
     fn has_room(&self, bytes: &Bytes, limit: usize) -> bool {
         match &self.first {
             None => true,
@@ -115,6 +116,7 @@ impl Joined {
         }
     }
 
+    #[inline]
     fn push(&mut self, bytes: Bytes) {
         match &self.first {
             None => self.first = Some(bytes),

@@ -11,15 +11,14 @@ pub(crate) use off::*;
 #[cfg(feature = "metrics")]
 mod on {
     use super::super::Sizes;
-    #[cfg(feature = "grip")]
-    use metrics::histogram;
-    use metrics::{counter, gauge};
-    use std::sync::{
-        OnceLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+    use metrics::{counter, gauge, histogram};
+    use std::{
+        sync::{
+            Arc, OnceLock,
+            atomic::{AtomicUsize, Ordering::Relaxed},
+        },
+        time::Duration,
     };
-    #[cfg(feature = "grip")]
-    use std::{sync::Arc, time::Duration};
 
     /// A counter without labels. It is looked up once, so the recorder must be installed before its first use.
     pub(crate) struct Counter {
@@ -105,11 +104,9 @@ mod on {
     }
 
     /// Metrics of one proxy.
-    #[cfg(feature = "grip")]
     #[derive(Debug, Default)]
     pub(crate) struct Proxy(Arc<str>);
 
-    #[cfg(feature = "grip")]
     impl Proxy {
         pub(crate) fn new(endpoint: Arc<str>) -> Self {
             Self(endpoint)
@@ -136,7 +133,6 @@ mod on {
 mod off {
     use super::super::Sizes;
     use std::marker::PhantomData;
-    #[cfg(feature = "grip")]
     use std::{sync::Arc, time::Duration};
 
     pub(crate) struct Counter;
@@ -162,11 +158,9 @@ mod off {
         }
     }
 
-    #[cfg(feature = "grip")]
     #[derive(Debug, Default)]
     pub(crate) struct Proxy;
 
-    #[cfg(feature = "grip")]
     impl Proxy {
         pub(crate) fn new(_endpoint: Arc<str>) -> Self {
             Self

@@ -65,7 +65,7 @@ impl Observer {
             refused: AtomicU64::new(0),
             snapshots: AtomicU64::new(0),
             snapshot_failures: AtomicU64::new(0),
-            gauges: metrics::Gauges::default(),
+            gauges: Default::default(),
         }
     }
 

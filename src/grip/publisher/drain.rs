@@ -47,7 +47,7 @@ impl Drain {
     pub(super) async fn run(mut self) {
         while !self.finished {
             let batch = self.next_batch();
-            self.endpoint.queue.measure();
+            self.endpoint.queue.observer().requesting();
             if batch.messages.is_empty() {
                 self.finished = self.endpoint.queue.finish();
             } else {

@@ -70,7 +70,7 @@ impl Endpoint {
 
     /// Counts and logs an item that was not queued.
     pub(super) fn refused(&self, kind: FailureKind) {
-        self.queue.refused(kind);
+        self.queue.observer().refused(kind.name());
         trace::event!(warn, endpoint = &*self.name, ?kind, "publishing failed");
     }
 

@@ -8,7 +8,6 @@ mod queue;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
@@ -346,12 +345,12 @@ pub struct EndpointStats {
 
 impl EndpointStats {
     fn of(endpoint: &Endpoint) -> Self {
-        let counters = endpoint.queue.counters();
+        let counts = endpoint.queue.observer().counts();
         Self {
             endpoint: endpoint.name.to_string(),
-            sent: counters.sent.load(Relaxed),
-            failed: counters.failed.load(Relaxed),
-            queued: counters.queued.load(Relaxed),
+            sent: counts.sent,
+            failed: counts.failed,
+            queued: counts.queued,
             healthy: endpoint.is_healthy(),
         }
     }

@@ -1,7 +1,6 @@
 //! The queue of one proxy.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::error::{Failure, FailureKind};
-use crate::{grip::Item, observe};
+use crate::{grip::Item, observe::ProxyObserver};
 
 /// Limit of a request's size: Pushpin refuses larger ones.
 pub(super) const MAX_BODY: usize = 1_000_000;
@@ -34,17 +33,9 @@ impl Limits {
     }
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) sent: AtomicU64,
-    pub(super) failed: AtomicU64,
-    pub(super) queued: AtomicU64,
-    proxy: observe::Proxy,
-}
-
 pub(super) struct Queue {
     limits: Limits,
-    counters: Arc<Counters>,
+    observer: Arc<ProxyObserver>,
     state: Mutex<State>,
 }
 
@@ -66,7 +57,7 @@ pub(super) struct Reply {
     pub(super) retry_until: Instant,
     since: Instant,
     sender: Option<oneshot::Sender<Outcome>>,
-    counters: Arc<Counters>,
+    observer: Arc<ProxyObserver>,
 }
 
 /// The publisher's side of a queued item.
@@ -79,42 +70,26 @@ pub(super) struct Queued {
 
 impl Queue {
     pub(super) fn new(limits: Limits) -> Self {
-        let (counters, state) = Default::default();
+        let (observer, state) = Default::default();
         Self {
             limits,
-            counters,
+            observer,
             state,
         }
     }
 
     /// Names the proxy in metrics.
     pub(super) fn named(mut self, name: &Arc<str>) -> Self {
-        let proxy = observe::Proxy::new(name.clone());
-        self.counters = Arc::new(Counters {
-            proxy,
-            ..Counters::default()
-        });
+        self.observer = Arc::new(ProxyObserver::new(name.clone()));
         self
-    }
-
-    /// Records the number of items without an outcome.
-    pub(super) fn measure(&self) {
-        let Counters { queued, proxy, .. } = &*self.counters;
-        proxy.queued(queued.load(Relaxed));
-    }
-
-    /// Counts an item that was not queued.
-    pub(super) fn refused(&self, kind: FailureKind) {
-        self.counters.failed.fetch_add(1, Relaxed);
-        self.counters.proxy.failed(kind.name());
     }
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    pub(super) fn counters(&self) -> &Arc<Counters> {
-        &self.counters
+    pub(super) fn observer(&self) -> &ProxyObserver {
+        &self.observer
     }
 
     /// Appends an item, if there is room. The caller first removes expired items with
@@ -146,7 +121,7 @@ impl Queue {
                 state.bytes
             )));
         }
-        let reply = Reply::new(sender, now, &self.limits, &self.counters);
+        let reply = Reply::new(sender, now, &self.limits, &self.observer);
         let deadline = reply.deadline;
         state.bytes += size;
         state.waiting.push_back(Waiting { item, reply });
@@ -224,16 +199,16 @@ impl Reply {
         sender: oneshot::Sender<Outcome>,
         now: Instant,
         limits: &Limits,
-        counters: &Arc<Counters>,
+        observer: &Arc<ProxyObserver>,
     ) -> Self {
-        counters.queued.fetch_add(1, Relaxed);
+        observer.queued();
         Self {
             deadline: now + limits.timeout,
             // Leaves time for the items behind: they fail with the proxy's failure, and not with a timeout.
             retry_until: now + limits.timeout / 3,
             since: now,
             sender: Some(sender),
-            counters: Arc::clone(counters),
+            observer: Arc::clone(observer),
         }
     }
 
@@ -243,18 +218,9 @@ impl Reply {
 
     fn settle(&mut self, outcome: Outcome) {
         if let Some(sender) = self.sender.take() {
-            let Counters {
-                sent,
-                failed,
-                queued,
-                proxy,
-            } = &*self.counters;
-            queued.fetch_sub(1, Relaxed);
-            let counter = if outcome.is_ok() { sent } else { failed };
-            counter.fetch_add(1, Relaxed);
             match &outcome {
-                Ok(()) => proxy.published(self.since.elapsed()),
-                Err(failure) => proxy.failed(failure.kind.name()),
+                Ok(()) => self.observer.published(self.since.elapsed()),
+                Err(failure) => self.observer.failed(failure.kind.name()),
             }
             // The receiver is gone if the publish was dropped. The item is sent nevertheless.
             let _ = sender.send(outcome);
@@ -301,13 +267,8 @@ mod tests {
     }
 
     fn counts(queue: &Queue) -> [u64; 3] {
-        let Counters {
-            sent,
-            failed,
-            queued,
-            ..
-        } = &**queue.counters();
-        [sent, failed, queued].map(|counter| counter.load(Relaxed))
+        let counts = queue.observer().counts();
+        [counts.sent, counts.failed, counts.queued]
     }
 
     #[test]
