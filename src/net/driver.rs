@@ -128,7 +128,7 @@ struct Driver {
     /// valid.
     followed: HashMap<usize, usize>,
     chunks: Chunks,
-    /// Channels whose members are all paused, by the time when the first of them resumes.
+    /// Channels with paused members, by the time when the first of them resumes.
     paused: BTreeSet<(Instant, usize)>,
     tick: Duration,
     next_tick: Instant,
@@ -172,7 +172,9 @@ impl Drop for Followed {
 /// The pauses of a channel's members.
 #[derive(Default)]
 struct Pauses {
+    /// When the first of them ends.
     first: Option<Instant>,
+    /// Whether a member waits for entries.
     has_others: bool,
 }
 
@@ -185,9 +187,8 @@ impl Pauses {
         }
     }
 
-    /// When the first pause ends, if no member waits for entries.
-    fn all_until(&self) -> Option<Instant> {
-        self.first.filter(|_| !self.has_others)
+    fn are_all(&self) -> bool {
+        self.first.is_some() && !self.has_others
     }
 }
 
@@ -347,20 +348,21 @@ impl Driver {
         if followed.is_some_and(|followed| followed.hub.is_closing()) {
             self.tick_at(now);
         }
-        match pauses.all_until() {
-            Some(until) => self.pause(channel, until),
-            None => self.wait(channel, mark),
+        if let Some(until) = pauses.first {
+            let until = until.min(Instant::now() + LONGEST_PAUSE);
+            self.paused.insert((until, channel));
+        }
+        match pauses.are_all() {
+            true => self.pause(channel),
+            false => self.wait(channel, mark),
         }
     }
 
-    /// Leaves the channel's wait list until `until`, so that its entries do not wake the driver.
-    fn pause(&mut self, channel: usize, until: Instant) {
-        let Some(Followed { log, waiter, .. }) = self.channels.get_mut(channel) else {
-            return;
-        };
-        log.pause(waiter);
-        let until = until.min(Instant::now() + LONGEST_PAUSE);
-        self.paused.insert((until, channel));
+    /// Leaves the channel's wait list, so that its entries do not wake the driver.
+    fn pause(&mut self, channel: usize) {
+        if let Some(Followed { log, waiter, .. }) = self.channels.get_mut(channel) {
+            log.pause(waiter);
+        }
     }
 
     /// Schedules a pass over each channel with a member whose pause is over.
