@@ -8,11 +8,12 @@ use crate::{
     core::Core,
     hub::Reader,
     request::{Delivery, Rejection, StreamRequest},
+    stream::Taken,
 };
 use axum::response::Response;
 use bytes::Bytes;
 use http::HeaderValue;
-use std::{fmt, future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin, time::SystemTime};
 
 /// The proxies of an `EventStream`. No other module applies the prefix of channels.
 pub(crate) trait Proxies: fmt::Debug + Send + Sync {
@@ -22,11 +23,13 @@ pub(crate) trait Proxies: fmt::Debug + Send + Sync {
     /// What holds the stream of a request with this `Grip-Sig`.
     fn delivery(&self, signature: &HeaderValue) -> Result<Delivery, Rejection>;
 
-    /// The response to a proxy that follows a link for missed events. Returns `None` for other requests.
+    /// The response to a proxy that follows a link for missed events. Returns `None` for other requests. It
+    /// begins with the snapshot, if there is one.
     fn follow_link(
         &self,
         core: &Core,
         request: &StreamRequest,
+        snapshot: Option<&Taken>,
     ) -> Option<Result<LinkResponse, Rejection>>;
 
     /// Instructions to hold the client of a request.
@@ -35,6 +38,7 @@ pub(crate) trait Proxies: fmt::Debug + Send + Sync {
         core: &Core,
         request: &StreamRequest,
         channels: &Channels,
+        options: &HoldOptions,
     ) -> Result<HoldResponse, Rejection>;
 
     /// Records that a handler for the path of links was created.
@@ -69,16 +73,28 @@ pub(crate) trait InFlight: Send {
     fn wait(self: Box<Self>) -> Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
 }
 
+/// What the application has set for a stream that a proxy holds.
+#[derive(Debug, Default)]
+pub(crate) struct HoldOptions {
+    /// Whether the client expects a snapshot in place of a reset.
+    pub(crate) has_snapshot: bool,
+    /// The snapshot to begin with.
+    pub(crate) snapshot: Option<Taken>,
+    pub(crate) expires_at: Option<SystemTime>,
+}
+
 /// Instructions to hold a client.
 pub(crate) struct HoldResponse {
     pub(crate) response: Response,
     /// Whether the proxy will report the client's disconnect.
     pub(crate) reports_disconnect: bool,
+    /// Whether the client has no position that it can resume from, and the response no snapshot.
+    pub(crate) needs_snapshot: bool,
 }
 
 /// The response to a proxy that follows a link.
 pub(crate) enum LinkResponse {
     Ended(Response),
     /// The reader detects a close of a channel before the response is sent.
-    Held(Response, Reader),
+    Held(HoldResponse, Reader),
 }

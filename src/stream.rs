@@ -4,7 +4,7 @@ mod pace;
 mod snapshots;
 
 pub(crate) use pace::Pace;
-pub(crate) use snapshots::{SnapshotLimits, Snapshots};
+pub(crate) use snapshots::{Failure, SnapshotLimits, Snapshots, Taken, Task};
 
 use crate::{
     KeepAlive, Limits,

@@ -7,21 +7,21 @@
 
 use super::{
     GRIP_FEATURE, Instruct, last_ids,
-    links::{self, Followed, InvalidLink, LinkRequest, Links, Purpose},
+    links::{self, Followed, InvalidLink, LinkRequest, Links, Purpose, Terms, unix},
     prefix::Prefix,
     recovery::{Answer, Recovery, held},
 };
 use crate::{
-    Channel,
     channel::Channels,
     core::Core,
-    proxies::{HoldResponse, LinkResponse},
+    proxies::{HoldOptions, HoldResponse, LinkResponse},
     request::{Rejection, Route, StreamRequest, ended, with_head},
     sse::LastEventId,
-    stream::reconnect_after,
+    stream::{Taken, reconnect_after},
     trace,
 };
 use axum::{body::Body, response::Response};
+use bytes::BytesMut;
 use http::{HeaderMap, Uri, request::Parts};
 
 /// Logs that Pushpin holds a client on fewer channels by default.
@@ -40,12 +40,18 @@ pub(super) fn without_history(
     core: &Core,
     prefix: &Prefix,
     channels: &Channels,
+    options: &HoldOptions,
 ) -> Result<HoldResponse, Rejection> {
+    let mut body = BytesMut::from(&core.opening.frame(None)[..]);
+    if let Some(snapshot) = &options.snapshot {
+        body.extend_from_slice(&snapshot.bytes);
+    }
     let names = channels.iter().map(|channel| prefix.name(channel));
     let answer = Answer {
         instruct: names.fold(held(core), Instruct::channel),
-        body: core.opening.frame(None),
+        body: body.freeze(),
         missing: 0,
+        needs_snapshot: options.snapshot.is_none(),
     };
     answer.respond(None)
 }
@@ -56,6 +62,7 @@ pub(super) fn with_history(
     links: &Links,
     request: &StreamRequest,
     channels: &Channels,
+    options: &HoldOptions,
 ) -> Result<HoldResponse, Rejection> {
     // Always present: only a signature makes a request proxied.
     let parts = request.parts().ok_or(Rejection::NotProxied)?;
@@ -66,11 +73,16 @@ pub(super) fn with_history(
         )));
     }
     links.warn_of_routes(request.route() == Route::Custom);
-    let after = match request.last_event_id() {
-        None => Some(core.hub.sequence()),
-        Some(id) => sequence(core, id),
+    let snapshot = options.snapshot.as_ref();
+    let after = match (snapshot, request.last_event_id()) {
+        (Some(snapshot), _) => Some(snapshot.at),
+        (None, None) => Some(core.hub.sequence()),
+        (None, Some(id)) => sequence(core, id),
     };
-    let (closed, channels) = (core.hub.last_close(channels), links::canonical(channels));
+    // Loaded before the events are read: a close in between is found by the next link.
+    let closed = core.hub.last_close(channels);
+    let channels = links::canonical(channels);
+    let is_new = snapshot.is_none() && request.last_event_id().is_none();
     let reports_disconnects = !core.hooks.is_empty() && reports_disconnects(&parts.headers);
     let uri = request.original_uri().unwrap_or(&parts.uri);
     let gone = reports_disconnects.then(|| links.gone(uri, &channels));
@@ -81,10 +93,21 @@ pub(super) fn with_history(
         uri,
         after: vec![after; channels.len()],
         channels,
-        closed,
-        opening: Some(after.map(|after| core.id(after))),
+        terms: Terms {
+            closed,
+            expires: unix(options.expires_at),
+            has_snapshot: options.has_snapshot,
+        },
+        opening: Some(
+            after
+                .filter(|_| snapshot.is_none())
+                .map(|after| core.id(after)),
+        ),
+        snapshot,
     };
-    recovery.respond(gone.flatten().as_deref())
+    let mut hold = recovery.respond(gone.flatten().as_deref())?;
+    hold.needs_snapshot |= is_new;
+    Ok(hold)
 }
 
 /// The response to a proxy that follows a link of this crate. Returns `None` for other requests.
@@ -93,6 +116,7 @@ pub(super) fn follow_link(
     prefix: &Prefix,
     links: &Links,
     request: &StreamRequest,
+    snapshot: Option<&Taken>,
 ) -> Option<Result<LinkResponse, Rejection>> {
     let parts = request.parts()?;
     let uri = request.original_uri().unwrap_or(&parts.uri);
@@ -105,54 +129,86 @@ pub(super) fn follow_link(
         last: &last,
     })?;
     Some(match followed {
-        Ok(followed) => recover(core, prefix, links, (parts, uri), &followed, &positions),
+        Ok(followed) => {
+            let link = Link {
+                parts,
+                uri,
+                followed,
+                positions,
+                snapshot,
+            };
+            link.respond(core, prefix, links)
+        }
         Err(invalid) => Ok(LinkResponse::Ended(end_of(invalid))),
     })
 }
 
-fn recover(
-    core: &Core,
-    prefix: &Prefix,
-    links: &Links,
-    (parts, uri): (&Parts, &Uri),
-    followed: &Followed,
-    positions: &[(String, String)],
-) -> Result<LinkResponse, Rejection> {
-    let channels = core.limits.channels(&followed.channels)?;
-    if followed.purpose == Purpose::Gone {
-        core.hooks.unsubscribed(&channels, parts);
-        return Ok(LinkResponse::Ended(Response::default()));
-    }
-    // The reader detects closes from now on, the number in the link those before.
-    let reader = core.hub.watch_held(&channels);
-    let closed = core.hub.last_close(&channels);
-    if closed > followed.closed {
-        trace::event!(
-            debug,
-            "stream ended: a channel was closed since its link was made"
-        );
-        return Ok(LinkResponse::Ended(ended(reconnect_after())));
-    }
-    let after = |(index, channel): (usize, &Channel)| match &followed.purpose {
-        Purpose::Page(page) => page.position(core.hub.epoch(), index),
-        _ => {
-            let name = prefix.name(channel);
-            let (_, id) = positions.iter().find(|(channel, _)| *channel == name)?;
-            sequence(core, id)
+/// A valid link that a proxy follows.
+struct Link<'a> {
+    parts: &'a Parts,
+    uri: &'a Uri,
+    followed: Followed,
+    /// The proxy's position on each channel.
+    positions: Vec<(String, String)>,
+    snapshot: Option<&'a Taken>,
+}
+
+impl Link<'_> {
+    fn respond(
+        &self,
+        core: &Core,
+        prefix: &Prefix,
+        links: &Links,
+    ) -> Result<LinkResponse, Rejection> {
+        let Followed {
+            channels,
+            purpose,
+            terms,
+        } = &self.followed;
+        let channels = core.limits.channels(channels)?;
+        if *purpose == Purpose::Gone {
+            core.hooks.unsubscribed(&channels, self.parts);
+            return Ok(LinkResponse::Ended(Response::default()));
         }
-    };
-    let recovery = Recovery {
-        core,
-        prefix,
-        links,
-        uri,
-        after: channels.iter().enumerate().map(after).collect(),
-        channels: channels.to_vec(),
-        closed,
-        opening: None,
-    };
-    let HoldResponse { response, .. } = recovery.respond(None)?;
-    Ok(LinkResponse::Held(response, reader))
+        // The reader detects closes from now on, the number in the link those before.
+        let reader = core.hub.watch_held(&channels);
+        let closed = core.hub.last_close(&channels);
+        if closed > terms.closed {
+            trace::event!(
+                debug,
+                "stream ended: a channel was closed since its link was made"
+            );
+            return Ok(LinkResponse::Ended(ended(reconnect_after())));
+        }
+        let after = channels.iter().enumerate();
+        let recovery = Recovery {
+            core,
+            prefix,
+            links,
+            uri: self.uri,
+            after: after
+                .map(|(index, channel)| self.position(core, index, &prefix.name(channel)))
+                .collect(),
+            channels: channels.to_vec(),
+            terms: Terms { closed, ..*terms },
+            opening: None,
+            snapshot: self.snapshot,
+        };
+        Ok(LinkResponse::Held(recovery.respond(None)?, reader))
+    }
+
+    /// The position on the channel with this index and this name at the proxies.
+    fn position(&self, core: &Core, index: usize, name: &str) -> Option<u64> {
+        match (self.snapshot, &self.followed.purpose) {
+            (Some(snapshot), _) => Some(snapshot.at),
+            (None, Purpose::Page(page)) => page.position(core.hub.epoch(), index),
+            _ => {
+                let mut positions = self.positions.iter();
+                let (_, id) = positions.find(|(channel, _)| channel == name)?;
+                sequence(core, id)
+            }
+        }
+    }
 }
 
 /// Ends a stream whose link cannot be used: the client has to reconnect.

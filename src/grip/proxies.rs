@@ -5,8 +5,9 @@ use crate::{
     Channel, Error, ErrorKind, LastEventId, ProxyHealth, Stats,
     channel::Channels,
     core::Core,
-    proxies::{HoldResponse, InFlight, LinkResponse, Proxies},
+    proxies::{HoldOptions, HoldResponse, InFlight, LinkResponse, Proxies},
     request::{Delivery, Rejection, StreamRequest},
+    stream::Taken,
     trace,
 };
 use bytes::Bytes;
@@ -27,6 +28,21 @@ pub(super) struct GripProxies {
     pub(super) links: Option<Links>,
     /// Whether a refused signature was logged: probably the keys differ.
     pub(super) has_refused: AtomicBool,
+    /// Whether options that need history were logged.
+    pub(super) has_warned: AtomicBool,
+}
+
+impl GripProxies {
+    /// Logs once that options have little or no effect without links.
+    fn warn_of_no_history(&self, options: &HoldOptions) {
+        let needs_history = options.has_snapshot || options.expires_at.is_some();
+        if needs_history && !self.has_warned.swap(true, Relaxed) {
+            trace::event!(
+                warn,
+                "behind a proxy, `snapshot` and `expires_at` need history: events between the snapshot and the hold are lost, and no stream ends when it expires"
+            );
+        }
+    }
 }
 
 impl Proxies for GripProxies {
@@ -61,8 +77,9 @@ impl Proxies for GripProxies {
         &self,
         core: &Core,
         request: &StreamRequest,
+        snapshot: Option<&Taken>,
     ) -> Option<Result<LinkResponse, Rejection>> {
-        hold::follow_link(core, &self.prefix, self.links.as_ref()?, request)
+        hold::follow_link(core, &self.prefix, self.links.as_ref()?, request, snapshot)
     }
 
     fn hold(
@@ -70,11 +87,17 @@ impl Proxies for GripProxies {
         core: &Core,
         request: &StreamRequest,
         channels: &Channels,
+        options: &HoldOptions,
     ) -> Result<HoldResponse, Rejection> {
         hold::warn_of_many(channels);
         match &self.links {
-            Some(links) => hold::with_history(core, &self.prefix, links, request, channels),
-            None => hold::without_history(core, &self.prefix, channels),
+            Some(links) => {
+                hold::with_history(core, &self.prefix, links, request, channels, options)
+            }
+            None => {
+                self.warn_of_no_history(options);
+                hold::without_history(core, &self.prefix, channels, options)
+            }
         }
     }
 

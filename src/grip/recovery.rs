@@ -3,7 +3,7 @@
 
 use super::{
     Hold, Instruct, InvalidInstruct, head_limit,
-    links::{Links, Page},
+    links::{Links, Page, Terms},
     prefix::Prefix,
 };
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     proxies::HoldResponse,
     request::{Rejection, with_head},
     sse::{self, LastEventId},
+    stream::Taken,
     trace,
 };
 use axum::{
@@ -35,10 +36,11 @@ pub(super) struct Recovery<'a> {
     pub(super) channels: Vec<Channel>,
     /// Where the response begins on each channel. `None` for a position that this hub has not issued.
     pub(super) after: Vec<Option<u64>>,
-    /// The number of the last close of any of the channels.
-    pub(super) closed: u64,
+    pub(super) terms: Terms,
     /// `Some` for a client that has just connected, with the position that it resumes from, if any.
     pub(super) opening: Option<Option<LastEventId>>,
+    /// The state, to which the positions belong.
+    pub(super) snapshot: Option<&'a Taken>,
 }
 
 /// Instructions for the proxy, and the bytes that the client receives now.
@@ -47,6 +49,8 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     /// Number of bytes by which the head may grow while the stream is held.
     pub(super) missing: usize,
+    /// Whether events before the body are gone, and nothing in it replaces them.
+    pub(super) needs_snapshot: bool,
 }
 
 impl Answer {
@@ -59,11 +63,13 @@ impl Answer {
             return Ok(HoldResponse {
                 response,
                 reports_disconnect: true,
+                needs_snapshot: self.needs_snapshot,
             });
         }
         Ok(HoldResponse {
             response: self.response(&self.instruct)?,
             reports_disconnect: false,
+            needs_snapshot: self.needs_snapshot,
         })
     }
 
@@ -94,7 +100,7 @@ impl Recovery<'_> {
     }
 
     fn hold(&self, recall: &Recall) -> Result<Answer, Rejection> {
-        let link = self.links.resume(self.uri, &self.channels, self.closed);
+        let link = self.links.resume(self.uri, &self.channels, &self.terms);
         let (link, poll) = link.map_err(unsigned)?;
         let instruct = self.channels.iter().zip(&recall.positions).fold(
             held(self.core),
@@ -107,6 +113,7 @@ impl Recovery<'_> {
             instruct: instruct.next_link(link, Some(poll)),
             body: self.body(recall),
             missing: head_limit::missing_digits(&recall.positions),
+            needs_snapshot: self.is_incomplete(recall),
         })
     }
 
@@ -121,11 +128,12 @@ impl Recovery<'_> {
         let page = Page::new(self.core.hub.epoch(), positions);
         let link = self
             .links
-            .page(self.uri, &self.channels, self.closed, &page);
+            .page(self.uri, &self.channels, &self.terms, &page);
         Ok(Answer {
             instruct: Instruct::new().next_link(link.map_err(unsigned)?, None),
             body: self.body(recall),
             missing: 0,
+            needs_snapshot: self.is_incomplete(recall),
         })
     }
 
@@ -141,6 +149,12 @@ impl Recovery<'_> {
         recall
     }
 
+    /// Whether a reset is in the body of a client that expects a snapshot.
+    fn is_incomplete(&self, recall: &Recall) -> bool {
+        let expects_snapshot = self.opening.is_some() || self.terms.has_snapshot;
+        expects_snapshot && !recall.gone.is_empty()
+    }
+
     fn wanted(&self) -> Vec<(Channel, Option<u64>)> {
         let after = self.after.iter().copied();
         self.channels.iter().cloned().zip(after).collect()
@@ -153,6 +167,9 @@ impl Recovery<'_> {
         if let Some(position) = self.opening {
             let position = position.filter(|_| recall.gone.is_empty());
             body.extend_from_slice(&self.core.opening.frame(position));
+        }
+        if let Some(snapshot) = self.snapshot {
+            body.extend_from_slice(&snapshot.bytes);
         }
         if !recall.gone.is_empty() {
             let is_last = recall.bytes.is_empty();

@@ -123,6 +123,7 @@ impl ProxiesBuilder {
                 required,
                 links: history.then_some(links),
                 has_refused: AtomicBool::new(false),
+                has_warned: AtomicBool::new(false),
             }))),
             None if required => Err(Error::config(
                 "`require_grip_proxy` is set, but there is no proxy: set one with `grip`",

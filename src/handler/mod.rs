@@ -6,6 +6,8 @@
 //! pipeline.
 
 mod body;
+mod deferred;
+mod held;
 mod into_channels;
 mod open;
 mod resolve;
@@ -173,10 +175,11 @@ impl StreamHandler {
             self.resolver.resolve(parts, &parameters, limits)
         };
         let response = self.event_stream.open_stream(&request, channels)?;
-        Ok(response.options(Options {
+        let response = response.options(Options {
             state: snapshot,
             ..self.options.clone()
-        }))
+        });
+        Ok(response.ready().await)
     }
 }
 

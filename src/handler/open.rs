@@ -1,16 +1,13 @@
 //! The pipeline of a request: verify it, follow a link, resolve the channels, subscribe.
 
-use super::{
-    StreamResponse,
-    response::{Direct, Held},
-};
+use super::{StreamResponse, held::Held, response::Direct};
 use crate::{
     EventStream, Limits,
     channel::Channels,
     core::Core,
     feed::Feed,
-    hub::Refused,
-    proxies::{LinkResponse, Proxies},
+    hub::{Reader, Refused},
+    proxies::{HoldOptions, HoldResponse, LinkResponse, Proxies},
     request::{self, Delivery, Rejection, StreamRequest, Unavailable},
 };
 use std::sync::Arc;
@@ -53,9 +50,10 @@ impl EventStream {
         };
         self.check(request, proxies)?;
         let proxies_of_get = proxies.filter(|_| !request.is_head());
-        if let Some(answer) = proxies_of_get.and_then(|proxies| proxies.follow_link(core, request))
+        if let Some(answer) =
+            proxies_of_get.and_then(|proxies| proxies.follow_link(core, request, None))
         {
-            return answer.map(linked);
+            return answer.map(|response| self.linked(request, response));
         }
         let channels = channels(&core.limits)?;
         if request.is_head() {
@@ -63,7 +61,7 @@ impl EventStream {
         }
         match proxies {
             None => self.subscribe_client(request, channels),
-            Some(proxies) => hold(core, proxies, request, channels),
+            Some(proxies) => self.hold(proxies, request, channels),
         }
     }
 
@@ -101,6 +99,44 @@ impl EventStream {
             is_new: !has_position || has_gap,
         }))
     }
+
+    /// The proxy holds clients while this process closes, so only limits refuse them.
+    fn hold(
+        &self,
+        proxies: &dyn Proxies,
+        request: &StreamRequest,
+        channels: Channels,
+    ) -> Result<StreamResponse, Rejection> {
+        let core = self.core();
+        let reader = core.hub.watch(&channels);
+        let reader = reader.map_err(|refused| unavailable(core, &refused))?;
+        let hold = proxies.hold(core, request, &channels, &HoldOptions::default())?;
+        Ok(self.held(request, Some(channels), hold, reader))
+    }
+
+    fn linked(&self, request: &StreamRequest, response: LinkResponse) -> StreamResponse {
+        match response {
+            LinkResponse::Ended(response) => StreamResponse::ready_made(response),
+            LinkResponse::Held(hold, reader) => self.held(request, None, hold, reader),
+        }
+    }
+
+    fn held(
+        &self,
+        request: &StreamRequest,
+        channels: Option<Channels>,
+        hold: HoldResponse,
+        reader: Reader,
+    ) -> StreamResponse {
+        StreamResponse::held(Held {
+            event_stream: self.clone(),
+            request: request.clone(),
+            channels,
+            hold,
+            has_options: false,
+            reader,
+        })
+    }
 }
 
 /// A response to HEAD has the same head as one to GET, even if no subscription is left.
@@ -109,36 +145,7 @@ fn head(core: &Core, channels: &Channels) -> Result<StreamResponse, Rejection> {
         let admitted = core.hub.admits(channels);
         admitted.map_err(|refused| unavailable(core, &refused))?;
     }
-    Ok(StreamResponse::ready(request::head()))
-}
-
-/// The proxy holds clients while this process closes, so only limits refuse them.
-fn hold(
-    core: &Core,
-    proxies: &dyn Proxies,
-    request: &StreamRequest,
-    channels: Channels,
-) -> Result<StreamResponse, Rejection> {
-    let reader = core.hub.watch(&channels);
-    let reader = reader.map_err(|refused| unavailable(core, &refused))?;
-    let hold = proxies.hold(core, request, &channels)?;
-    let parts = request.parts().filter(|_| hold.reports_disconnect);
-    Ok(StreamResponse::held(Held {
-        response: hold.response,
-        reader,
-        presence: parts.map(|parts| Box::new((core.hooks.clone(), channels, Arc::clone(parts)))),
-    }))
-}
-
-fn linked(response: LinkResponse) -> StreamResponse {
-    match response {
-        LinkResponse::Ended(response) => StreamResponse::ready(response),
-        LinkResponse::Held(response, reader) => StreamResponse::held(Held {
-            response,
-            reader,
-            presence: None,
-        }),
-    }
+    Ok(StreamResponse::ready_made(request::head()))
 }
 
 fn unavailable(core: &Core, refused: &Refused) -> Rejection {

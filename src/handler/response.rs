@@ -1,15 +1,13 @@
 //! An open stream whose response is not built yet.
 
-use super::body::EventBody;
+use super::{body::EventBody, held::Held};
 use crate::{
     EventStream, Snapshot,
     channel::Channels,
     feed::Feed,
-    hooks::Hooks,
-    hub::Reader,
-    request::{ended, with_head},
+    request::with_head,
     snapshot::TakeSnapshot,
-    stream::{Extras, Guard, OpenStream, Snapshots, reconnect_after},
+    stream::{Extras, Guard, OpenStream, Snapshots},
 };
 use axum::{
     body::Body,
@@ -68,14 +66,6 @@ pub(super) struct Direct {
     pub(super) is_new: bool,
 }
 
-pub(super) struct Held {
-    pub(super) response: Response,
-    /// Detects that a channel is closed before the proxy holds the client.
-    pub(super) reader: Reader,
-    /// Input of the hooks, if the proxy reports the client's disconnect.
-    pub(super) presence: Option<Box<(Hooks, Channels, Arc<Parts>)>>,
-}
-
 impl StreamResponse {
     fn new(kind: Kind) -> Self {
         Self {
@@ -85,7 +75,7 @@ impl StreamResponse {
         }
     }
 
-    pub(super) fn ready(response: Response) -> Self {
+    pub(super) fn ready_made(response: Response) -> Self {
         Self::new(Kind::Ready(Box::new(response)))
     }
 
@@ -199,6 +189,33 @@ impl StreamResponse {
         self
     }
 
+    /// Takes the [snapshot](Self::snapshot) now, if a proxy will hold the client and the client needs one.
+    ///
+    /// A proxy needs the position of the snapshot in the head of the response, and a response that is made without
+    /// waiting cannot have it there. So without this call, events that are published while the function runs
+    /// may be in the state and come again, even with [`Snapshot::at`]. If the function then fails, the response
+    /// breaks off, and not with a `retry`. For direct delivery it does nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{Event, EventStream, Rejection, StreamRequest, StreamResponse};
+    ///
+    /// async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse, Rejection> {
+    ///     let stream = es.open(&request, ["room-1"])?;
+    ///     let stream = stream.snapshot(|| async { Event::json("members", &["ann", "bob"]) });
+    ///     Ok(stream.ready().await)
+    /// }
+    /// ```
+    pub async fn ready(mut self) -> Self {
+        if let Kind::Held(held) = &mut self.kind
+            && let Err(ended) = held.ready(&self.options).await
+        {
+            self.kind = Kind::Ready(ended);
+        }
+        self
+    }
+
     pub(super) fn options(mut self, options: Options) -> Self {
         self.options = options;
         self
@@ -210,7 +227,7 @@ impl IntoResponse for StreamResponse {
         match self.kind {
             Kind::Ready(response) => *response,
             Kind::Direct(direct) => direct.respond(self.guard, self.options),
-            Kind::Held(held) => held.respond(),
+            Kind::Held(held) => held.respond(&self.options),
         }
     }
 }
@@ -246,18 +263,6 @@ impl Direct {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
-    }
-}
-
-impl Held {
-    fn respond(self) -> Response {
-        if self.reader.is_closed() {
-            return ended(reconnect_after());
-        }
-        if let Some((hooks, channels, parts)) = self.presence.as_deref() {
-            hooks.subscribed(channels, parts);
-        }
-        self.response
     }
 }
 

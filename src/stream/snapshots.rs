@@ -15,7 +15,7 @@ use crate::{
 };
 use bytes::{Bytes, BytesMut};
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     mem,
     pin::pin,
     sync::Arc,
@@ -111,7 +111,11 @@ impl Snapshots {
                     Err(gap) if feed.ends_with(&gap) => return Next::End,
                     Err(_) => self.state = State::Due,
                 },
-                State::Due => self.state = State::Running(self.start(feed.hub())),
+                State::Due => {
+                    let hub = feed.hub().clone();
+                    let task = Task::start(self.take.clone(), self.limits.clone(), hub);
+                    self.state = State::Running(task);
+                }
                 State::Running(task) if !task.is_finished() => {
                     self.state = State::Running(task);
                     return Next::Empty;
@@ -147,16 +151,6 @@ impl Snapshots {
                 }
             },
         }
-    }
-
-    fn start(&self, hub: &Arc<Hub>) -> Task {
-        let (take, limits, hub) = (self.take.clone(), self.limits.clone(), hub.clone());
-        Task(tokio::spawn(async move {
-            tokio::select! {
-                taken = take_one(&take, &limits, &hub) => taken,
-                () = hub.closed() => Err(Failure::Closed),
-            }
-        }))
     }
 
     /// Sends the snapshot, or ends the stream. Returns `None` if there is nothing to send.
@@ -198,7 +192,7 @@ impl Failure {
 }
 
 /// Takes a snapshot once there is a permit.
-pub(crate) async fn take_one(
+async fn take_one(
     take: &TakeSnapshot,
     limits: &SnapshotLimits,
     hub: &Hub,
@@ -237,14 +231,27 @@ fn encode(mut events: Vec<Event>, id: Option<LastEventId>) -> Bytes {
 
 /// A running snapshot, which is cancelled when it is dropped.
 #[derive(Debug)]
-struct Task(JoinHandle<Result<Taken, Failure>>);
+pub(crate) struct Task(JoinHandle<Result<Taken, Failure>>);
 
 impl Task {
+    pub(crate) fn start(take: TakeSnapshot, limits: SnapshotLimits, hub: Arc<Hub>) -> Self {
+        Self(tokio::spawn(async move {
+            tokio::select! {
+                taken = take_one(&take, &limits, &hub) => taken,
+                () = hub.closed() => Err(Failure::Closed),
+            }
+        }))
+    }
+
+    pub(crate) async fn taken(mut self) -> Result<Taken, Failure> {
+        poll_fn(|cx| self.poll(cx.waker())).await
+    }
+
     fn is_finished(&self) -> bool {
         self.0.is_finished()
     }
 
-    fn poll(&mut self, waker: &Waker) -> Poll<Result<Taken, Failure>> {
+    pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<Result<Taken, Failure>> {
         // `Pending` must mean that the task runs, not that the coop budget is exhausted.
         let polled = pin!(unconstrained(&mut self.0)).poll(&mut Context::from_waker(waker));
         polled.map(|joined| joined.unwrap_or(Err(Failure::Panicked)))

@@ -1,6 +1,6 @@
 //! The digest of everything that the response to a link depends on.
 
-use super::{PUSHPIN_CHANNELS, Page};
+use super::{PUSHPIN_CHANNELS, Page, Terms};
 use crate::Channel;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use percent_encoding::percent_decode_str;
@@ -34,17 +34,16 @@ pub(super) enum Kind<'a> {
 }
 
 impl Digest {
-    /// The digest for [`canonical`] `channels` with this prefix at the proxies. `closed` is the number of the
-    /// last close of any of them.
+    /// The digest for [`canonical`] `channels` with this prefix at the proxies.
     pub(super) fn new(
         route: Route<'_>,
         kind: Kind<'_>,
         prefix: &str,
         channels: &[impl AsRef<str>],
-        closed: u64,
+        terms: &Terms,
     ) -> Self {
         let mut fields = Fields(Sha256::new());
-        fields.field(&closed.to_be_bytes());
+        fields.terms(terms);
         fields.route(route);
         fields.kind(kind);
         fields.field(prefix.as_bytes());
@@ -82,6 +81,17 @@ impl From<&[u8]> for Digest {
 struct Fields(Sha256);
 
 impl Fields {
+    fn terms(&mut self, terms: &Terms) {
+        let Terms {
+            closed,
+            expires,
+            has_snapshot,
+        } = terms;
+        self.field(&closed.to_be_bytes());
+        self.field(&expires.to_be_bytes());
+        self.field(&[u8::from(*has_snapshot)]);
+    }
+
     fn route(&mut self, route: Route<'_>) {
         let (kind, path) = match route {
             Route::Stream(path) => ("stream", path),
@@ -143,7 +153,7 @@ mod tests {
         is_gone: bool,
         prefix: String,
         channels: Vec<String>,
-        closed: u64,
+        terms: Terms,
     }
 
     impl Input {
@@ -159,7 +169,7 @@ mod tests {
                 None if self.is_gone => Kind::Gone,
                 None => Kind::Resume,
             };
-            Digest::new(route, kind, &self.prefix, &self.channels, self.closed)
+            Digest::new(route, kind, &self.prefix, &self.channels, &self.terms)
         }
     }
 
@@ -173,17 +183,21 @@ mod tests {
             vec(0..3_u64, 1..3),
             "[ab]{0,2}",
             vec(name, 1..4),
-            0..2_u64,
+            (0..2_u64, 0..2_u64, any::<bool>()),
         )
             .prop_map(
-                |(is_link_path, segments, kind, page, prefix, channels, closed)| Input {
+                |(is_link_path, segments, kind, page, prefix, channels, terms)| Input {
                     is_link_path,
                     segments,
                     page: (kind < 2).then_some(page),
                     is_gone: kind == 2,
                     prefix,
                     channels,
-                    closed,
+                    terms: Terms {
+                        closed: terms.0,
+                        expires: terms.1,
+                        has_snapshot: terms.2,
+                    },
                 },
             )
     }
@@ -217,7 +231,15 @@ mod tests {
 
     #[test]
     fn the_escaping_of_a_path_does_not_change_the_digest() {
-        let digest = |path| Digest::new(Route::Stream(path), Kind::Resume, "", &["a"], 0);
+        let digest = |path| {
+            Digest::new(
+                Route::Stream(path),
+                Kind::Resume,
+                "",
+                &["a"],
+                &Terms::default(),
+            )
+        };
         assert_eq!(digest("/a%2Cb/%7e"), digest("/a,b/~"));
         assert_eq!(digest("//a"), digest("/a"));
         assert_ne!(digest("/a%2Fb"), digest("/a/b"));

@@ -16,10 +16,12 @@ mod names;
 mod poll;
 mod query;
 mod settings;
+mod terms;
 
 pub(crate) use digest::canonical;
 pub(crate) use query::{LinkQuery, Page};
 pub(crate) use settings::LinkSettings;
+pub(crate) use terms::{Terms, unix};
 
 use crate::{
     Channel, Error,
@@ -62,14 +64,9 @@ pub(crate) struct Links {
 struct Claims {
     #[serde(rename = "h")]
     digest: String,
-    /// The number of the last close of any of the channels when the link was made, if there was one.
-    #[serde(rename = "c", default, skip_serializing_if = "is_zero")]
-    closed: u64,
+    #[serde(flatten)]
+    terms: Terms,
     exp: u64,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// The parts of a request that links depend on.
@@ -88,8 +85,7 @@ pub(crate) struct LinkRequest<'a> {
 pub(crate) struct Followed {
     pub(crate) channels: Vec<String>,
     pub(crate) purpose: Purpose,
-    /// A close with a higher number revokes the link.
-    pub(crate) closed: u64,
+    pub(crate) terms: Terms,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -162,17 +158,18 @@ impl Links {
     }
 
     /// The link of a hold, and the silence after which the proxy requests it. `channels` are [`canonical`], as
-    /// in every link, and `closed` is the number of their last close.
+    /// in every link.
     pub(crate) fn resume(
         &self,
         uri: &Uri,
         channels: &[Channel],
-        closed: u64,
+        terms: &Terms,
     ) -> Result<(String, Duration), Error> {
-        let digest = self.digest(self.route(uri), Kind::Resume, channels, closed);
+        let digest = self.digest(self.route(uri), Kind::Resume, channels, terms);
         let more = channels.get(PUSHPIN_CHANNELS..).unwrap_or_default();
-        let link = self.link(uri, &digest, closed, &query::resume(more))?;
-        Ok((link, self.polls.interval(&digest)))
+        let link = self.link(uri, &digest, terms, &query::resume(more))?;
+        let poll = self.polls.interval(&digest);
+        Ok((link, poll.min(terms.poll(SystemTime::now()))))
     }
 
     /// The link to the next page of a replay.
@@ -180,18 +177,19 @@ impl Links {
         &self,
         uri: &Uri,
         channels: &[Channel],
-        closed: u64,
+        terms: &Terms,
         page: &Page,
     ) -> Result<String, Error> {
-        let digest = self.digest(self.route(uri), Kind::Page(page), channels, closed);
-        self.link(uri, &digest, closed, &query::page(channels, page))
+        let digest = self.digest(self.route(uri), Kind::Page(page), channels, terms);
+        self.link(uri, &digest, terms, &query::page(channels, page))
     }
 
     /// The link by which a proxy reports a disconnect, if there is a route for it.
     pub(crate) fn gone(&self, uri: &Uri, channels: &[Channel]) -> Option<String> {
         self.settings.path.as_ref()?;
-        let digest = self.digest(self.route(uri), Kind::Gone, channels, 0);
-        self.link(uri, &digest, 0, &query::gone(channels)).ok()
+        let terms = Terms::default();
+        let digest = self.digest(self.route(uri), Kind::Gone, channels, &terms);
+        self.link(uri, &digest, &terms, &query::gone(channels)).ok()
     }
 
     /// The content of a request's link. Returns `None` if the request follows no link.
@@ -225,10 +223,10 @@ impl Links {
         let followed = Followed {
             channels,
             purpose,
-            closed: claims.closed,
+            terms: claims.terms,
         };
         let kind = followed.purpose.kind();
-        let digest = self.digest(route, kind, &followed.channels, claims.closed);
+        let digest = self.digest(route, kind, &followed.channels, &claims.terms);
         if digest.as_str() != claims.digest {
             return None;
         }
@@ -258,13 +256,13 @@ impl Links {
         route: Route<'_>,
         kind: Kind<'_>,
         channels: &[impl AsRef<str>],
-        closed: u64,
+        terms: &Terms,
     ) -> Digest {
-        Digest::new(route, kind, &self.channel_prefix, channels, closed)
+        Digest::new(route, kind, &self.channel_prefix, channels, terms)
     }
 
-    fn link(&self, uri: &Uri, digest: &Digest, closed: u64, rest: &str) -> Result<String, Error> {
-        let token = self.token(digest, closed)?;
+    fn link(&self, uri: &Uri, digest: &Digest, terms: &Terms, rest: &str) -> Result<String, Error> {
+        let token = self.token(digest, terms)?;
         let (digest, parameter) = (digest.as_str(), query::TOKEN);
         Ok(match &self.settings.path {
             Some(path) => {
@@ -280,11 +278,11 @@ impl Links {
         })
     }
 
-    fn token(&self, digest: &Digest, closed: u64) -> Result<String, Error> {
+    fn token(&self, digest: &Digest, terms: &Terms) -> Result<String, Error> {
         let claims = Claims {
             digest: digest.as_str().to_owned(),
-            closed,
-            exp: self.settings.expiry(SystemTime::now()),
+            terms: *terms,
+            exp: terms.expiry(self.settings.expiry(SystemTime::now())),
         };
         let claims = serde_json::to_string(&claims).ok();
         let token = claims.and_then(|claims| self.signing.token(&claims));

@@ -133,7 +133,10 @@ impl Bits {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::digest::{Kind, Route},
+        super::{
+            Terms,
+            digest::{Kind, Route},
+        },
         *,
     };
 
@@ -145,7 +148,7 @@ mod tests {
             Kind::Resume,
             "",
             &[channel.to_string()],
-            0,
+            &Terms::default(),
         )
     }
 

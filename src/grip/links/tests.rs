@@ -57,7 +57,7 @@ fn followed(channels: &[Channel], purpose: Purpose) -> Option<Result<Followed, I
     Some(Ok(Followed {
         channels,
         purpose,
-        closed: 0,
+        terms: Terms::default(),
     }))
 }
 
@@ -67,7 +67,9 @@ const REFUSED: Option<Result<Followed, InvalidLink>> = Some(Err(InvalidLink::Dig
 fn a_link_has_its_digest_in_a_segment_or_in_a_fragment() {
     let channels = channels(&["a"]);
     let parts = |links: &Links, path| {
-        let (link, _) = links.resume(&uri(path), &channels, 0).unwrap();
+        let (link, _) = links
+            .resume(&uri(path), &channels, &Terms::default())
+            .unwrap();
         let (start, rest) = link.split_once("?grip-next=").unwrap();
         (start.to_owned(), rest.to_owned())
     };
@@ -93,7 +95,11 @@ fn clients_on_the_same_channels_have_the_same_link() {
         let links = links_with(|settings| settings.key = Some(key.into()));
         let link = |query: &str, names: [&str; 2]| {
             links
-                .resume(&uri(&format!("/events{query}")), &channels(&names), 0)
+                .resume(
+                    &uri(&format!("/events{query}")),
+                    &channels(&names),
+                    &Terms::default(),
+                )
                 .unwrap()
         };
         let first = link("?token=1&lastEventId=2", ["a", "b"]);
@@ -107,7 +113,9 @@ fn a_link_names_its_route() {
     let channels = channels(&["a"]);
     let page = Page::new(7, vec![1]);
     let stream = links(None);
-    let (link, _) = stream.resume(&uri("/events/a"), &channels, 0).unwrap();
+    let (link, _) = stream
+        .resume(&uri("/events/a"), &channels, &Terms::default())
+        .unwrap();
     let resume = || followed(&channels, Purpose::Resume);
     assert_eq!(follow(&stream, &link, false, &["a"]), resume());
     assert_eq!(
@@ -129,7 +137,9 @@ fn a_link_names_its_route() {
         REFUSED
     );
 
-    let (link, _) = both.resume(&uri("/events/a"), &channels, 0).unwrap();
+    let (link, _) = both
+        .resume(&uri("/events/a"), &channels, &Terms::default())
+        .unwrap();
     assert_eq!(follow(&both, &link, true, &["a"]), resume());
     assert_eq!(
         follow(&both, &link, false, &["a"]),
@@ -138,7 +148,9 @@ fn a_link_names_its_route() {
     );
     assert_eq!(follow(&links(Some("/other")), &link, true, &["a"]), REFUSED);
     assert_eq!(follow(&stream, &link, true, &["a"]), REFUSED);
-    let next = both.page(&uri("/events/a"), &channels, 0, &page).unwrap();
+    let next = both
+        .page(&uri("/events/a"), &channels, &Terms::default(), &page)
+        .unwrap();
     let (_, query) = next.split_once('?').unwrap();
     let (path, _) = link.split_once('?').unwrap();
     assert_eq!(
@@ -152,7 +164,7 @@ fn a_link_names_its_route() {
 fn a_link_is_for_the_channels_that_it_was_made_for() {
     let links = links(None);
     let made = channels(&["a", "b"]);
-    let (link, _) = links.resume(&uri("/x"), &made, 0).unwrap();
+    let (link, _) = links.resume(&uri("/x"), &made, &Terms::default()).unwrap();
     assert_eq!(
         follow(&links, &link, false, &["b", "a", "b"]),
         followed(&made, Purpose::Resume)
@@ -168,7 +180,7 @@ fn a_link_is_for_the_channels_that_it_was_made_for() {
         assert_eq!(follow(&links, &link, false, last), REFUSED, "{last:?}");
     }
     let page = links
-        .page(&uri("/x"), &made, 0, &Page::new(7, vec![1]))
+        .page(&uri("/x"), &made, &Terms::default(), &Page::new(7, vec![1]))
         .unwrap();
     assert!(follow(&links, &page, false, &["anything"]).unwrap().is_ok());
     let forged = [
@@ -202,7 +214,7 @@ fn a_token_of_another_key_or_time_is_refused() {
         links_with(|settings| settings.key = Some("other".into())),
     );
     let made = channels(&["a"]);
-    let digest = ours.digest(Route::Stream("/x"), Kind::Resume, &made, 0);
+    let digest = ours.digest(Route::Stream("/x"), Kind::Resume, &made, &Terms::default());
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap()
@@ -251,7 +263,7 @@ fn channels_beyond_the_twentieth_are_named_in_the_link() {
     let links = links(None);
     let all: Vec<_> = (0..60).map(|n| format!("c{n}")).collect();
     let made = channels(&all);
-    let (link, _) = links.resume(&uri("/x"), &made, 0).unwrap();
+    let (link, _) = links.resume(&uri("/x"), &made, &Terms::default()).unwrap();
     let made_names = names(&made);
     let last: Vec<_> = made_names.iter().map(String::as_str).collect();
     for repeated in [20, 21, 59, 60] {
@@ -282,8 +294,8 @@ proptest! {
         let page = Page::new(7, positions.to_vec());
         let made_names = names(&made);
         let last: Vec<_> = made_names.iter().map(String::as_str).rev().collect();
-        let (resume, _) = links.resume(&request, &made, 0).unwrap();
-        let next = links.page(&request, &made, 0, &page).unwrap();
+        let (resume, _) = links.resume(&request, &made, &Terms::default()).unwrap();
+        let next = links.page(&request, &made, &Terms::default(), &page).unwrap();
         prop_assert_eq!(follow(&links, &resume, is_link_path, &last), followed(&made, Purpose::Resume));
         prop_assert_eq!(follow(&links, &next, is_link_path, &[]), followed(&made, Purpose::Page(page)));
     }

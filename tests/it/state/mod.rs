@@ -2,4 +2,6 @@
 
 mod expiry;
 mod pace;
+mod proxied;
 mod snapshots;
+mod sum;

@@ -1,60 +1,22 @@
 //! A client without a position receives the state, and then every event after it.
 
+use super::sum::Sum;
 use crate::support::{client, publish, server};
 use axum::{Router, response::Response, routing::get};
 use axum_eventstream::{
-    Event, EventStream, History, InvalidEvent, Limits, Rejection, Snapshot, StreamRequest,
+    Event, EventStream, History, InvalidEvent, Limits, Rejection, StreamRequest,
     testing::TestClient,
 };
 use std::{
     convert::Infallible,
     future::pending,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 use tokio::sync::Semaphore;
-
-/// A number, and the events that changed it.
-#[derive(Clone)]
-struct Sum {
-    es: EventStream,
-    total: Arc<Mutex<u64>>,
-}
-
-impl Sum {
-    fn new(es: &EventStream) -> Self {
-        let (es, total) = (es.clone(), Arc::default());
-        Self { es, total }
-    }
-
-    fn add(&self, number: u64) {
-        let mut total = self.total.lock().unwrap();
-        let event = Event::json("add", &number).unwrap();
-        self.es.try_publish("a", event).unwrap();
-        *total += number;
-    }
-
-    fn snapshot(&self) -> Result<Snapshot, InvalidEvent> {
-        let total = self.total.lock().unwrap();
-        let snapshot = Snapshot::from(Event::json("sum", &*total)?);
-        Ok(match self.es.current_id() {
-            Some(id) => snapshot.at(id),
-            None => snapshot,
-        })
-    }
-
-    fn app(&self) -> Router {
-        let sum = self.clone();
-        let handler = self.es.handler("a").snapshot(move |_| {
-            let sum = sum.clone();
-            async move { sum.snapshot() }
-        });
-        Router::new().route("/", get(handler))
-    }
-}
 
 #[tokio::test]
 async fn a_new_client_receives_the_state_and_then_the_events_after_it() {
@@ -85,7 +47,7 @@ async fn a_client_whose_position_is_gone_receives_the_state_in_place_of_a_reset(
     for _ in 0..2 {
         // It lags, and is overtaken by the ring.
         (0..5).for_each(|_| sum.add(1));
-        let total = *sum.total.lock().unwrap();
+        let total = sum.total();
         stream.expect_json("sum", &total).await;
     }
     (0..5).for_each(|_| sum.add(1));
@@ -334,7 +296,7 @@ async fn a_detached_stream_receives_the_state_after_a_gap() {
             false => &[],
         };
         let mut response = client::get(server, "/", headers).await;
-        let total = *sum.total.lock().unwrap();
+        let total = sum.total();
         response
             .until(&format!("event: sum\ndata: {total}\n"))
             .await;

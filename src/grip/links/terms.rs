@@ -1,0 +1,53 @@
+//! The terms of a stream that a proxy holds.
+
+use serde::{Deserialize, Serialize};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What the responses to a stream's links depend on beside its channels. Each response repeats it in its own link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Terms {
+    /// The number of the last close of any of the channels when the link was made, if there was one. A close with
+    /// a higher number revokes the link.
+    #[serde(rename = "c", default, skip_serializing_if = "is_zero")]
+    pub(crate) closed: u64,
+    /// When the stream ends, as a Unix time. 0 stands for never.
+    #[serde(rename = "x", default, skip_serializing_if = "is_zero")]
+    pub(crate) expires: u64,
+    /// Whether the client expects a snapshot in place of a reset.
+    #[serde(rename = "s", default, skip_serializing_if = "is_false")]
+    pub(crate) has_snapshot: bool,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+impl Terms {
+    /// The expiry of a link: `usual`, or the end of the stream.
+    pub(super) fn expiry(&self, usual: u64) -> u64 {
+        match self.expires {
+            0 => usual,
+            expires => usual.min(expires),
+        }
+    }
+
+    /// The longest silence after which the proxy requests a link, so that it finds the stream's end.
+    pub(super) fn poll(&self, now: SystemTime) -> Duration {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        match self.expires {
+            0 => Duration::MAX,
+            expires => Duration::from_secs(expires.saturating_sub(now) + 1),
+        }
+    }
+}
+
+/// The Unix time of an expiry, as in [`Terms::expires`].
+pub(crate) fn unix(time: Option<SystemTime>) -> u64 {
+    let since = time.map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default());
+    since.map_or(0, |since| since.as_secs().max(1))
+}
