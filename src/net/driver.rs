@@ -9,7 +9,7 @@
 
 use super::{
     chunk::Chunks,
-    inbox::{ChannelWaker, Inbox, LazyWaker, News},
+    inbox::{Arrival, ChannelWaker, Inbox, LazyWaker, News},
     options::Options,
     pages::Pages,
     progress::CHECKS,
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     few::Few,
     hub::{ChannelLog, Hub, Mark, WaiterKey},
-    stream::{DetachGuard, OpenStream},
+    stream::OpenStream,
 };
 use slab::Slab;
 use std::{
@@ -107,13 +107,6 @@ impl Drop for Pool {
         let inboxes = inboxes.unwrap_or_else(PoisonError::into_inner);
         inboxes.iter().for_each(|inbox| inbox.close());
     }
-}
-
-#[derive(Debug)]
-pub(super) struct Arrival {
-    tcp: TcpStream,
-    stream: OpenStream,
-    detach_guard: DetachGuard,
 }
 
 struct Driver {
