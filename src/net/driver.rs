@@ -11,7 +11,6 @@ use super::{
     chunk::Chunks,
     inbox::{Arrival, ChannelWaker, Inbox, LazyWaker, News},
     options::Options,
-    pages::Pages,
     progress::CHECKS,
     socket::{Socket, State},
 };
@@ -112,7 +111,7 @@ impl Drop for Pool {
 struct Driver {
     inbox: Arc<Inbox>,
     patience: Duration,
-    sockets: Pages<Client>,
+    sockets: Slab<Client>,
     channels: Slab<Followed>,
     /// Index in `channels` by the address of the log. The entry keeps its log alive, so the address stays
     /// valid.
@@ -173,7 +172,7 @@ impl Driver {
         Self {
             inbox,
             patience,
-            sockets: Pages::new(),
+            sockets: Slab::new(),
             channels: Slab::new(),
             followed: HashMap::new(),
             chunks: Chunks::default(),
@@ -351,11 +350,12 @@ impl Driver {
         if is_check {
             self.next_check = now + (self.patience / CHECKS).min(LONGEST_CHECK);
         }
-        let mut from = 0;
-        while let Some(key) = self.sockets.next(from) {
-            from = key + 1;
+        // Streams that register meanwhile set the next tick themselves.
+        for key in 0..self.sockets.capacity() {
+            let Some(Client { socket, .. }) = self.sockets.get_mut(key) else {
+                continue;
+            };
             let waker = LazyWaker(&self.inbox, key);
-            let socket = &mut self.sockets[key].socket;
             let is_checked = is_check || socket.is_blocked();
             if is_checked && socket.is_stalled(self.patience, now)
                 || socket.tick(&mut self.chunks, now, waker) == State::Closed
@@ -381,6 +381,7 @@ impl Driver {
             .iter()
             .for_each(|membership| self.leave_channel(*membership));
         if self.sockets.is_empty() {
+            self.sockets = Slab::new();
             self.tick = longest_tick(self.patience);
         }
     }
