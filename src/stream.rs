@@ -69,7 +69,6 @@ impl fmt::Debug for Guard {
 #[derive(Debug)]
 pub(crate) struct Streams {
     pub(crate) keep_alive: KeepAlive,
-    started: Instant,
     /// Number of detached streams.
     detached: AtomicUsize,
     no_detached: Notify,
@@ -84,46 +83,34 @@ pub(crate) struct OpenStream {
     streams: Arc<Streams>,
     /// When the last event was published, the last keep-alive was sent, or the stream was created. Other
     /// frames of the stream itself do not count.
-    last: Moment,
+    last: Instant,
+    /// Dropped after `feed`, so that the hook sees the new count. Boxed: few streams have any of it.
+    extras: Option<Box<Extras>>,
+}
+
+#[derive(Debug, Default)]
+struct Extras {
     /// Deadline after which the stream ends.
-    ends: Moment,
-    /// Dropped after `feed`, so that the hook sees the new count. Boxed: few streams have a hook or a guard.
-    _on_drop: Option<Box<(Option<UnsubscribeGuard>, Option<Guard>)>>,
-}
-
-/// Nanoseconds since the `EventStream` was built, in half the size of an `Instant`. Negative only under a
-/// test's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Moment(i64);
-
-impl Moment {
-    const NEVER: Self = Self(i64::MAX);
-
-    fn after(self, time: Duration) -> Self {
-        Self(self.0.saturating_add(nanos(time)))
-    }
-}
-
-/// Saturates after 292 years.
-fn nanos(time: Duration) -> i64 {
-    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+    ends: Option<Instant>,
+    _unsubscribe: Option<UnsubscribeGuard>,
+    _guard: Option<Guard>,
 }
 
 impl OpenStream {
     pub(crate) fn new(feed: Feed, streams: Arc<Streams>) -> Self {
         Self {
             feed,
-            last: streams.moment(Instant::now()),
+            last: Instant::now(),
             streams,
-            ends: Moment::NEVER,
-            _on_drop: None,
+            extras: None,
         }
     }
 
     /// Ends the stream at about this age, randomly up to a tenth earlier or later.
     pub(crate) fn max_age(mut self, age: Option<Duration>) -> Self {
         if let Some(age) = age {
-            self.ends = self.last.after(age.mul_f64(0.9 + 0.2 * fastrand::f64()));
+            let age = age.mul_f64(0.9 + 0.2 * fastrand::f64());
+            self.extras.get_or_insert_default().ends = self.last.checked_add(age);
         }
         self
     }
@@ -133,8 +120,10 @@ impl OpenStream {
         unsubscribe: Option<UnsubscribeGuard>,
         guard: Option<Guard>,
     ) -> Self {
-        let is_empty = unsubscribe.is_none() && guard.is_none();
-        self._on_drop = (!is_empty).then(|| Box::new((unsubscribe, guard)));
+        if unsubscribe.is_some() || guard.is_some() {
+            let extras = self.extras.get_or_insert_default();
+            (extras._unsubscribe, extras._guard) = (unsubscribe, guard);
+        }
         self
     }
 
@@ -151,7 +140,7 @@ impl OpenStream {
     /// With a waker, the stream may also park, as in [`Feed::next`]. The clock is read only if there is no
     /// event, or if the stream has a deadline.
     pub(crate) fn next(&mut self, waker: Option<&Waker>, clock: impl Fn() -> Instant) -> Next {
-        if self.ends != Moment::NEVER && self.is_over(clock()) {
+        if self.ends().is_some_and(|ends| ends <= clock()) && !self.feed.has_ended() {
             self.feed.end();
             return Next::frame(sse::retry(reconnect_after()));
         }
@@ -161,21 +150,20 @@ impl OpenStream {
             Next::Frame {
                 last: Some((_, at)),
                 ..
-            } => self.last = self.last.max(self.streams.moment(at)),
+            } => self.last = self.last.max(at),
             Next::Empty => return self.idle(clock()),
             Next::Frame { last: None, .. } | Next::End => {}
         }
         next
     }
 
-    fn is_over(&self, now: Instant) -> bool {
-        self.ends <= self.streams.moment(now) && !self.feed.has_ended()
+    fn ends(&self) -> Option<Instant> {
+        self.extras.as_ref()?.ends
     }
 
     /// Returns a keep-alive if one is due.
     fn idle(&mut self, now: Instant) -> Next {
-        let now = self.streams.moment(now);
-        if self.last.after(self.interval()) <= now {
+        if self.last + self.interval() <= now {
             self.last = now;
             return Next::frame(self.streams.keep_alive.frame().clone());
         }
@@ -188,18 +176,18 @@ impl OpenStream {
         let Some(until) = self.feed.hub().drained_by() else {
             return;
         };
-        let until = self.streams.moment(until);
-        if self.ends > until {
-            let now = self.streams.moment(clock());
-            let left = until.0.saturating_sub(now.0).max(0);
-            self.ends = Moment(now.0 + fastrand::i64(0..=left));
+        if self.ends().is_none_or(|ends| ends > until) {
+            let now = clock();
+            let left = until.saturating_duration_since(now);
+            let ends = now + left.mul_f64(fastrand::f64());
+            self.extras.get_or_insert_default().ends = Some(ends);
         }
     }
 
     /// When a frame is due without any event.
     pub(crate) fn wakes_at(&self) -> Instant {
-        let keep_alive = self.last.after(self.interval());
-        self.streams.instant(self.ends.min(keep_alive))
+        let keep_alive = self.last + self.interval();
+        self.ends().map_or(keep_alive, |ends| keep_alive.min(ends))
     }
 
     /// Maximum time between two frames.
@@ -219,26 +207,9 @@ impl Streams {
     pub(crate) fn new(keep_alive: KeepAlive) -> Self {
         Self {
             keep_alive,
-            started: Instant::now(),
             detached: AtomicUsize::new(0),
             no_detached: Notify::new(),
         }
-    }
-
-    fn moment(&self, at: Instant) -> Moment {
-        match at.checked_duration_since(self.started) {
-            Some(since) => Moment(nanos(since)),
-            None => Moment(-nanos(self.started.saturating_duration_since(at))),
-        }
-    }
-
-    fn instant(&self, Moment(nanos): Moment) -> Instant {
-        let time = Duration::from_nanos(nanos.unsigned_abs());
-        let at = match nanos < 0 {
-            true => self.started.checked_sub(time),
-            false => self.started.checked_add(time),
-        };
-        at.unwrap_or(self.started)
     }
 
     /// Waits until no stream is detached, at most for `limit`.
@@ -288,19 +259,5 @@ mod tests {
             Next::Frame { last: Some(_), .. }
         ));
         assert_eq!(stream.wakes_at(), opened + stream.interval());
-    }
-
-    #[test]
-    fn a_moment_converts_back_to_its_instant() {
-        let streams = Streams::new(KeepAlive::new());
-        let day = Duration::from_secs(86_400);
-        let later = streams.started + 365 * day;
-        let mut instants = vec![streams.started, later];
-        instants.extend(streams.started.checked_sub(Duration::from_nanos(1)));
-        for at in instants {
-            assert_eq!(streams.instant(streams.moment(at)), at);
-        }
-        assert!(streams.moment(later) < Moment::NEVER);
-        assert_eq!(Moment::NEVER.after(day), Moment::NEVER);
     }
 }
