@@ -1,6 +1,7 @@
 //! A slice that stores a single value inline, and any other number on the heap.
 //!
-//! Nearly every subscription has one channel.
+//! Nearly every subscription has one channel. The idle connection of a detached stream takes 635 bytes, and 657
+//! with `SmallVec`.
 
 use std::{
     ops::{Deref, DerefMut},

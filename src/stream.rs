@@ -76,6 +76,7 @@ impl fmt::Debug for Guard {
 pub(crate) struct Streams {
     pub(crate) keep_alive: KeepAlive,
     pub(crate) snapshot_limits: SnapshotLimits,
+    /// Origin of the common times of paused streams.
     started: Instant,
     /// Number of detached streams.
     detached: AtomicUsize,
@@ -91,47 +92,27 @@ pub(crate) struct OpenStream {
     streams: Arc<Streams>,
     /// When the last event was published, the last keep-alive was sent, or the stream was created. Other
     /// frames of the stream itself do not count.
-    last: Moment,
-    /// Deadline after which the stream ends.
-    ends: Moment,
-    /// Dropped after `feed`, so that the hook sees the new count. Boxed, since few streams have any.
+    last: Instant,
+    /// Dropped after `feed`, so that the hook sees the new count. Boxed: few streams have any of it.
     extras: Option<Box<Extras>>,
 }
 
-/// The settings and values of a stream that most streams lack.
 #[derive(Debug, Default)]
-pub(crate) struct Extras {
-    pub(crate) pace: Option<Pace>,
-    pub(crate) snapshots: Option<Snapshots>,
-    pub(crate) unsubscribe: Option<UnsubscribeGuard>,
-    pub(crate) guard: Option<Guard>,
-}
-
-/// Nanoseconds since the `EventStream` was built, in half the size of an `Instant`. Negative only under a
-/// test's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Moment(i64);
-
-impl Moment {
-    const NEVER: Self = Self(i64::MAX);
-
-    fn after(self, time: Duration) -> Self {
-        Self(self.0.saturating_add(nanos(time)))
-    }
-}
-
-/// Saturates after 292 years.
-fn nanos(time: Duration) -> i64 {
-    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+struct Extras {
+    /// Deadline after which the stream ends.
+    ends: Option<Instant>,
+    pace: Option<Pace>,
+    snapshots: Option<Snapshots>,
+    _unsubscribe: Option<UnsubscribeGuard>,
+    _guard: Option<Guard>,
 }
 
 impl OpenStream {
     pub(crate) fn new(feed: Feed, streams: Arc<Streams>) -> Self {
         Self {
             feed,
-            last: streams.moment(Instant::now()),
+            last: Instant::now(),
             streams,
-            ends: Moment::NEVER,
             extras: None,
         }
     }
@@ -139,27 +120,43 @@ impl OpenStream {
     /// Ends the stream at about this age, randomly up to a tenth earlier or later.
     pub(crate) fn max_age(mut self, age: Option<Duration>) -> Self {
         if let Some(age) = age {
-            self.ends = self.last.after(age.mul_f64(0.9 + 0.2 * fastrand::f64()));
+            let age = age.mul_f64(0.9 + 0.2 * fastrand::f64());
+            self.extras.get_or_insert_default().ends = self.last.checked_add(age);
         }
         self
     }
 
     /// Ends the stream after this time, unless it ends earlier.
-    pub(crate) fn expires_in(mut self, time: Option<Duration>) -> Self {
-        if let Some(time) = time {
-            self.ends = self.ends.min(self.last.after(time));
+    pub(crate) fn expires_in(self, time: Option<Duration>) -> Self {
+        let expires = time.and_then(|time| self.last.checked_add(time));
+        let ends = expires.into_iter().chain(self.ends()).min();
+        self.set(ends, |extras| &mut extras.ends)
+    }
+
+    /// Sends at most one burst of frames in this interval.
+    pub(crate) fn min_interval(self, interval: Option<Duration>) -> Self {
+        let pace = interval.map(|interval| Pace::new(interval, self.streams.started));
+        self.set(pace, |extras| &mut extras.pace)
+    }
+
+    pub(crate) fn snapshots(self, snapshots: Option<Snapshots>) -> Self {
+        self.set(snapshots, |extras| &mut extras.snapshots)
+    }
+
+    /// Calls the hook after the stream has ended.
+    pub(crate) fn on_end(self, unsubscribe: Option<UnsubscribeGuard>) -> Self {
+        self.set(unsubscribe, |extras| &mut extras._unsubscribe)
+    }
+
+    pub(crate) fn guard(self, guard: Option<Guard>) -> Self {
+        self.set(guard, |extras| &mut extras._guard)
+    }
+
+    fn set<T>(mut self, value: Option<T>, field: fn(&mut Extras) -> &mut Option<T>) -> Self {
+        if value.is_some() {
+            *field(self.extras.get_or_insert_default()) = value;
         }
         self
-    }
-
-    pub(crate) fn with(mut self, extras: Extras) -> Self {
-        self.extras = (!extras.is_empty()).then(|| Box::new(extras));
-        self
-    }
-
-    /// A pace with this interval.
-    pub(crate) fn pace(&self, interval: Duration) -> Pace {
-        Pace::new(interval, self.streams.started)
     }
 
     pub(crate) fn feed(&self) -> &Feed {
@@ -206,7 +203,7 @@ impl OpenStream {
     /// With a waker, the stream may also park, as in [`Feed::next`]. The clock is read only if there is no
     /// event, or if the stream has a deadline.
     pub(crate) fn next(&mut self, waker: Option<&Waker>, clock: impl Fn() -> Instant) -> Next {
-        if self.ends != Moment::NEVER && self.is_over(clock()) {
+        if self.ends().is_some_and(|ends| ends <= clock()) && !self.feed.has_ended() {
             self.feed.end();
             return Next::frame(sse::retry(reconnect_after()));
         }
@@ -219,21 +216,20 @@ impl OpenStream {
             Next::Frame {
                 last: Some((_, at)),
                 ..
-            } => self.last = self.last.max(self.streams.moment(at)),
+            } => self.last = self.last.max(at),
             Next::Empty => return self.idle(clock()),
             Next::Frame { last: None, .. } | Next::End => {}
         }
         next
     }
 
-    fn is_over(&self, now: Instant) -> bool {
-        self.ends <= self.streams.moment(now) && !self.feed.has_ended()
+    fn ends(&self) -> Option<Instant> {
+        self.extras.as_ref()?.ends
     }
 
     /// Returns a keep-alive if one is due.
     fn idle(&mut self, now: Instant) -> Next {
-        let now = self.streams.moment(now);
-        if self.last.after(self.interval()) <= now {
+        if self.last + self.interval() <= now {
             self.last = now;
             return Next::frame(self.streams.keep_alive.frame().clone());
         }
@@ -246,18 +242,18 @@ impl OpenStream {
         let Some(until) = self.feed.hub().drained_by() else {
             return;
         };
-        let until = self.streams.moment(until);
-        if self.ends > until {
-            let now = self.streams.moment(clock());
-            let left = until.0.saturating_sub(now.0).max(0);
-            self.ends = Moment(now.0 + fastrand::i64(0..=left));
+        if self.ends().is_none_or(|ends| ends > until) {
+            let now = clock();
+            let left = until.saturating_duration_since(now);
+            let ends = now + left.mul_f64(fastrand::f64());
+            self.extras.get_or_insert_default().ends = Some(ends);
         }
     }
 
     /// When a keep-alive or the end is due.
     pub(crate) fn idle_until(&self) -> Instant {
-        let keep_alive = self.last.after(self.interval());
-        self.streams.instant(self.ends.min(keep_alive))
+        let keep_alive = self.last + self.interval();
+        self.ends().map_or(keep_alive, |ends| keep_alive.min(ends))
     }
 
     /// When the stream must be polled although nothing wakes it.
@@ -281,16 +277,6 @@ impl OpenStream {
 }
 
 impl Extras {
-    fn is_empty(&self) -> bool {
-        let Self {
-            pace,
-            snapshots,
-            unsubscribe,
-            guard,
-        } = self;
-        pace.is_none() && snapshots.is_none() && unsubscribe.is_none() && guard.is_none()
-    }
-
     /// As [`Feed::next`], with the stream's pace and snapshots.
     fn next(&mut self, feed: &mut Feed, waker: Option<&Waker>) -> Next {
         if let Some(pace) = &mut self.pace
@@ -326,22 +312,6 @@ impl Streams {
             detached: AtomicUsize::new(0),
             no_detached: Notify::new(),
         }
-    }
-
-    fn moment(&self, at: Instant) -> Moment {
-        match at.checked_duration_since(self.started) {
-            Some(since) => Moment(nanos(since)),
-            None => Moment(-nanos(self.started.saturating_duration_since(at))),
-        }
-    }
-
-    fn instant(&self, Moment(nanos): Moment) -> Instant {
-        let time = Duration::from_nanos(nanos.unsigned_abs());
-        let at = match nanos < 0 {
-            true => self.started.checked_sub(time),
-            false => self.started.checked_add(time),
-        };
-        at.unwrap_or(self.started)
     }
 
     /// Waits until no stream is detached, at most for `limit`.
@@ -391,19 +361,5 @@ mod tests {
             Next::Frame { last: Some(_), .. }
         ));
         assert_eq!(stream.wakes_at(), opened + stream.interval());
-    }
-
-    #[test]
-    fn a_moment_converts_back_to_its_instant() {
-        let streams = Streams::new(KeepAlive::new(), &Limits::new());
-        let day = Duration::from_secs(86_400);
-        let later = streams.started + 365 * day;
-        let mut instants = vec![streams.started, later];
-        instants.extend(streams.started.checked_sub(Duration::from_nanos(1)));
-        for at in instants {
-            assert_eq!(streams.instant(streams.moment(at)), at);
-        }
-        assert!(streams.moment(later) < Moment::NEVER);
-        assert_eq!(Moment::NEVER.after(day), Moment::NEVER);
     }
 }

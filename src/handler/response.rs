@@ -7,7 +7,7 @@ use crate::{
     feed::Feed,
     request::with_head,
     snapshot::TakeSnapshot,
-    stream::{Extras, Guard, OpenStream, Snapshots},
+    stream::{Guard, OpenStream, Snapshots},
 };
 use axum::{
     body::Body,
@@ -243,17 +243,15 @@ impl Direct {
             let left = at.duration_since(SystemTime::now());
             left.unwrap_or_default()
         });
-        let stream = OpenStream::new(self.feed, core.streams.clone());
-        let stream = stream.max_age(core.max_age).expires_in(expires_in);
         let limits = || core.streams.snapshot_limits.clone();
         let snapshots = |take| Snapshots::new(take, limits(), self.is_new);
-        let extras = Extras {
-            pace: options.min_interval.map(|interval| stream.pace(interval)),
-            snapshots: options.state.map(snapshots),
-            unsubscribe,
-            guard,
-        };
-        let stream = stream.with(extras);
+        let stream = OpenStream::new(self.feed, core.streams.clone())
+            .max_age(core.max_age)
+            .expires_in(expires_in)
+            .min_interval(options.min_interval)
+            .snapshots(options.state.map(snapshots))
+            .on_end(unsubscribe)
+            .guard(guard);
         let may_detach = self.detachable && !options.is_attached;
         let mut response = with_head(Body::new(EventBody::new(stream, may_detach)));
         if may_detach {

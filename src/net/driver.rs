@@ -9,16 +9,15 @@
 
 use super::{
     chunk::Chunks,
-    inbox::{ChannelWaker, Inbox, LazyWaker, News},
+    inbox::{Arrival, ChannelWaker, Inbox, LazyWaker, News},
     options::Options,
-    pages::Pages,
     progress::CHECKS,
     socket::{Socket, State},
 };
 use crate::{
     few::Few,
     hub::{ChannelLog, Hub, Mark, WaiterKey},
-    stream::{DetachGuard, OpenStream},
+    stream::OpenStream,
 };
 use slab::Slab;
 use std::{
@@ -112,17 +111,10 @@ impl Drop for Pool {
     }
 }
 
-#[derive(Debug)]
-pub(super) struct Arrival {
-    tcp: TcpStream,
-    stream: OpenStream,
-    detach_guard: DetachGuard,
-}
-
 struct Driver {
     inbox: Arc<Inbox>,
     patience: Duration,
-    sockets: Pages<Client>,
+    sockets: Slab<Client>,
     channels: Slab<Followed>,
     /// Index in `channels` by the address of the log. The entry keeps its log alive, so the address stays
     /// valid.
@@ -208,7 +200,7 @@ impl Driver {
         Self {
             inbox,
             patience,
-            sockets: Pages::new(),
+            sockets: Slab::new(),
             channels: Slab::new(),
             followed: HashMap::new(),
             chunks: Chunks::default(),
@@ -418,11 +410,12 @@ impl Driver {
         if is_check {
             self.next_check = now + (self.patience / CHECKS).min(LONGEST_CHECK);
         }
-        let mut from = 0;
-        while let Some(key) = self.sockets.next(from) {
-            from = key + 1;
+        // Streams that register meanwhile set the next tick themselves.
+        for key in 0..self.sockets.capacity() {
+            let Some(Client { socket, .. }) = self.sockets.get_mut(key) else {
+                continue;
+            };
             let waker = LazyWaker(&self.inbox, key);
-            let socket = &mut self.sockets[key].socket;
             let is_checked = is_check || socket.is_blocked();
             if is_checked && socket.is_stalled(self.patience, now)
                 || socket.tick(&mut self.chunks, now, waker) == State::Closed
@@ -448,6 +441,7 @@ impl Driver {
             .iter()
             .for_each(|membership| self.leave_channel(*membership));
         if self.sockets.is_empty() {
+            self.sockets = Slab::new();
             self.tick = longest_tick(self.patience);
         }
     }

@@ -1,6 +1,6 @@
 //! A driver's inbox: new streams, channels with new entries, sockets that are ready.
 
-use super::driver::Arrival;
+use crate::stream::{DetachGuard, OpenStream};
 use std::{
     mem,
     sync::{
@@ -9,7 +9,7 @@ use std::{
     },
     task::{Wake, Waker},
 };
-use tokio::sync::Notify;
+use tokio::{net::TcpStream, sync::Notify};
 
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
@@ -26,6 +26,14 @@ pub(super) struct News {
     pub(super) channels: Vec<usize>,
     /// Keys of sockets that can be read or written, or are new.
     pub(super) sockets: Vec<usize>,
+}
+
+/// A detached stream and its socket, until the driver registers them.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) tcp: TcpStream,
+    pub(super) stream: OpenStream,
+    pub(super) detach_guard: DetachGuard,
 }
 
 /// Capacity that an emptied list keeps, so that a burst does not hold memory afterwards.

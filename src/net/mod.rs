@@ -52,7 +52,6 @@ mod inbox;
 mod io;
 mod listener;
 mod options;
-mod pages;
 mod progress;
 mod socket;
 

@@ -12,15 +12,10 @@ const MEDIA_TYPE: &[u8] = b"text/event-stream";
 ///    weight above 0 admits.
 /// 3. A range with a parameter before `q` is another media type. `charset=utf-8` is the exception, since every
 ///    event stream is UTF-8. Parameters after `q` are ignored.
-/// 4. A weight is the number at the start of its text, as npm's `negotiator` reads it (`q=1.5` admits). Without
-///    a number (`q=`, `q=x`), it is 0.
+/// 4. A weight is any number (`q=1.5` admits). A text that is not a number (`q=`, `q=x`) is 0.
 /// 5. An item that is not a media range is ignored, but it counts as an item.
 pub(crate) fn admits_event_stream(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT);
-    // Fast path for the header of browsers. Nothing takes precedence over it.
-    if values.iter().any(|value| value == MEDIA_TYPE) {
-        return true;
-    }
     let mut items = values
         .into_iter()
         .flat_map(|value| split_unquoted(value.as_bytes(), b','))
@@ -81,18 +76,10 @@ fn value_of<'a>(expected: &[u8], parameter: &'a [u8]) -> Option<&'a [u8]> {
         .then_some(unquoted.unwrap_or(value))
 }
 
-/// Whether the number at the start of the text is above 0.
+/// A weight that is not a number is 0.
 fn is_positive(weight: &[u8]) -> bool {
-    let mut in_fraction = false;
-    weight
-        .strip_prefix(b"+")
-        .unwrap_or(weight)
-        .iter()
-        .take_while(|&&byte| match byte {
-            b'.' => !std::mem::replace(&mut in_fraction, true),
-            _ => byte.is_ascii_digit(),
-        })
-        .any(|byte| matches!(byte, b'1'..=b'9'))
+    let weight = str::from_utf8(weight).ok();
+    weight.is_some_and(|weight| weight.parse::<f32>().is_ok_and(|weight| weight > 0.0))
 }
 
 /// The trimmed parts between separators that are not in a quoted string.
@@ -126,7 +113,7 @@ mod tests {
 
     #[test]
     fn matching_ranges_admit() {
-        let cases: [&[&str]; 59] = [
+        let cases: [&[&str]; 58] = [
             &[],
             &[""],
             &["", " "],
@@ -156,7 +143,6 @@ mod tests {
             &["text/event-stream;q=+1"],
             &["text/event-stream;q=1.5"],
             &["text/event-stream;q=10"],
-            &["text/event-stream;q=0.5x"],
             &["text/event-stream;q=\"0.5\""],
             &["text/event-stream;q=0.5;charset=utf-8"],
             &["text/event-stream;q=0.5;q=0"],
@@ -194,7 +180,7 @@ mod tests {
 
     #[test]
     fn other_ranges_do_not_admit() {
-        let cases: [&[&str]; 51] = [
+        let cases: [&[&str]; 52] = [
             &["text/html"],
             &["text/html, application/json"],
             &["", "text/html"],
@@ -225,6 +211,7 @@ mod tests {
             &["text/event-stream;q"],
             &["text/event-stream;q=x"],
             &["text/event-stream;q=x1"],
+            &["text/event-stream;q=0.5x"],
             &["text/event-stream;q=\"\""],
             &["text/event-stream;q=\""],
             &["text/event-stream;q=0;q=1"],

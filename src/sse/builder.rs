@@ -5,9 +5,7 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 
 use super::{
-    Event, InvalidEvent,
-    buffer::Buffer,
-    encode,
+    Event, InvalidEvent, encode,
     invalid_event::{check_id, check_name, check_retry},
 };
 
@@ -105,8 +103,7 @@ impl EventBuilder {
     pub fn build(self) -> Result<Event, InvalidEvent> {
         self.check()?;
         let retry = self.retry.map(check_retry).transpose()?;
-        let mut lines = Buffer::with_room(self.comments.len());
-        lines.extend_from_slice(&self.comments);
+        let mut lines = self.comments.clone();
         if let Some(name) = &self.event {
             encode::event_line(&mut lines, name);
         }

@@ -6,9 +6,12 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
-    EventBuilder, InvalidEvent, LastEventId, buffer::Buffer, decode, encode, encode::Id,
-    invalid_event::check_name, tagged,
+    EventBuilder, InvalidEvent, LastEventId, decode, encode, encode::Id, invalid_event::check_name,
+    tagged,
 };
+
+/// Initial room for JSON, whose length is not known in advance.
+const JSON_ROOM: usize = 256;
 
 /// A server-sent event: a name, data, and optionally an id, a retry time and comments.
 ///
@@ -31,7 +34,7 @@ use super::{
 #[derive(Clone)]
 pub struct Event {
     /// The encoded comment, `event` and `data` lines.
-    pub(super) lines: Buffer,
+    pub(super) lines: Vec<u8>,
     pub(super) id: Option<Box<str>>,
     /// In milliseconds.
     pub(super) retry: Option<u64>,
@@ -130,12 +133,12 @@ impl Event {
     /// Creates an event without data lines.
     pub(super) fn start(name: &str) -> Result<Self, InvalidEvent> {
         check_name(name)?;
-        Ok(Self::with_room(name, 0))
+        Ok(Self::with_room(name, JSON_ROOM))
     }
 
     fn with_room(name: &str, data_len: usize) -> Self {
         let room = encode::OVERHEAD + name.len() + data_len + encode::END;
-        let mut lines = Buffer::with_room(room);
+        let mut lines = Vec::with_capacity(room);
         encode::event_line(&mut lines, name);
         Self {
             lines,
@@ -153,17 +156,19 @@ impl Event {
         bytes.into()
     }
 
-    /// Reserves room for the lines that [`seal`](Self::seal) adds, so that sealing does not copy a large event.
+    /// Reserves room for the lines that [`seal`](Self::seal) adds, and frees any other, since sealing must not
+    /// copy a large event.
     pub(crate) fn prepare(&mut self) {
         let more = self.encoded_len() - self.lines.len() + encode::END;
-        self.lines.fit(more);
+        self.lines.reserve_exact(more);
+        self.lines.shrink_to(self.lines.len() + more);
     }
 
     /// Returns the bytes that clients receive, without slack. The event's own id takes precedence over `id`.
     pub(crate) fn seal(mut self, id: Option<LastEventId>) -> Bytes {
         let own = self.id.as_deref().map(Id::Own);
         encode::end(&mut self.lines, own.or(id.map(Id::Position)), self.retry);
-        self.lines.into_bytes()
+        self.lines.into_boxed_slice().into()
     }
 
     /// Whether the event has an id of its own, which may be empty.
@@ -238,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn sealing_a_prepared_event_does_not_reallocate() {
+    fn a_prepared_event_has_room_for_the_lines_that_sealing_adds() {
         let lines = "x\n".repeat(10_000);
         let json = vec![1; 10_000];
         let own = Event::builder().data(&lines).id("own").build().unwrap();
@@ -248,10 +253,10 @@ mod tests {
             own,
         ] {
             event.prepare();
-            let (address, length) = (event.lines.as_ptr(), event.lines.len());
+            let (capacity, length) = (event.lines.capacity(), event.lines.len());
             let sealed = event.seal(position());
-            assert_eq!(sealed.as_ptr(), address);
-            assert!(sealed.len() > length);
+            assert!(length < sealed.len() && sealed.len() <= capacity);
+            assert!(capacity < length + 100);
         }
     }
 

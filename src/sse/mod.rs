@@ -12,7 +12,6 @@
 //! module depends on neither time nor I/O nor an HTTP framework.
 
 mod accept;
-mod buffer;
 mod builder;
 mod control;
 mod decode;

@@ -3,8 +3,7 @@
 use super::{
     instructions::{Held, Instructions},
     item::{Action, Item},
-    merge::{LinkAnswer, LinkRequest},
-    proxy::Shared,
+    requests::{LinkAnswer, LinkRequest, Requests},
 };
 use axum::Router;
 use bytes::Bytes;
@@ -33,7 +32,7 @@ pub(super) enum Command {
 }
 
 pub(super) struct Hold {
-    pub(super) shared: Arc<Shared>,
+    pub(super) requests: Arc<Requests>,
     pub(super) app: Router,
     pub(super) uri: Uri,
     pub(super) instructions: Instructions,
@@ -125,7 +124,7 @@ impl Hold {
         loop {
             let (link, _) = self.instructions.next.take().ok_or(Ended)?;
             let request = LinkRequest::new(&self.uri, &link, self.grip_last());
-            let answer = self.shared.merged(&self.app, request).await;
+            let answer = self.requests.merged(&self.app, request).await;
             let LinkAnswer { instructions, body } = answer.ok_or(Ended)?;
             self.write(body);
             if instructions.is_stream() {

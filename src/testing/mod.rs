@@ -47,9 +47,9 @@ mod instructions;
 #[cfg(feature = "grip")]
 mod item;
 #[cfg(feature = "grip")]
-mod merge;
-#[cfg(feature = "grip")]
 mod proxy;
+#[cfg(feature = "grip")]
+mod requests;
 mod stream;
 
 pub use client::TestClient;

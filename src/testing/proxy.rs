@@ -4,9 +4,9 @@ use super::{
     hold::{Command, HeldBody, Hold, Written},
     instructions::{self, Instructions},
     item::{Item, Publish},
-    merge::InFlight,
+    requests::{ISSUER, Requests, lock},
 };
-use crate::grip::{GRIP_FEATURE, GRIP_SIG, GripConfig, SigningKey};
+use crate::grip::{GripConfig, SigningKey};
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -15,15 +15,14 @@ use axum::{
     routing::post,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use serde_json::Value;
 use std::{
     collections::{HashMap, HashSet},
-    convert::Infallible,
     fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 use tokio::{
     net::TcpListener,
@@ -31,9 +30,6 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
-use tower_service::Service;
-
-const ISSUER: &str = "fake";
 
 /// Pushpin refuses larger requests.
 const MAX_REQUEST: usize = 1_000_000;
@@ -79,12 +75,11 @@ pub struct FakeGripProxy {
     server: Arc<Mutex<Option<Server>>>,
 }
 
-pub(super) struct Shared {
+struct Shared {
     address: SocketAddr,
     key: String,
-    signing: SigningKey,
+    requests: Arc<Requests>,
     state: Mutex<ProxyState>,
-    pub(super) in_flight: Mutex<InFlight>,
 }
 
 #[derive(Default)]
@@ -111,10 +106,6 @@ struct Server {
     task: JoinHandle<()>,
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl FakeGripProxy {
     /// Starts a proxy with a random key on a free port.
     ///
@@ -124,12 +115,12 @@ impl FakeGripProxy {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let key = format!("{:032x}", fastrand::u128(..));
+        let signing = SigningKey::new(&key.as_str().into()).expect("the text is a secret");
         let shared = Arc::new(Shared {
             address: listener.local_addr().expect("the listener's address"),
-            signing: SigningKey::new(&key.as_str().into()).expect("the text is a secret"),
             key,
+            requests: Arc::new(Requests::new(signing)),
             state: Mutex::default(),
-            in_flight: Mutex::default(),
         });
         let server = Server::start(listener, shared.clone());
         let server = Arc::new(Mutex::new(Some(server)));
@@ -220,9 +211,9 @@ impl FakeGripProxy {
     /// Forwards a request to `app`, and follows the instructions in the response.
     pub(super) async fn forward(&self, app: &Router, mut request: Request<Body>) -> Response {
         instructions::remove(request.headers_mut());
-        self.shared.sign(request.headers_mut());
         let (uri, is_head) = (request.uri().clone(), request.method() == Method::HEAD);
-        let (mut head, body) = call(app, request).await.into_parts();
+        let answer = self.shared.requests.send(app, request).await;
+        let (mut head, body) = answer.into_parts();
         let instructions = Instructions::take(&mut head.headers);
         let holds = instructions.is_stream() || instructions.next.is_some();
         if is_head || (instructions.hold.is_none() && !holds) {
@@ -260,7 +251,7 @@ impl FakeGripProxy {
         });
         drop(state);
         let mut hold = Hold {
-            shared: self.shared.clone(),
+            requests: self.shared.requests.clone(),
             app: app.clone(),
             uri,
             instructions,
@@ -279,23 +270,6 @@ impl fmt::Debug for FakeGripProxy {
         f.debug_struct("FakeGripProxy")
             .field("address", &self.shared.address)
             .finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    /// Adds the headers by which an application recognizes a proxy's request.
-    pub(super) fn sign(&self, headers: &mut HeaderMap) {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let claims = format!(r#"{{"iss":"{ISSUER}","exp":{}}}"#, now.as_secs() + 3600);
-        let token = self.signing.token(&claims).expect("a secret signs");
-        let token = HeaderValue::try_from(token).expect("a token is ASCII");
-        headers.insert(GRIP_SIG, token);
-        headers.insert(
-            GRIP_FEATURE,
-            HeaderValue::from_static("status, session, link:next"),
-        );
     }
 }
 
@@ -379,11 +353,6 @@ async fn publish(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
         state.take(&Arc::new(item));
     }
     "Published\n".into_response()
-}
-
-pub(super) async fn call(app: &Router, request: Request<Body>) -> Response {
-    let answer: Result<Response, Infallible> = app.clone().call(request).await;
-    answer.unwrap_or_else(|never| match never {})
 }
 
 fn bad_gateway(text: &str) -> Response {

@@ -50,7 +50,7 @@ impl Content {
     }
 
     fn write<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Invalid> {
-        serde_json::to_writer(&mut *self.event.lines, value).map_err(InvalidEvent::json)?;
+        serde_json::to_writer(&mut self.event.lines, value).map_err(InvalidEvent::json)?;
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! An application: a number, and the events that change it.
 
-use axum::{Router, response::Result, routing::get};
-use axum_eventstream::{Event, EventStream, InvalidEvent, Snapshot, StreamRequest, StreamResponse};
+use axum::{Router, routing::get};
+use axum_eventstream::{
+    Event, EventStream, InvalidEvent, Rejection, Snapshot, StreamRequest, StreamResponse,
+};
 use std::sync::{Arc, Mutex};
 
 #[derive(Clone)]
@@ -45,8 +47,9 @@ impl Sum {
         });
         let (custom, ready) = (self.clone(), self.clone());
         let custom = async move |request: StreamRequest| custom.open(&request);
-        let ready = async move |request: StreamRequest| -> Result<StreamResponse> {
-            Ok(ready.open(&request)?.ready().await)
+        let ready = async move |request: StreamRequest| match ready.open(&request) {
+            Ok(stream) => Ok(stream.ready().await),
+            Err(rejection) => Err(rejection),
         };
         let router = Router::new()
             .route("/", get(handler))
@@ -56,7 +59,7 @@ impl Sum {
         router.route("/missed/{link}", get(self.es.link_handler()))
     }
 
-    fn open(&self, request: &StreamRequest) -> Result<StreamResponse> {
+    fn open(&self, request: &StreamRequest) -> Result<StreamResponse, Rejection> {
         let sum = self.clone();
         let stream = self.es.open(request, ["a"])?;
         Ok(stream.snapshot(move || {

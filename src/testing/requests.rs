@@ -1,18 +1,25 @@
-//! Merges requests to next links as Pushpin does.
+//! A proxy's requests to applications: all are signed, and requests to next links are merged as Pushpin does.
 
-use super::{
-    instructions::Instructions,
-    proxy::{Shared, call, lock},
-};
-use crate::grip::GRIP_LAST;
+use super::instructions::Instructions;
+use crate::grip::{GRIP_FEATURE, GRIP_LAST, GRIP_SIG, SigningKey};
 use axum::{
     Router,
     body::{Body, to_bytes},
+    response::Response,
 };
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, Uri};
-use std::{collections::HashMap, sync::Arc};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{SystemTime, UNIX_EPOCH},
+};
 use tokio::{sync::watch, task::yield_now};
+use tower_service::Service;
+
+/// The issuer in the signatures.
+pub(super) const ISSUER: &str = "fake";
 
 /// Number of times that other tasks run before a request is sent, since Pushpin collects requests for some
 /// milliseconds too.
@@ -22,8 +29,12 @@ const YIELDS: usize = 32;
 /// `Grip-Last`.
 type Key = (String, Vec<String>);
 
-/// The requests in flight, with their future responses.
-pub(super) type InFlight = HashMap<Key, watch::Receiver<Option<LinkAnswer>>>;
+/// Sends a proxy's requests.
+pub(super) struct Requests {
+    signing: SigningKey,
+    /// The requests to links in flight, with their future responses.
+    in_flight: Mutex<HashMap<Key, watch::Receiver<Option<LinkAnswer>>>>,
+}
 
 /// A request that the proxy makes itself, without the client's headers.
 pub(super) struct LinkRequest {
@@ -40,7 +51,7 @@ pub(super) struct LinkAnswer {
 
 /// Removes a finished request, even if the application has panicked.
 struct Done<'a> {
-    shared: &'a Shared,
+    requests: &'a Requests,
     key: Key,
 }
 
@@ -62,11 +73,10 @@ impl LinkRequest {
         (format!("{path}#{fragment}"), last)
     }
 
-    fn into_request(self, shared: &Shared) -> Request<Body> {
+    fn into_request(self) -> Request<Body> {
         let mut request = Request::get(self.uri)
             .body(Body::empty())
             .expect("the link is a path");
-        shared.sign(request.headers_mut());
         for line in self.grip_last {
             let line = HeaderValue::from_maybe_shared(Bytes::from(line));
             let line = line.expect("a line of a header is a header value");
@@ -76,14 +86,39 @@ impl LinkRequest {
     }
 }
 
-impl Shared {
-    /// Sends a request, or waits for the response to an equal one in flight. Returns `None` if the response is
-    /// not 200.
-    pub(super) async fn merged(
-        self: &Arc<Self>,
-        app: &Router,
-        request: LinkRequest,
-    ) -> Option<LinkAnswer> {
+impl Requests {
+    pub(super) fn new(signing: SigningKey) -> Self {
+        Self {
+            signing,
+            in_flight: Mutex::default(),
+        }
+    }
+
+    /// Sends a signed request.
+    pub(super) async fn send(&self, app: &Router, mut request: Request<Body>) -> Response {
+        self.sign(request.headers_mut());
+        let answer: Result<Response, Infallible> = app.clone().call(request).await;
+        answer.unwrap_or_else(|never| match never {})
+    }
+
+    /// Adds the headers by which an application recognizes a proxy's request.
+    fn sign(&self, headers: &mut HeaderMap) {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let claims = format!(r#"{{"iss":"{ISSUER}","exp":{}}}"#, now.as_secs() + 3600);
+        let token = self.signing.token(&claims).expect("a secret signs");
+        let token = HeaderValue::try_from(token).expect("a token is ASCII");
+        headers.insert(GRIP_SIG, token);
+        headers.insert(
+            GRIP_FEATURE,
+            HeaderValue::from_static("status, session, link:next"),
+        );
+    }
+
+    /// Sends a request to a link, or waits for the response to an equal one in flight. Returns `None` if the
+    /// response is not 200.
+    pub(super) async fn merged(&self, app: &Router, request: LinkRequest) -> Option<LinkAnswer> {
         let key = request.key();
         let (answer, answered) = watch::channel(None);
         let in_flight = self.join(&key, answered);
@@ -91,13 +126,23 @@ impl Shared {
             let answer = in_flight.wait_for(Option::is_some).await.ok()?;
             return answer.clone();
         }
-        let _done = Done { shared: self, key };
+        let _done = Done {
+            requests: self,
+            key,
+        };
         for _ in 0..YIELDS {
             yield_now().await;
         }
-        let got = fetch(app, request.into_request(self)).await?;
+        let got = self.fetch(app, request.into_request()).await?;
         answer.send_replace(Some(got.clone()));
         Some(got)
+    }
+
+    async fn fetch(&self, app: &Router, request: Request<Body>) -> Option<LinkAnswer> {
+        let (mut head, body) = self.send(app, request).await.into_parts();
+        let instructions = Instructions::take(&mut head.headers);
+        let body = to_bytes(body, usize::MAX).await.ok()?;
+        (head.status == StatusCode::OK).then_some(LinkAnswer { instructions, body })
     }
 
     /// Returns the response of the request in flight with this key, or registers `answered` for it.
@@ -115,17 +160,14 @@ impl Shared {
     }
 }
 
-async fn fetch(app: &Router, request: Request<Body>) -> Option<LinkAnswer> {
-    let (mut head, body) = call(app, request).await.into_parts();
-    let instructions = Instructions::take(&mut head.headers);
-    let body = to_bytes(body, usize::MAX).await.ok()?;
-    (head.status == StatusCode::OK).then_some(LinkAnswer { instructions, body })
-}
-
 impl Drop for Done<'_> {
     fn drop(&mut self) {
-        lock(&self.shared.in_flight).remove(&self.key);
+        lock(&self.requests.in_flight).remove(&self.key);
     }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
