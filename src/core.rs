@@ -1,7 +1,7 @@
 //! What all parts of an `EventStream` share: the hub and the settings.
 
 use crate::{
-    LagPolicy, LastEventId, Limits, hooks::Hooks, hub::Hub, sse::Opening, stream::Streams,
+    LagPolicy, LastEventId, Limits, hub::Hub, sse::Opening, stream::Hooks, stream::Streams,
 };
 use std::{sync::Arc, time::Duration};
 

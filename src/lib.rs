@@ -152,18 +152,12 @@ mod channel;
 mod core;
 mod error;
 mod event_stream;
-mod excerpt;
 mod extract;
-mod feed;
 mod few;
 #[cfg(feature = "grip")]
 pub mod grip;
 mod handler;
-mod history;
-mod hooks;
 mod hub;
-mod keep_alive;
-mod limits;
 pub mod net;
 mod observe;
 mod proxies;
@@ -172,13 +166,13 @@ mod publish;
 pub mod recipes;
 pub mod registry;
 mod request;
-mod snapshot;
+mod settings;
 mod sse;
 mod stream;
 mod subscription;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod white_space;
+mod text;
 
 use observe::trace;
 
@@ -189,14 +183,12 @@ pub use event_stream::EventStream;
 #[cfg(feature = "grip")]
 pub use grip::IntoProxies;
 pub use handler::{IntoChannels, IntoResolver, StreamHandler, StreamResponse};
-pub use history::{History, LagPolicy};
-pub use keep_alive::KeepAlive;
-pub use limits::Limits;
 pub use observe::{Health, ProxyHealth, Stats};
 pub use publish::{ChannelPublisher, ChannelSink, Published};
 pub use request::{Delivery, Rejection, StreamRequest, Unavailable};
-pub use snapshot::Snapshot;
+pub use settings::{History, KeepAlive, LagPolicy, Limits};
 pub use sse::{Event, EventBuilder, InvalidEvent, InvalidLastEventId, LastEventId, ReceivedEvent};
+pub use stream::Snapshot;
 pub use subscription::Subscription;
 
 /// The README's programs must compile.

@@ -2,11 +2,11 @@
 
 use crate::{
     Error, ErrorKind, EventStream, LastEventId,
-    feed::{Feed, Next},
     handler::IntoChannels,
     hub::{Hub, Refused, Start},
     request::Rejection,
     sse::ReceivedEvent,
+    stream::{Feed, Next},
 };
 use axum::response::sse;
 use std::{

@@ -8,10 +8,10 @@ use crate::grip::ProxiesBuilder;
 use crate::{
     Channel, Error, EventStream, History, KeepAlive, LagPolicy, Limits,
     core::Core,
-    hooks::Hooks,
     hub::{Config, Hub},
     proxies::Proxies,
     sse::Opening,
+    stream::Hooks,
     stream::Streams,
 };
 use http::request::Parts;

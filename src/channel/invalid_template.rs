@@ -1,6 +1,6 @@
 //! The error of a template that does not fit its route.
 
-use crate::excerpt::excerpt;
+use crate::text::excerpt;
 use std::borrow::Cow;
 
 /// A mistake in a template that was given to [`EventStream::handler`](crate::EventStream::handler).

@@ -7,7 +7,10 @@ mod template;
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
-use crate::{Error, ErrorKind, excerpt::excerpt, white_space::has_outer_white_space};
+use crate::{
+    Error, ErrorKind,
+    text::{excerpt, has_outer_white_space},
+};
 
 pub(crate) use channels::{Channels, ChannelsError};
 pub use invalid_template::InvalidTemplate;

@@ -1,7 +1,7 @@
 //! Channel names with route parameters, such as `room-{room}`.
 
 use super::invalid_template::{BraceError, InvalidTemplate};
-use crate::white_space::is_white_space;
+use crate::text::is_white_space;
 use std::borrow::Cow;
 
 /// A channel name in which `{name}` and `<name>` stand for route parameters.

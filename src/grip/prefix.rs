@@ -1,6 +1,9 @@
 //! The names of channels at the proxies.
 
-use crate::{Channel, Error, excerpt::excerpt, white_space::is_white_space};
+use crate::{
+    Channel, Error,
+    text::{excerpt, is_white_space},
+};
 
 /// Precedes the name of a channel at the proxies. No other module applies it.
 #[derive(Debug)]

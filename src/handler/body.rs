@@ -1,6 +1,6 @@
 //! A response body that reads a feed, and sends keep-alives while the feed is silent.
 
-use crate::{feed::Next, net::Opening, stream::OpenStream};
+use crate::{net::Opening, stream::Next, stream::OpenStream};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
@@ -203,9 +203,9 @@ mod tests {
     use crate::{
         Event, EventStream, LagPolicy,
         channel::Channels,
-        feed::Feed,
         hub::tests::{Count, waker},
         sse::Opening,
+        stream::Feed,
     };
     use std::{sync::Arc, time::Duration};
     use tokio::time::advance;

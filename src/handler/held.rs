@@ -1,13 +1,13 @@
 //! A client that a proxy will hold.
 
-use super::{deferred::DeferredBody, response::Options};
+use super::{deferred::DeferredBody, options::Options};
 use crate::{
     EventStream,
     channel::Channels,
     hub::Reader,
     proxies::{HoldOptions, HoldResponse, LinkResponse},
     request::{Rejection, Route, StreamRequest, ended},
-    snapshot::TakeSnapshot,
+    stream::TakeSnapshot,
     stream::{Failure, Taken, Task, reconnect_after},
 };
 use axum::{

@@ -10,6 +10,7 @@ mod deferred;
 mod held;
 mod into_channels;
 mod open;
+mod options;
 mod resolve;
 mod response;
 mod serve;
@@ -21,7 +22,7 @@ pub use response::StreamResponse;
 use crate::{
     EventStream, Limits, Snapshot,
     request::{Parameters, Rejection, Route, StreamRequest},
-    snapshot::TakeSnapshot,
+    stream::TakeSnapshot,
 };
 use axum::{
     extract::Request,
@@ -29,8 +30,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::request::Parts;
+use options::Options;
 use resolve::Resolver;
-use response::Options;
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 /// A handler that answers each request with an event stream, returned by [`EventStream::handler`].

@@ -5,10 +5,10 @@ use crate::{
     EventStream, Limits,
     channel::Channels,
     core::Core,
-    feed::Feed,
     hub::{Reader, Refused},
     proxies::{HoldOptions, HoldResponse, LinkResponse, Proxies},
     request::{self, Delivery, Rejection, StreamRequest, Unavailable},
+    stream::Feed,
 };
 use std::sync::Arc;
 

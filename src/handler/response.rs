@@ -1,12 +1,12 @@
 //! An open stream whose response is not built yet.
 
-use super::{body::EventBody, held::Held};
+use super::{body::EventBody, held::Held, options::Options};
 use crate::{
     EventStream, Snapshot,
     channel::Channels,
-    feed::Feed,
     request::with_head,
-    snapshot::TakeSnapshot,
+    stream::Feed,
+    stream::TakeSnapshot,
     stream::{Guard, OpenStream, Snapshots},
 };
 use axum::{
@@ -38,15 +38,6 @@ pub struct StreamResponse {
     kind: Kind,
     guard: Option<Guard>,
     options: Options,
-}
-
-/// What the application sets for a stream.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Options {
-    pub(super) state: Option<TakeSnapshot>,
-    pub(super) min_interval: Option<Duration>,
-    pub(super) expires_at: Option<SystemTime>,
-    pub(super) is_attached: bool,
 }
 
 enum Kind {

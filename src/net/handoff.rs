@@ -124,7 +124,7 @@ fn chunk_size(line: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EventStream, channel::Channels, feed::Feed, hub::tests::waker};
+    use crate::{EventStream, channel::Channels, hub::tests::waker, stream::Feed};
 
     const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\n\r\n";
 

@@ -6,7 +6,7 @@ use super::{
     progress::Progress,
 };
 use crate::{
-    feed::Next,
+    stream::Next,
     stream::{DetachGuard, FRAME, OpenStream},
 };
 use bytes::{Buf, Bytes};
@@ -216,7 +216,7 @@ impl Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Event, EventStream, channel::Channels, feed::Feed, net::inbox::Inbox};
+    use crate::{Event, EventStream, channel::Channels, net::inbox::Inbox, stream::Feed};
     use std::sync::Arc;
     use tokio::{net::TcpListener, time::advance};
 

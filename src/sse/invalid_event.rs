@@ -2,7 +2,10 @@
 
 use memchr::memchr3;
 
-use crate::{Error, ErrorKind, excerpt::excerpt, white_space::has_outer_white_space};
+use crate::{
+    Error, ErrorKind,
+    text::{excerpt, has_outer_white_space},
+};
 use std::time::Duration;
 
 /// The maximum length of an event's id in bytes.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use crate::excerpt::excerpt;
+use crate::text::excerpt;
 
 /// The maximum length of such an id in bytes.
 pub(super) const MAX_LEN: usize = EPOCH_LEN + "-18446744073709551615".len();

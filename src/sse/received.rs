@@ -139,7 +139,7 @@ mod tests {
     use proptest::{option, prelude::*};
 
     use super::*;
-    use crate::{Event, LastEventId, white_space::has_outer_white_space};
+    use crate::{Event, LastEventId, text::has_outer_white_space};
 
     fn received(bytes: &'static str) -> ReceivedEvent {
         ReceivedEvent::new(None, Bytes::from_static(bytes.as_bytes()))

@@ -1,6 +1,6 @@
 //! The minimum time between two bursts of a stream.
 
-use crate::feed::{Feed, Next};
+use super::{Feed, Next};
 use std::time::Duration;
 use tokio::time::Instant;
 

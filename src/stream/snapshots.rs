@@ -4,15 +4,8 @@
 //! function. Meanwhile the stream sends nothing but keep-alives. It then sends the state, and continues with the
 //! events after the state's position.
 
-use super::reconnect_after;
-use crate::{
-    Event, LastEventId,
-    feed::{Feed, Next},
-    hub::Hub,
-    observe::trace,
-    snapshot::TakeSnapshot,
-    sse,
-};
+use super::{Feed, Next, TakeSnapshot, reconnect_after};
+use crate::{Event, LastEventId, hub::Hub, observe::trace, sse};
 use bytes::{Bytes, BytesMut};
 use std::{
     future::{Future, poll_fn},

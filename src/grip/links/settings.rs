@@ -3,8 +3,8 @@
 use super::plain;
 use crate::{
     Error,
-    excerpt::excerpt,
     grip::{Key, SigningKey},
+    text::excerpt,
 };
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,14 +1,24 @@
 //! The content of a tuple or struct variant, whose fields arrive one by one.
 
-use std::mem;
+use std::{fmt::Display, mem};
 
 use serde::{
     Serialize,
-    ser::{SerializeStructVariant, SerializeTupleVariant},
+    ser::{self, SerializeStructVariant, SerializeTupleVariant},
 };
 
-use super::serializer::Invalid;
 use crate::sse::{Event, InvalidEvent, encode};
+
+/// [`InvalidEvent`] as an error of a serialiser, so that it does not implement serde's trait in public.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(super) struct Invalid(#[from] pub(super) InvalidEvent);
+
+impl ser::Error for Invalid {
+    fn custom<T: Display>(message: T) -> Self {
+        Self(InvalidEvent::json(ser::Error::custom(message)))
+    }
+}
 
 /// An event with an unfinished array or object.
 ///

@@ -17,7 +17,7 @@ use serde::{
 };
 
 use super::{Event, InvalidEvent};
-use crate::excerpt::excerpt;
+use crate::text::excerpt;
 use deserializer::VariantDeserializer;
 use serializer::VariantSerializer;
 

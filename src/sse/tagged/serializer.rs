@@ -2,24 +2,10 @@
 
 use std::fmt::Display;
 
-use serde::{
-    Serialize, Serializer,
-    ser::{self, Impossible},
-};
+use serde::{Serialize, Serializer, ser::Impossible};
 
-use super::content::Content;
+use super::content::{Content, Invalid};
 use crate::sse::{Event, InvalidEvent};
-
-/// [`InvalidEvent`] as an error of a serialiser, so that it does not implement serde's trait in public.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub(super) struct Invalid(#[from] pub(super) InvalidEvent);
-
-impl ser::Error for Invalid {
-    fn custom<T: Display>(message: T) -> Self {
-        Self(InvalidEvent::json(ser::Error::custom(message)))
-    }
-}
 
 type Refusal = Impossible<Event, Invalid>;
 

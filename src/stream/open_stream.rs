@@ -1,21 +1,11 @@
 //! An open stream, written by a response body or by a driver that owns the socket.
 
-mod pace;
-mod snapshots;
-
-pub(crate) use pace::Pace;
-pub(crate) use snapshots::{Failure, SnapshotLimits, Snapshots, Taken, Task};
-
-use crate::{
-    KeepAlive, Limits,
-    feed::{Feed, Next},
-    hooks::UnsubscribeGuard,
-    sse,
+use super::{
+    Feed, Guard, Next, SnapshotLimits, Snapshots, hooks::UnsubscribeGuard, pace::Pace,
+    reconnect_after,
 };
+use crate::{KeepAlive, Limits, sse};
 use std::{
-    any::Any,
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::*},
@@ -30,46 +20,6 @@ use tokio::{
 
 /// Maximum bytes of a frame: enough for a burst of small events, small enough to buffer for a slow client.
 pub(crate) const FRAME: usize = 64 << 10;
-
-/// Reconnect delay sent before a stream is ended on purpose: 1 to 5 seconds, random so that clients do not
-/// reconnect at once.
-///
-/// Browsers also use the delay after later disconnects, so it must not be near zero.
-pub(crate) fn reconnect_after() -> Duration {
-    Duration::from_millis(fastrand::u64(1000..=5000))
-}
-
-/// A value that is dropped when the stream has ended.
-#[derive(Clone)]
-pub(crate) struct Guard(Option<Arc<dyn Any + Send + Sync>>);
-
-impl Guard {
-    pub(crate) fn new(value: impl Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(value)))
-    }
-
-    /// Adds a value, which is dropped together with the others.
-    pub(crate) fn and(self, value: impl Send + Sync + 'static) -> Self {
-        // Each is a guard of its own, so that a panic of one does not reach the other.
-        Self::new((self, Self::new(value)))
-    }
-}
-
-impl Drop for Guard {
-    /// Catches a panic of the value, which would otherwise end other streams on the same thread.
-    fn drop(&mut self) {
-        let value = self.0.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
-            crate::trace::event!(error, "the guard of an event stream panicked");
-        }
-    }
-}
-
-impl fmt::Debug for Guard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Guard")
-    }
-}
 
 /// State shared by all streams of an `EventStream`.
 #[derive(Debug)]

@@ -1,0 +1,12 @@
+//! What the application sets for a stream.
+
+use crate::stream::TakeSnapshot;
+use std::time::{Duration, SystemTime};
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Options {
+    pub(super) state: Option<TakeSnapshot>,
+    pub(super) min_interval: Option<Duration>,
+    pub(super) expires_at: Option<SystemTime>,
+    pub(super) is_attached: bool,
+}
