@@ -65,7 +65,7 @@ impl Held {
         Box::new(ended(reconnect_after()))
     }
 
-    /// Builds the response anew, with the options of the application.
+    /// Replaces the response by one with the options of the application.
     fn rebuild(&mut self, options: &Options, snapshot: Option<Taken>) -> Result<(), Ended> {
         let has_snapshot = snapshot.is_some();
         let options = HoldOptions {

@@ -80,6 +80,8 @@ struct Client {
     ended: bool,
     /// The waker it parked with last.
     waker: Option<Waker>,
+    /// Whether it pauses after each batch, as a stream with a `min_interval` does.
+    pauses: bool,
 }
 
 impl Client {
@@ -95,6 +97,7 @@ impl Client {
             more: true,
             ended: false,
             waker: None,
+            pauses: false,
         }
     }
 
@@ -136,6 +139,9 @@ impl Client {
                 self.more = batch.more;
                 let text = str::from_utf8(&batch.bytes).unwrap();
                 text.lines().for_each(|line| self.entry(line));
+                if self.pauses {
+                    self.reader().pause();
+                }
             }
             Read::Gap(gap) => {
                 self.missed += gap.missed.unwrap_or(0);
@@ -239,6 +245,9 @@ struct Driver {
     clients: Vec<Client>,
     waiters: Vec<(Arc<ChannelLog>, WaiterKey)>,
     inbox: Arc<Inbox>,
+    /// Whether every other pass over a channel ends with a pause.
+    pauses: bool,
+    passes: usize,
 }
 
 /// Indices of the channels with news, and the driver's waker.
@@ -288,6 +297,8 @@ impl Driver {
             clients,
             waiters: waiters.collect(),
             inbox,
+            pauses: false,
+            passes: 0,
         }
     }
 
@@ -313,6 +324,13 @@ impl Driver {
             .iter_mut()
             .filter(listens)
             .for_each(Client::read);
+        self.passes += 1;
+        if self.pauses && self.passes % 2 == 1 {
+            // The pause ends at some later time.
+            log.pause(waiter);
+            self.inbox.post(channel);
+            return;
+        }
         let waker = Waker::from(Arc::new(OfChannel(self.inbox.clone(), channel)));
         if !log.wait(&self.hub, waiter, &waker, mark) {
             self.inbox.post(channel);
@@ -376,6 +394,42 @@ fn a_driver_is_woken_by_each_append() {
         let appending = [appends(&hub, &["a", "b"]), appends(&hub, &["b", "a"])];
         driver.run(|clients| clients[0].seen.len() == 2 && clients[1].seen.len() == 4);
         assert_eq!(driver.clients[1].seen, [1, 2, 3, 4]);
+        join(appending);
+        drop(driver);
+        assert_is_clean(&hub);
+    });
+}
+
+#[test]
+fn a_reader_that_pauses_gets_each_entry_and_the_end() {
+    check(|| {
+        let hub = hub(false, 100);
+        let mut one = Client::new(&hub, &["a"], Start::Live);
+        let mut both = Client::new(&hub, &["a", "b"], Start::Live);
+        (one.pauses, both.pauses) = (true, true);
+        let appending = in_thread(&hub, |hub| {
+            ["a", "b", "a"].iter().for_each(|name| append(hub, name));
+            hub.close_channel(&channel("a"), drop);
+        });
+        one.until_end();
+        both.until_end();
+        assert_eq!((&*one.seen, &*both.seen), (&[1, 3][..], &[1, 2, 3][..]));
+        join([appending]);
+        drop((one, both));
+        assert_is_clean(&hub);
+    });
+}
+
+#[test]
+fn a_driver_that_pauses_misses_no_append() {
+    check(|| {
+        let hub = hub(false, 100);
+        let one = Client::new(&hub, &["a"], Start::Live);
+        let two = Client::new(&hub, &["a", "b"], Start::Live);
+        let mut driver = Driver::new(vec![one, two]);
+        driver.pauses = true;
+        let appending = [appends(&hub, &["a", "b"]), appends(&hub, &["b", "a"])];
+        driver.run(|clients| clients[0].seen.len() == 2 && clients[1].seen.len() == 4);
         join(appending);
         drop(driver);
         assert_is_clean(&hub);

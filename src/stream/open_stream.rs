@@ -118,7 +118,7 @@ impl OpenStream {
         self.feed.is_waiting()
     }
 
-    /// Parks until the next frame, except for those that [`wakes_at`](Self::wakes_at) announces. Returns false if
+    /// Parks until the next frame. [`wakes_at`](Self::wakes_at) is the time of a frame without an event. Returns false if
     /// there is one already: then `waker` may not be woken.
     pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
         if self.paused_until().is_some() {
@@ -137,8 +137,8 @@ impl OpenStream {
         snapshots.is_some_and(Snapshots::is_pending) && self.paused_until().is_none()
     }
 
-    /// Registers `waker` for the end of a running snapshot. Returns `None` if there is none, and `Some(false)` if
-    /// it has ended.
+    /// Registers `waker` for the end of a running snapshot. Returns `Some(false)` if it has
+    /// ended already, and `None` if no snapshot is pending.
     pub(crate) fn wait_for_snapshot(&mut self, waker: &Waker) -> Option<bool> {
         self.extras.as_mut()?.snapshots.as_mut()?.wait(waker)
     }

@@ -1,4 +1,4 @@
-//! The snapshots of one stream: when it takes one, and what it sends.
+//! The snapshots of one stream.
 //!
 //! A stream that needs the state spawns a task, which waits for one of a few permits and calls the application's
 //! function. Meanwhile the stream sends nothing but keep-alives. It then sends the state, and continues with the
@@ -130,8 +130,8 @@ impl Snapshots {
         !matches!(self.state, State::Idle)
     }
 
-    /// Registers `waker` for the end of a running snapshot. Returns `None` if there is none, and `Some(false)` if
-    /// it has ended.
+    /// Registers `waker` for the end of a running snapshot. Returns `Some(false)` if it has
+    /// ended already, and `None` if no snapshot is pending.
     pub(super) fn wait(&mut self, waker: &Waker) -> Option<bool> {
         match &mut self.state {
             State::Idle => None,
