@@ -68,7 +68,8 @@
 //! 6. **Replay.** With [`History`], a client resumes after its `Last-Event-ID`, or `lastEventId` in the query. It
 //!    receives the later events of the channels it requests, in order, each once.
 //! 7. **No silent loss.** A client whose position is no longer there, or that reads too slowly, receives the event
-//!    `stream-reset` with `{"channels":[..],"missed":n}`. `n` is `null` if the number is unknown.
+//!    `stream-reset` with `{"channels":[..],"missed":n}`. `n` is `null` if the number is unknown. A handler with a
+//!    [`snapshot`](StreamHandler::snapshot) sends the current state in its place.
 //! 8. **Limits.** A request cannot cause a panic, add a line, a header or a channel, or take memory without a
 //!    bound ([`Limits`]).
 //!
