@@ -2,6 +2,7 @@
 
 mod expiry;
 mod pace;
+mod property;
 mod proxied;
 mod snapshots;
 mod sum;
