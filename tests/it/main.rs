@@ -28,6 +28,8 @@ mod proxied;
 #[cfg(feature = "full")]
 mod publisher;
 #[cfg(feature = "full")]
+mod publishing;
+#[cfg(feature = "full")]
 mod recipes;
 #[cfg(feature = "full")]
 mod testing;
