@@ -383,7 +383,7 @@ async fn a_sink_with_one_in_flight_waits_for_each_answer() {
 async fn flushing_and_closing_a_sink_wait_for_every_answer() {
     for closes in [false, true] {
         let (server, es, mut sink) = held_sink(9).await;
-        for n in 1..=3 {
+        for n in 1..=2 {
             sink.feed(message(n)).await.unwrap();
             server.arrived(1).await;
         }
@@ -402,7 +402,7 @@ async fn flushing_and_closing_a_sink_wait_for_every_answer() {
             server.release(1);
             within("all answers", flushed).await.unwrap();
         }
-        assert_eq!(es.stats().grip_published, 3);
+        assert_eq!(es.stats().grip_published, 2);
     }
 }
 
