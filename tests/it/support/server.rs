@@ -16,6 +16,12 @@ pub(crate) async fn bind() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+/// The same, for streams that detach.
+pub(crate) async fn bind_detaching() -> (net::Listener<TcpListener>, SocketAddr) {
+    let (tcp, address) = bind().await;
+    (net::Listener::new(tcp), address)
+}
+
 /// Serves an application until the test ends.
 pub(crate) fn serve(listener: TcpListener, app: Router) -> JoinHandle<()> {
     serve_until(listener, app, false, std::future::pending())
