@@ -3,7 +3,7 @@
 use crate::support::{
     call,
     control_server::{Answer, ControlServer},
-    message,
+    current_id, message, with_history,
 };
 use axum::{
     Router,
@@ -76,7 +76,7 @@ async fn who_comes_and_goes_is_logged_at_debug() {
     let log = Log::start();
     let es = EventStream::new();
     publish(&es, "hush").await.unwrap();
-    let id = es.current_id().unwrap().to_string();
+    let id = current_id(&es);
     publish(&es, "hush").await.unwrap();
     let response = request(&es, "/a", ("last-event-id", &id)).await;
     let came = r#"DEBUG subscribed channels=["a"] replayed=1"#;
@@ -164,8 +164,7 @@ async fn a_mistake_in_the_program_is_logged_as_an_error() {
 #[tokio::test]
 async fn who_falls_behind_is_logged_at_info() {
     let log = Log::start();
-    let history = History::memory().events(2);
-    let es = EventStream::builder().history(history).build().unwrap();
+    let es = with_history(History::memory().events(2));
     let mut slow = es.subscribe(["a"]).unwrap();
     log.take();
     for _ in 0..3 {

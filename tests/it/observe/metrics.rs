@@ -3,7 +3,7 @@
 use crate::support::{
     call,
     control_server::{Answer, ControlServer},
-    message,
+    current_id, message, with_history,
 };
 use axum::{Router, http::StatusCode, response::Response, routing::get};
 use axum_eventstream::{Event, EventStream, History, Limits, Rejection, Stats, StreamRequest};
@@ -42,9 +42,8 @@ async fn publish(es: &EventStream, channel: &str) -> bool {
 async fn subscriptions_publishes_lag_and_refusals_are_measured() {
     let (recorder, handle) = recorder();
     let _local = metrics::set_default_local_recorder(&recorder);
-    let history = History::memory().events(2);
-    let es = EventStream::builder().history(history).build().unwrap();
-    let id = es.current_id().unwrap().to_string();
+    let es = with_history(History::memory().events(2));
+    let id = current_id(&es);
     publish(&es, "room-1").await;
     let resumed = request(&es, ("last-event-id", &id)).await;
     let mut slow = es.subscribe(["room-1"]).unwrap();
@@ -125,7 +124,7 @@ async fn every_number_of_stats_is_the_value_of_its_metric() {
     let (recorder, handle) = recorder();
     let _local = metrics::set_default_local_recorder(&recorder);
     let (es, other) = (limited(), limited());
-    let id = es.current_id().unwrap().to_string();
+    let id = current_id(&es);
     publish(&other, "room-1").await;
     for _ in 0..3 {
         publish(&es, "room-1").await;
