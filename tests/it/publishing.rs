@@ -2,7 +2,7 @@
 
 use crate::support::{
     control_server::{Answer, ControlServer},
-    message, messages, publish, until, within,
+    message, messages, publish, until, within, without_history,
 };
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use axum_eventstream::{
@@ -30,7 +30,7 @@ fn proxied<const N: usize>(servers: [&ControlServer; N]) -> EventStream {
         .unwrap()
 }
 
-fn with_history(events: usize) -> EventStreamBuilder {
+fn remembering(events: usize) -> EventStreamBuilder {
     EventStream::builder().history(History::memory().events(events))
 }
 
@@ -66,7 +66,7 @@ const REFUSES: Answer = Answer::Status(500, "no");
 async fn several_events_have_no_other_event_in_between() {
     const TASKS: usize = 4;
     const ROUNDS: usize = 200;
-    let es = with_history(10_000).build().unwrap();
+    let es = remembering(10_000).build().unwrap();
     let mut subscription = es.subscribe("a").unwrap();
     let publishers = (0..TASKS).map(|task| {
         let publisher = es.channel_publisher("a").unwrap();
@@ -96,7 +96,7 @@ async fn several_events_have_no_other_event_in_between() {
 #[tokio::test]
 async fn no_event_is_published_if_one_of_several_is_too_large() {
     let server = ControlServer::start().await;
-    let builder = with_history(9).limits(Limits::new().event_bytes(100));
+    let builder = remembering(9).limits(Limits::new().event_bytes(100));
     let es = builder.grip(server.uri()).build().unwrap();
     let mut subscription = es.subscribe("a").unwrap();
     let before = es.current_id();
@@ -114,7 +114,7 @@ async fn no_event_is_published_if_one_of_several_is_too_large() {
 #[tokio::test]
 async fn an_empty_list_of_events_leaves_nothing_behind() {
     let server = ControlServer::start().await;
-    let es = with_history(9).grip(server.uri()).build().unwrap();
+    let es = remembering(9).grip(server.uri()).build().unwrap();
     let before = (es.stats(), es.current_id());
     assert_eq!(es.publish_events("a", []).await.unwrap(), []);
     let publisher = es.channel_publisher("a").unwrap();
@@ -128,7 +128,7 @@ async fn an_empty_list_of_events_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn several_events_are_one_request_to_each_proxy() {
-    let servers = [ControlServer::start().await, ControlServer::start().await];
+    let servers = ControlServer::start_all::<2>().await;
     let es = proxied(servers.each_ref());
     let _subscriptions = ["a", "a", "b"].map(|channel| es.subscribe(channel).unwrap());
     let texts: Vec<_> = (0..100).map(|n| n.to_string()).collect();
@@ -147,11 +147,7 @@ async fn several_events_are_one_request_to_each_proxy() {
 
 #[tokio::test]
 async fn events_that_a_proxy_refuses_are_published_here_and_to_the_other_proxies() {
-    let [good, bad, worse] = [
-        ControlServer::start().await,
-        ControlServer::start().await,
-        ControlServer::start().await,
-    ];
+    let [good, bad, worse] = ControlServer::start_all().await;
     bad.answer(REFUSES);
     worse.answer(REFUSES);
     let es = proxied([&bad, &good, &worse]);
@@ -265,7 +261,7 @@ fn an_event_that_try_publish_refuses_is_not_published() {
 
 #[tokio::test]
 async fn a_subscription_from_a_position_has_what_follows_or_begins_with_a_reset() {
-    let es = with_history(3).build().unwrap();
+    let es = remembering(3).build().unwrap();
     let start = es.current_id().unwrap();
     let mut ids = Vec::new();
     for (channel, text) in [("a", "1"), ("a", "2"), ("b", "3"), ("a", "4"), ("a", "5")] {
@@ -274,8 +270,7 @@ async fn a_subscription_from_a_position_has_what_follows_or_begins_with_a_reset(
     }
     let of_another_process = EventStream::new().current_id().unwrap();
     let future: LastEventId = start.to_string().replace("-0", "-99").parse().unwrap();
-    let off = EventStream::builder().history(History::off());
-    let off = off.build().unwrap();
+    let off = without_history();
     let reset = r#"stream-reset {"channels":["a","b"],"missed":null}"#;
     let reset_of_a = r#"stream-reset {"channels":["a"],"missed":null}"#;
     let missed = ["message 2", "message 3", "message 4", "message 5"];
