@@ -1,6 +1,6 @@
 //! How streams end, which hooks are called, and that nothing stays behind: with axum's listener and with ours.
 
-use crate::support::{call, client, current_id, publish, server, subscribed, until, within};
+use crate::support::{app, call, client, current_id, publish, server, subscribed, until, within};
 use axum::{Router, http::request::Parts, routing::get};
 use axum_eventstream::{
     Channel, EventStream, EventStreamBuilder, History, LagPolicy, Rejection, StreamRequest,
@@ -18,10 +18,6 @@ use tokio_stream::StreamExt;
 
 fn build(builder: EventStreamBuilder) -> EventStream {
     builder.build().unwrap()
-}
-
-fn app(es: &EventStream) -> Router {
-    Router::new().route("/{id}", get(es.handler("{id}")))
 }
 
 /// A thousand streams end within the budget, each at its own moment and with a `retry` of its own.

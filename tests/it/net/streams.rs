@@ -1,6 +1,7 @@
 //! Detached streams: the same bytes on the wire, and nothing that stays behind.
 
 use crate::support::{
+    self,
     client::{self, Response},
     current_id, publish, server, subscribed, until, with_history, within, without_history,
 };
@@ -91,9 +92,8 @@ async fn serve(es: &EventStream, app: Router, detach: bool) -> Server {
 }
 
 fn app(es: &EventStream) -> Router {
-    Router::new()
+    support::app(es)
         .route("/stay", routing::get(es.handler("a").detach(false)))
-        .route("/{id}", routing::get(es.handler("{id}")))
         .route("/both/{x}/{y}", routing::get(es.handler(["{x}", "{y}"])))
 }
 

@@ -24,7 +24,7 @@ pub(crate) mod wire;
 #[expect(dead_code, reason = "it is a program")]
 pub(crate) mod quickstart;
 
-use axum::{Router, body::Body, http::Request, response::Response};
+use axum::{Router, body::Body, http::Request, response::Response, routing::get};
 use axum_eventstream::{Event, EventStream, History};
 use std::{
     fmt::{Debug, Display},
@@ -54,6 +54,11 @@ pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
 
 pub(crate) async fn subscribed(es: &EventStream, count: usize) {
     until("the subscriptions", || es.stats().subscriptions == count).await;
+}
+
+/// Each channel as a stream.
+pub(crate) fn app(es: &EventStream) -> Router {
+    Router::new().route("/{id}", get(es.handler("{id}")))
 }
 
 /// A stream with this history, and otherwise as by default.

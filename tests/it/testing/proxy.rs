@@ -1,6 +1,6 @@
 //! The proxy of the test kit: it obeys instructions, and misbehaves on demand.
 
-use crate::support::{current_id, message, publish_all};
+use crate::support::{current_id, message, publish, publish_all};
 use axum::{
     Router,
     extract::Query,
@@ -8,7 +8,7 @@ use axum::{
     routing::get,
 };
 use axum_eventstream::{
-    Error, EventStream, EventStreamBuilder, History, Published,
+    EventStream, EventStreamBuilder, History,
     grip::{Hold, Instruct, Publisher},
     testing::{FakeGripProxy, TestClient, TestStream},
 };
@@ -48,16 +48,6 @@ fn of_user(parts: &Parts) -> Option<String> {
     Some(user.to_str().ok()?.to_owned())
 }
 
-impl Setup {
-    async fn publish(&self, channel: &str, text: &str) -> Result<Published, Error> {
-        self.es.publish_event(channel, message(text)).await
-    }
-
-    async fn publish_all(&self, channel: &str, texts: &[&str]) {
-        publish_all(&self.es, channel, texts).await;
-    }
-}
-
 async fn expect_all(stream: &mut TestStream, texts: &[&str]) {
     for text in texts {
         stream.expect_text("message", text).await;
@@ -79,8 +69,8 @@ async fn clients_are_held_and_hear_their_channels() {
         let mut all = forged.get("/all").await;
         assert!(!red.headers().contains_key("grip-hold"));
         assert!(!red.headers().contains_key("grip-channel"));
-        setup.publish_all("blue", &["1"]).await;
-        setup.publish_all("red", &["2"]).await;
+        publish_all(&setup.es, "blue", &["1"]).await;
+        publish_all(&setup.es, "red", &["2"]).await;
         expect_all(&mut all, &["1", "2"]).await;
         expect_only(&mut red, &["2"]).await;
         let published = setup.proxy.published();
@@ -119,9 +109,9 @@ async fn an_item_that_is_lost_or_repeated_is_seen_once_with_history_only() {
     ] {
         let setup = setup(history).await;
         let mut red = setup.client.get("/rooms/red").await;
-        setup.publish_all("red", &["1"]).await;
+        publish_all(&setup.es, "red", &["1"]).await;
         fault(&setup.proxy);
-        setup.publish_all("red", &["2", "3"]).await;
+        publish_all(&setup.es, "red", &["2", "3"]).await;
         expect_only(&mut red, texts).await;
         assert_eq!(setup.proxy.published().len(), 3);
     }
@@ -135,7 +125,7 @@ async fn a_proxied_stream_may_begin_with_a_comment_too() {
         let mut red = setup.client.get("/rooms/red").await;
         let id = setup.es.current_id().map(|id| id.to_string());
         assert_eq!(red.last_event_id(), id.as_deref());
-        setup.publish_all("red", &["1"]).await;
+        publish_all(&setup.es, "red", &["1"]).await;
         expect_only(&mut red, &["1"]).await;
     }
 }
@@ -145,7 +135,7 @@ async fn a_lost_last_event_comes_back_when_the_proxy_asks() {
     let setup = setup(History::memory()).await;
     let mut red = setup.client.get("/rooms/red").await;
     setup.proxy.lose(1);
-    setup.publish_all("red", &["last"]).await;
+    publish_all(&setup.es, "red", &["last"]).await;
     red.expect_silence(MOMENT).await;
     setup.proxy.ask();
     expect_only(&mut red, &["last"]).await;
@@ -156,15 +146,23 @@ async fn what_is_refused_or_too_late_is_an_error_of_the_publish() {
     let setup = setup(History::off()).await;
     let mut red = setup.client.get("/rooms/red").await;
     setup.proxy.refuse(1, StatusCode::FORBIDDEN);
-    let error = setup.publish("red", "refused").await.unwrap_err();
+    let error = setup
+        .es
+        .publish_event("red", message("refused"))
+        .await
+        .unwrap_err();
     let said = error.to_string();
     assert!(said.contains("answered 403 Forbidden"), "{said}");
     assert!(!setup.es.health().is_healthy());
-    setup.publish_all("red", &["taken"]).await;
+    publish_all(&setup.es, "red", &["taken"]).await;
     red.expect_text("message", "taken").await;
     assert!(setup.es.health().is_healthy());
     setup.proxy.delay(Duration::from_secs(60));
-    let error = setup.publish("red", "late").await.unwrap_err();
+    let error = setup
+        .es
+        .publish_event("red", message("late"))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("timed out after 2s"), "{error}");
     red.expect_silence(MOMENT).await;
 }
@@ -173,16 +171,20 @@ async fn what_is_refused_or_too_late_is_an_error_of_the_publish() {
 async fn a_restart_cuts_clients_off_and_they_come_back_to_what_they_missed() {
     let setup = setup(History::memory()).await;
     let mut red = setup.client.get("/rooms/red").await;
-    setup.publish_all("red", &["1"]).await;
+    publish_all(&setup.es, "red", &["1"]).await;
     red.expect_text("message", "1").await;
     setup.proxy.stop().await;
     red.expect_break().await;
-    let error = setup.publish("red", "2").await.unwrap_err();
+    let error = setup
+        .es
+        .publish_event("red", message("2"))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("does the proxy run"), "{error}");
     setup.proxy.restart().await;
     let mut red = red.reconnect().await;
     red.expect_text("message", "2").await;
-    setup.publish_all("red", &["3"]).await;
+    publish_all(&setup.es, "red", &["3"]).await;
     expect_only(&mut red, &["3"]).await;
 }
 
@@ -190,12 +192,12 @@ async fn a_restart_cuts_clients_off_and_they_come_back_to_what_they_missed() {
 async fn a_long_history_is_read_page_by_page() {
     let setup = setup(History::memory()).await;
     let mut red = setup.client.get("/rooms/red").await;
-    setup.publish_all("red", &["first"]).await;
+    publish_all(&setup.es, "red", &["first"]).await;
     red.expect_text("message", "first").await;
     setup.proxy.lose(5);
     let long = "x".repeat(40_000);
-    setup.publish_all("red", &[&*long; 5]).await;
-    setup.publish_all("red", &["last"]).await;
+    publish_all(&setup.es, "red", &[&*long; 5]).await;
+    publish_all(&setup.es, "red", &["last"]).await;
     expect_all(&mut red, &[&*long; 5]).await;
     expect_only(&mut red, &["last"]).await;
 }
@@ -243,7 +245,7 @@ async fn reconnect_all(setup: &Setup, channels: &[String]) -> Vec<TestStream> {
     let before = current_id(&setup.es);
     for n in 0..MISSED {
         for channel in channels {
-            setup.publish(channel, &missed(channel, n)).await.unwrap();
+            publish(&setup.es, channel, missed(channel, n)).await;
         }
     }
     let open = async |channel: &String| {
@@ -278,7 +280,7 @@ async fn clients_that_reconnect_at_once_get_their_own_events_and_stay_on_their_c
         for text in ["lost", "live"] {
             for channel in &channels {
                 let text = format!("{text} on {channel}");
-                setup.publish_all(channel, &[&text]).await;
+                publish_all(&setup.es, channel, &[&text]).await;
             }
         }
         for (stream, channel) in streams.iter_mut().zip(&channels) {
@@ -309,10 +311,10 @@ async fn a_recovery_in_pages_repeats_nothing_of_other_channels() {
     let mut all = setup.client.get("/all").await;
     let long = "x".repeat(30 << 10);
     setup.proxy.lose(5);
-    setup.publish_all("red", &[&*long; 5]).await;
-    setup.publish_all("blue", &["1", "2", "3"]).await;
+    publish_all(&setup.es, "red", &[&*long; 5]).await;
+    publish_all(&setup.es, "blue", &["1", "2", "3"]).await;
     expect_all(&mut all, &["1", "2", "3"]).await;
-    setup.publish_all("red", &["last"]).await;
+    publish_all(&setup.es, "red", &["last"]).await;
     expect_all(&mut all, &[&*long; 5]).await;
     expect_only(&mut all, &["last"]).await;
 }
@@ -332,7 +334,7 @@ async fn a_lost_close_ends_the_stream_when_the_proxy_asks() {
     red.expect_end().await;
     blue.expect_silence(MOMENT).await;
     let mut red = setup.client.get("/rooms/red").await;
-    setup.publish_all("red", &["after the close"]).await;
+    publish_all(&setup.es, "red", &["after the close"]).await;
     setup.proxy.ask();
     expect_only(&mut red, &["after the close"]).await;
 }
