@@ -12,7 +12,6 @@ mod direct;
 mod lifetime;
 mod net;
 mod replay;
-mod state;
 mod support;
 
 #[cfg(all(unix, feature = "full"))]
@@ -31,6 +30,8 @@ mod publisher;
 mod publishing;
 #[cfg(feature = "full")]
 mod recipes;
+#[cfg(feature = "full")]
+mod state;
 #[cfg(feature = "full")]
 mod testing;
 
