@@ -9,6 +9,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use std::{
     future::ready,
+    net::Ipv4Addr,
     pin::{Pin, pin},
     time::Duration,
 };
@@ -69,9 +70,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 async fn quickstart_publishes_what_its_form_sends_and_ticks() {
     let example = Example::start("quickstart").await;
     let mut events = example.stream("/events").await;
-    let sent = example
-        .post("/messages", FORM, "text=%3C%2Fscript%3E+a%0Ab")
-        .await;
+    let text = "text=%3C%2Fscript%3E+a%0Ab";
+    let sent = example.post("/messages", FORM, text).await;
     assert_eq!(sent.status(), StatusCode::NO_CONTENT);
     let message = events.json("message").await;
     assert_eq!(message["text"], "</script> a\nb");
@@ -188,10 +188,8 @@ async fn chat_delivers_messages_to_the_room_and_shows_them_after_a_reload() {
     let page = example.page("/rooms/red").await;
     assert!(!page.contains("<img"));
     let state = rendered(&page);
-    assert_eq!(
-        (&state["room"], &state["messages"]),
-        (&json!("red"), &json!([said]))
-    );
+    assert_eq!(state["room"], "red");
+    assert_eq!(state["messages"], json!([said]));
     let between = json!({"name": "Bob", "text": "between"});
     example.post("/rooms/red", JSON, &between.to_string()).await;
     let position = state["lastEventId"].as_str().unwrap();
@@ -216,11 +214,8 @@ async fn chat_refuses_what_is_no_name_text_or_room() {
         "/rooms/a%2Cb/events?name=Ann",
         "/rooms/a%3Bb",
     ] {
-        assert_eq!(
-            example.get(path).await.status(),
-            StatusCode::BAD_REQUEST,
-            "{path}"
-        );
+        let status = example.get(path).await.status();
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{path}");
     }
     let empty = json!({"name": "Ann", "text": " "}).to_string();
     let sent = example.post("/rooms/red", "application/json", &empty).await;
@@ -231,10 +226,8 @@ async fn chat_refuses_what_is_no_name_text_or_room() {
 #[tokio::test]
 async fn authorize_lets_in_who_may_and_nobody_else() {
     let example = Example::start("authorize").await;
-    let (ann, bob) = (
-        ("authorization", "Bearer ann-secret"),
-        ("cookie", "a=b; token=bob-secret"),
-    );
+    let ann = ("authorization", "Bearer ann-secret");
+    let bob = ("cookie", "a=b; token=bob-secret");
     let refused = [
         ("/rooms/red", ("accept", "*/*"), 401),
         ("/rooms/red", ("authorization", "Bearer ann-secret2"), 401),
@@ -247,22 +240,18 @@ async fn authorize_lets_in_who_may_and_nobody_else() {
         for method in [Method::GET, Method::POST] {
             let response = example.request(method, path, header, "x").await;
             assert_eq!(response.status().as_u16(), status, "{path} {header:?}");
-            assert_eq!(
-                response.headers().contains_key("www-authenticate"),
-                status == 401
-            );
+            let asks = response.headers().contains_key("www-authenticate");
+            assert_eq!(asks, status == 401);
         }
     }
     let stream = example.request(Method::GET, "/rooms/red", ann, "").await;
     let mut red = Events::open(stream).await;
     let stream = example.request(Method::GET, "/rooms/blue", bob, "").await;
     let mut blue = Events::open(stream).await;
-    example
-        .request(Method::POST, "/rooms/red", ann, "for red")
-        .await;
-    example
-        .request(Method::POST, "/rooms/blue", bob, "for blue")
-        .await;
+    for (room, header, text) in [("red", ann, "for red"), ("blue", bob, "for blue")] {
+        let path = format!("/rooms/{room}");
+        example.request(Method::POST, &path, header, text).await;
+    }
     assert_eq!(red.json("message").await, json!(["Ann", "for red"]));
     assert_eq!(blue.json("message").await, json!(["Bob", "for blue"]));
     example.stop().await;
@@ -306,10 +295,8 @@ async fn shutdown_says_goodbye_to_open_streams_and_ends() {
     example.terminate();
     for events in &mut events {
         let goodbye = events.next().await.unwrap();
-        assert_eq!(
-            (&*goodbye.event, &*goodbye.data),
-            ("goodbye", "back in a moment")
-        );
+        let said = (&*goodbye.event, &*goodbye.data);
+        assert_eq!(said, ("goodbye", "back in a moment"));
         assert_eq!(goodbye.retry, Some(Duration::from_secs(3)));
         assert_eq!(events.next().await, None);
     }
@@ -347,18 +334,11 @@ async fn grip_says_when_the_proxy_is_not_there_and_delivers_direct() {
     example.stop().await;
 }
 
-/// A port that stays free: below the range of outgoing connections.
-fn reserve_port() -> std::net::TcpListener {
-    let ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
-    let mut bound = ports.filter_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok());
-    bound.next().unwrap()
-}
-
 #[tokio::test]
 #[ignore = "needs pushpin"]
 async fn grip_is_the_same_behind_pushpin_which_holds_clients_over_a_restart() {
     // Pushpin must know where the example will be, and the example where Pushpin is.
-    let reserved = reserve_port();
+    let [reserved] = server::reserve(Ipv4Addr::LOCALHOST);
     let origin = reserved.local_addr().unwrap();
     let pushpin = pushpin::Pushpin::builder().origin(origin).start().await;
     drop(reserved);

@@ -1,6 +1,6 @@
 //! How streams end, which hooks are called, and that nothing stays behind: with axum's listener and with ours.
 
-use crate::support::{call, client, publish, server, subscribed, until, within};
+use crate::support::{app, call, client, current_id, publish, server, subscribed, until, within};
 use axum::{Router, http::request::Parts, routing::get};
 use axum_eventstream::{
     Channel, EventStream, EventStreamBuilder, History, LagPolicy, Rejection, StreamRequest,
@@ -18,29 +18,6 @@ use tokio_stream::StreamExt;
 
 fn build(builder: EventStreamBuilder) -> EventStream {
     builder.build().unwrap()
-}
-
-fn app(es: &EventStream) -> Router {
-    Router::new().route("/{id}", get(es.handler("{id}")))
-}
-
-#[tokio::test]
-async fn closing_ends_open_streams_and_refuses_new_ones() {
-    for detach in [false, true] {
-        let es = EventStream::new();
-        let address = server::start(app(&es), detach).await;
-        let mut open = client::get(address, "/a", &[]).await;
-        subscribed(&es, 1).await;
-        publish(&es, "a", "last words").await;
-        es.close();
-        assert!(open.end().await.ends_with("-1\n\n"));
-        let mut refused = client::get(address, "/a", &[]).await;
-        assert_eq!(refused.status(), "HTTP/1.1 200 OK");
-        let body = refused.end().await;
-        assert!(body.starts_with("retry: "), "{body}");
-        assert!(es.subscribe(["a"]).is_err());
-        assert_eq!(es.stats().subscriptions, 0);
-    }
 }
 
 /// A thousand streams end within the budget, each at its own moment and with a `retry` of its own.
@@ -74,12 +51,8 @@ async fn draining_ends_streams_one_after_another() {
         let (mut retries, mut ends) = (Vec::new(), Vec::new());
         for reading in reading {
             let (text, end) = reading.await.unwrap();
-            let retry = text
-                .split_once("retry: ")
-                .and_then(|(_, rest)| rest.split_once('\n'));
-            let Some((retry, _)) = retry else {
-                panic!("{text}")
-            };
+            let retry = text.lines().find_map(|line| line.strip_prefix("retry: "));
+            let retry = retry.unwrap_or_else(|| panic!("{text}"));
             retries.push(retry.parse::<u64>().unwrap());
             ends.push(end);
         }
@@ -91,10 +64,8 @@ async fn draining_ends_streams_one_after_another() {
         };
         assert!(retries.iter().all(|retry| *retry <= 5000) && different(&mut retries) > 100);
         ends.sort_unstable();
-        assert!(
-            ends[STREAMS / 4] < ends[STREAMS * 3 / 4],
-            "spread over time"
-        );
+        let (early, late) = (ends[STREAMS / 4], ends[STREAMS * 3 / 4]);
+        assert!(early < late, "spread over time");
         assert_eq!(es.stats().subscriptions, 0);
     }
 }
@@ -135,12 +106,8 @@ async fn a_stream_ends_at_its_age() {
         let text = client::get(address, "/a", &[]).await.end().await;
         assert!(text.contains("retry: "), "{text}");
     }
-    assert!(
-        EventStream::builder()
-            .max_stream_age(Duration::ZERO)
-            .build()
-            .is_err()
-    );
+    let no_age = EventStream::builder().max_stream_age(Duration::ZERO);
+    assert!(no_age.build().is_err());
 }
 
 #[tokio::test]
@@ -180,16 +147,33 @@ async fn hooks_are_told_who_comes_and_goes() {
 }
 
 #[tokio::test]
-async fn a_hook_that_panics_harms_no_stream() {
-    for detach in [false, true] {
-        let es = build(EventStream::builder().on_unsubscribe(|_, _| panic!("a user's mistake")));
-        let address = server::start(app(&es), detach).await;
-        let mut stays = client::get(address, "/a", &[]).await;
-        drop(client::get(address, "/a", &[]).await);
-        stays.events(1).await;
-        subscribed(&es, 1).await;
-        publish(&es, "a", "hello").await;
-        stays.until("data: hello").await;
+async fn a_hook_or_a_guard_that_panics_harms_no_other_stream() {
+    struct Careless;
+    impl Drop for Careless {
+        fn drop(&mut self) {
+            panic!("a user's mistake");
+        }
+    }
+    async fn guarded(es: EventStream, request: StreamRequest) -> Result<StreamResponse, Rejection> {
+        Ok(es.open(&request, ["a"])?.guard(Careless))
+    }
+    let hooked = EventStream::builder().on_unsubscribe(|_, _| panic!("a user's mistake"));
+    for (es, target) in [(build(hooked), "/a"), (EventStream::new(), "/own/guarded")] {
+        let own = Router::new().route("/own/guarded", get(guarded));
+        let app = app(&es).merge(own.layer(axum::Extension(es.clone())));
+        for detach in [false, true] {
+            let address = server::start(app.clone(), detach).await;
+            let mut stays = client::get(address, "/a", &[]).await;
+            stays.events(1).await;
+            let mut goes = client::get(address, target, &[]).await;
+            goes.events(1).await;
+            drop(goes);
+            subscribed(&es, 1).await;
+            publish(&es, "a", "hello").await;
+            stays.until("data: hello").await;
+            drop(stays);
+            subscribed(&es, 0).await;
+        }
     }
 }
 
@@ -245,7 +229,7 @@ async fn who_lags_is_disconnected_if_so_wished_and_told_when_it_resumes() {
     };
     let es = build(disconnect(history.clone()));
     publish(&es, "a", "first").await;
-    let id = es.current_id().unwrap().to_string();
+    let id = current_id(&es);
     let text = frames(&es, &id, 10).await;
     assert_eq!(
         text,

@@ -12,7 +12,6 @@ mod direct;
 mod lifetime;
 mod net;
 mod replay;
-mod state;
 mod support;
 
 #[cfg(all(unix, feature = "full"))]
@@ -28,7 +27,11 @@ mod proxied;
 #[cfg(feature = "full")]
 mod publisher;
 #[cfg(feature = "full")]
+mod publishing;
+#[cfg(feature = "full")]
 mod recipes;
+#[cfg(feature = "full")]
+mod state;
 #[cfg(feature = "full")]
 mod testing;
 

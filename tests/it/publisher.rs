@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::time::{Duration, SystemTime};
 
 use crate::support::{
-    control_server::{Answer, ControlServer},
+    control_server::{Answer, ControlServer, Recorded},
     until,
 };
 use axum::http::StatusCode;
@@ -14,6 +14,7 @@ use axum_eventstream::grip::{
 };
 use axum_eventstream::{Error, ErrorKind};
 use futures_util::future::join_all;
+use serde_json::Value;
 use tokio::{runtime::Runtime, task::JoinHandle};
 
 const EC_PRIVATE: &str = include_str!("../keys/ec-private.pem");
@@ -28,13 +29,16 @@ static_assertions::assert_impl_all!(Publisher: Clone, Send, Sync, std::fmt::Debu
 static_assertions::assert_impl_all!(PublishError: std::error::Error, Send, Sync);
 
 fn publisher(servers: &[&ControlServer]) -> Publisher {
-    Publisher::new(servers.iter().map(|server| GripConfig::new(server.uri()))).unwrap()
+    build(servers, |builder| builder)
 }
 
-fn impatient(servers: &[&ControlServer]) -> Publisher {
+fn build(
+    servers: &[&ControlServer],
+    change: impl FnOnce(PublisherBuilder) -> PublisherBuilder,
+) -> Publisher {
     let configs = servers.iter().map(|server| GripConfig::new(server.uri()));
     let builder = Publisher::builder().endpoints(configs);
-    builder.timeout(SHORT).build().unwrap()
+    change(builder).build().unwrap()
 }
 
 fn item(content: impl ToString + Copy) -> Item {
@@ -65,15 +69,17 @@ fn only_kind(error: &PublishError) -> FailureKind {
     error.failures()[0].kind()
 }
 
+fn status(error: &PublishError) -> u16 {
+    error.failures()[0].status().unwrap().as_u16()
+}
+
 #[tokio::test]
 async fn a_request_has_the_originals_body_and_type() {
     let server = ControlServer::start().await;
     let config: GripConfig = format!("{}/base/?token=x", server.uri()).parse().unwrap();
     let publisher = Publisher::new([config]).unwrap();
-    publisher
-        .publish(Item::stream("events-test", "data: é\n\n"))
-        .await
-        .unwrap();
+    let item = Item::stream("events-test", "data: é\n\n");
+    publisher.publish(item).await.unwrap();
     let request = &server.requests()[0];
     assert_eq!(
         request.body,
@@ -120,10 +126,8 @@ async fn tasks_on_many_threads_each_keep_their_order() {
         let publisher = publisher.clone();
         tokio::spawn(async move {
             for n in 0..100 {
-                publisher
-                    .publish(item(&format!("{task} {n}")))
-                    .await
-                    .unwrap();
+                let item = item(&format!("{task} {n}"));
+                publisher.publish(item).await.unwrap();
             }
         })
     });
@@ -133,10 +137,9 @@ async fn tasks_on_many_threads_each_keep_their_order() {
     let contents = server.contents();
     assert_eq!(contents.len(), 800);
     for task in 0..8 {
-        let own = contents
-            .iter()
-            .filter(|content| content.starts_with(&format!("{task} ")));
-        assert!(own.eq(&(0..100).map(|n| format!("{task} {n}")).collect::<Vec<_>>()));
+        let start = format!("{task} ");
+        let own = contents.iter().filter_map(|text| text.strip_prefix(&start));
+        assert!(own.eq((0..100).map(|n| n.to_string())));
     }
 }
 
@@ -147,19 +150,13 @@ async fn large_items_are_spread_over_requests_below_the_limit() {
     let all = (0..10).map(|n| publisher.publish(item(&format!("{n}{}", "\n".repeat(150_000)))));
     assert_ok(&join_all(all).await);
     let requests = server.requests();
-    assert!(
-        requests
-            .iter()
-            .all(|request| request.body.len() < 1_000_000)
-    );
+    let is_small = |request: &Recorded| request.body.len() < 1_000_000;
+    assert!(requests.iter().all(is_small));
     // The newlines take two bytes each.
     let items = requests.iter().map(|request| request.items().len());
     assert!(items.eq([3, 3, 3, 1]));
-    let order: String = server
-        .contents()
-        .iter()
-        .map(|content| &content[..1])
-        .collect();
+    let contents = server.contents();
+    let order: String = contents.iter().map(|content| &content[..1]).collect();
     assert_eq!(order, "0123456789");
 }
 
@@ -169,24 +166,16 @@ async fn an_oversized_item_fails_alone() {
     let publisher = publisher(&[&server]);
     // Around its content, an item alone in a request has 68 bytes; the request must stay below a million.
     let sizes = [3, 999_932, 999_931, 1_000_000, 500_000_usize];
-    let escaped = |n, size| {
-        if n == 4 {
-            "\n".repeat(size)
-        } else {
-            "x".repeat(size)
-        }
-    };
-    let all = sizes.into_iter().enumerate();
-    let all = all.map(|(n, size)| publisher.publish(item(&escaped(n, size))));
+    let characters = ["x", "x", "x", "x", "\n"];
+    let all = characters.into_iter().zip(sizes);
+    let all = all.map(|(character, size)| publisher.publish(item(&character.repeat(size))));
     let outcomes = join_all(all).await;
     let failed: Vec<_> = outcomes.iter().map(Result::is_err).collect();
     assert_eq!(failed, [false, true, false, true, true]);
     let error = outcomes[1].as_ref().unwrap_err();
     assert_eq!(only_kind(error), FailureKind::TooLarge);
-    assert_contains(
-        error,
-        "an item of 999988 bytes does not fit into a request below 1000000",
-    );
+    let text = "an item of 999988 bytes does not fit into a request below 1000000";
+    assert_contains(error, text);
     assert!(server.contents().iter().map(String::len).eq([3, 999_931]));
     assert_eq!(server.requests()[1].body.len(), 999_999);
 }
@@ -203,12 +192,8 @@ async fn authorization(server: &ControlServer, change: impl FnOnce(&mut GripConf
 #[tokio::test]
 async fn each_kind_of_authorization_is_sent() {
     let server = ControlServer::start().await;
-    let keys = [
-        ("changeme", "changeme"),
-        (EC_PRIVATE, EC_PUBLIC),
-        (RSA_PRIVATE, RSA_PUBLIC),
-    ];
-    for (private, public) in keys {
+    let secret = ("changeme", "changeme");
+    for (private, public) in [secret, (EC_PRIVATE, EC_PUBLIC), (RSA_PRIVATE, RSA_PUBLIC)] {
         let signed = |config: &mut GripConfig| {
             config.control_iss = Some("realm".into());
             config.key = Some(private.into());
@@ -227,31 +212,25 @@ async fn each_kind_of_authorization_is_sent() {
     assert_eq!(authorization(&server, bearer).await, "Bearer literal");
     let url: GripConfig = "http://us%40er:p%3Ass@h".parse().unwrap();
     let basic = |config: &mut GripConfig| (config.user, config.pass) = (url.user, url.pass);
-    assert_eq!(
-        authorization(&server, basic).await,
-        "Basic dXNAZXI6cDpzcw=="
-    );
+    let value = authorization(&server, basic).await;
+    assert_eq!(value, "Basic dXNAZXI6cDpzcw==");
     assert_eq!(authorization(&server, |_| ()).await, "");
 }
 
 #[tokio::test]
 async fn a_redirect_is_a_failure_and_not_followed() {
-    let (server, other) = (ControlServer::start().await, ControlServer::start().await);
+    let [server, other] = ControlServer::start_all().await;
     for status in [301, 302, 307, 308] {
         server.answer(Answer::Header(status, "location", other.uri()));
         let error = publisher(&[&server]).publish(item("x")).await.unwrap_err();
-        assert_eq!(error.failures()[0].status().unwrap().as_u16(), status);
+        assert_eq!(self::status(&error), status);
     }
     assert_eq!(other.requests().len(), 0);
 }
 
 #[tokio::test]
 async fn an_error_names_every_failing_endpoint_and_what_it_said() {
-    let [good, bad, worse] = [
-        ControlServer::start().await,
-        ControlServer::start().await,
-        ControlServer::start().await,
-    ];
+    let [good, bad, worse] = ControlServer::start_all().await;
     bad.answer(Answer::Status(403, "no\r\nway\u{7}"));
     worse.answer(Answer::Close);
     let publisher = publisher(&[&bad, &good, &worse]);
@@ -294,7 +273,7 @@ async fn an_endless_answer_is_cut() {
 
 #[tokio::test]
 async fn a_hanging_endpoint_delays_no_other() {
-    let (hanging, healthy) = (ControlServer::start().await, ControlServer::start().await);
+    let [hanging, healthy] = ControlServer::start_all().await;
     hanging.answer(Answer::Held);
     let publisher = publisher(&[&hanging, &healthy]);
     let first = spawn(&publisher, item("1"));
@@ -315,7 +294,7 @@ async fn a_hanging_endpoint_delays_no_other() {
 async fn what_waits_behind_a_hanging_request_times_out_too() {
     let server = ControlServer::start().await;
     server.answer(Answer::Held);
-    let publisher = impatient(&[&server]);
+    let publisher = build(&[&server], |builder| builder.timeout(SHORT));
     let first = spawn(&publisher, item("1"));
     server.arrived(1).await;
     let behind = publisher.publish(item("2")).await.unwrap_err();
@@ -333,12 +312,7 @@ async fn what_waits_behind_a_hanging_request_times_out_too() {
 async fn a_full_queue_fails_at_once_and_names_the_limit() {
     let server = ControlServer::start().await;
     server.answer(Answer::Held);
-    let configs = [GripConfig::new(server.uri())];
-    let publisher = Publisher::builder()
-        .endpoints(configs)
-        .queue_limit(2)
-        .build()
-        .unwrap();
+    let publisher = build(&[&server], |builder| builder.queue_limit(2));
     let first = spawn(&publisher, item(1));
     server.arrived(1).await;
     let waiting = [spawn(&publisher, item(2)), spawn(&publisher, item(3))];
@@ -381,10 +355,10 @@ async fn only_the_refused_item_of_a_batch_fails() {
             assert_eq!(outcome.is_err(), n == 13, "{n}");
         }
         let error = outcomes[13].as_ref().unwrap_err();
-        assert_eq!(error.failures()[0].status().unwrap().as_u16(), status);
-        let taken = server.requests().into_iter();
-        let taken =
-            taken.filter(|request| request.items().iter().all(|item| item["channel"] == "good"));
+        assert_eq!(self::status(error), status);
+        let is_good = |item: &Value| item["channel"] == "good";
+        let is_taken = |request: &Recorded| request.items().iter().all(is_good);
+        let taken = server.requests().into_iter().filter(is_taken);
         let taken = taken.flat_map(|request| request.contents());
         let expected = (0..20).filter(|n| *n != 13).map(|n| n.to_string());
         assert!(expected.eq(taken), "{status}");
@@ -406,11 +380,8 @@ async fn a_refused_connection_is_tried_again() {
 async fn a_dead_endpoint_is_reported_as_such() {
     let addr = ControlServer::start().await.addr();
     let config = GripConfig::new(format!("http://{addr}/?token=hush"));
-    let publisher = Publisher::builder()
-        .endpoints([config])
-        .timeout(SHORT)
-        .build()
-        .unwrap();
+    let publisher = Publisher::builder().endpoints([config]).timeout(SHORT);
+    let publisher = publisher.build().unwrap();
     let error = publisher.publish(item("x")).await.unwrap_err();
     assert_eq!(only_kind(&error), FailureKind::Connect);
     assert_contains(&error, "Connection refused");
@@ -444,7 +415,7 @@ async fn other_refusals_are_final() {
     for status in [400, 401, 404, 500] {
         server.answer_once(Answer::Status(status, "no"));
         let error = publisher.publish(item("x").id("1")).await.unwrap_err();
-        assert_eq!(error.failures()[0].status().unwrap().as_u16(), status);
+        assert_eq!(self::status(&error), status);
     }
     assert_eq!(server.requests().len(), 4);
 }
@@ -453,9 +424,8 @@ async fn other_refusals_are_final() {
 async fn credentials_appear_nowhere() {
     let server = ControlServer::start().await;
     server.answer(Answer::Echo(400));
-    let uri = server
-        .uri()
-        .replace("http://", "http://hush-user:hush-pass@");
+    let user = "http://hush-user:hush-pass@";
+    let uri = server.uri().replace("http://", user);
     let urls = [
         format!("{uri}?token=hush-query"),
         format!("{}?key=hush-key&verify-key=hush-verify", server.uri()),
@@ -466,11 +436,9 @@ async fn credentials_appear_nowhere() {
     let publisher = builder.clone().build().unwrap();
     let error = publisher.publish(item("hush-data")).await.unwrap_err();
     assert_eq!(error.failures().len(), 3);
+    let stats = publisher.stats();
     let shown = [
-        format!(
-            "{configs:?} {builder:?} {publisher:?} {:?}",
-            publisher.stats()
-        ),
+        format!("{configs:?} {builder:?} {publisher:?} {stats:?}"),
         format!("{error} {error:?} {:?}", Error::from(error.clone())),
         format!("{:?}", item("hush-data")),
     ];
@@ -480,22 +448,15 @@ async fn credentials_appear_nowhere() {
         secrets.push(secret.to_owned());
     }
     assert_eq!(secrets.len(), 4);
-    for (text, secret) in shown
-        .iter()
-        .flat_map(|text| secrets.iter().map(move |secret| (text, secret)))
-    {
-        assert!(!text.contains(secret), "{secret} in {text}");
+    for secret in &secrets {
+        assert!(!shown.concat().contains(secret), "{secret} in {shown:?}");
     }
     assert!(shown[1].contains("[redacted]"), "{}", shown[1]);
 }
 
 #[test]
 fn a_publisher_outlives_runtimes() {
-    let servers = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let servers = tokio::runtime::Runtime::new().unwrap();
     let server = servers.block_on(ControlServer::start());
     let publisher = publisher(&[&server]);
 
@@ -527,23 +488,19 @@ fn a_publisher_outlives_runtimes() {
 fn publishing_without_a_runtime_is_an_error() {
     let publisher = Publisher::new([GripConfig::new("http://127.0.0.1:9")]).unwrap();
     let error = futures_util::FutureExt::now_or_never(publisher.publish(item("x")));
-    assert_eq!(
-        only_kind(&error.unwrap().unwrap_err()),
-        FailureKind::Runtime
-    );
+    let error = error.unwrap().unwrap_err();
+    assert_eq!(only_kind(&error), FailureKind::Runtime);
     assert_eq!(publisher.stats()[0].failed, 1);
 }
 
 #[test]
 fn the_keys_of_all_endpoints_decide_together() {
-    let token = |key: &str| {
-        let config = format!("http://h?iss=realm&key={key}");
-        signed(&config)
-    };
+    let token = signed("http://h?iss=realm&key=s");
     let verify = |urls: &str, token: &str| {
         let publisher = Publisher::new(GripConfig::parse_list(urls).unwrap()).unwrap();
         publisher.verify(token, SystemTime::now()).ok()
     };
+    let other_issuer = "http://a?verify-key=s&verify-iss=other http://b?verify-key=t";
     let table = [
         ("", Some(false)),
         ("http://a", Some(true)),
@@ -552,13 +509,10 @@ fn the_keys_of_all_endpoints_decide_together() {
         ("http://a?verify-key=t http://b?verify-key=s", Some(true)),
         ("http://a?verify-key=t http://b?verify-key=u", None),
         ("http://a?verify-key=t http://b", Some(true)),
-        (
-            "http://a?verify-key=s&verify-iss=other http://b?verify-key=t",
-            None,
-        ),
+        (other_issuer, None),
     ];
     for (urls, expected) in table {
-        assert_eq!(verify(urls, &token("s")), expected, "{urls}");
+        assert_eq!(verify(urls, &token), expected, "{urls}");
     }
     assert_eq!(verify("http://a", "garbage"), Some(true));
     assert_eq!(verify("http://a?verify-key=s", "garbage"), None);
@@ -569,11 +523,8 @@ fn signed(config: &str) -> String {
     runtime().block_on(async {
         let server = ControlServer::start().await;
         let config: GripConfig = config.replace("http://h", &server.uri()).parse().unwrap();
-        Publisher::new([config])
-            .unwrap()
-            .publish(item("x"))
-            .await
-            .unwrap();
+        let publisher = Publisher::new([config]).unwrap();
+        publisher.publish(item("x")).await.unwrap();
         let value = server.requests()[0].header("authorization").to_owned();
         value.strip_prefix("Bearer ").unwrap().to_owned()
     })

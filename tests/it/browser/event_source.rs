@@ -1,6 +1,6 @@
 //! What a browser's `EventSource` makes of the streams.
 
-use crate::support::{browser::Browser, server, wire::Wire};
+use crate::support::{browser::Browser, current_id, server, wire::Wire};
 use axum::{Router, response::Html, routing::get};
 use axum_eventstream::{Event, EventStream, History, KeepAlive};
 use serde_json::{Value, json};
@@ -130,7 +130,7 @@ async fn ids_are_positions_and_what_is_gone_is_reset() {
         let es = EventStream::builder().history(History::memory().events(2));
         let es = es.build().unwrap();
         let browser = open(serve(&es, detach).await).await;
-        let first = es.current_id().unwrap().to_string();
+        let first = current_id(&es);
         let mut ids = Vec::new();
         for data in ["1", "2", "3"] {
             let published = es.publish_event("test", text("e", data)).await.unwrap();
@@ -170,7 +170,7 @@ async fn an_idle_stream_has_keep_alives_which_keep_the_id() {
             .unwrap();
         let browser = open(serve(&es, detach).await).await;
         listen(&browser, "/events/test", &["stream-open", "keep-alive"]).await;
-        let id = es.current_id().unwrap().to_string();
+        let id = current_id(&es);
         let (opened, alive) = (
             json!(["stream-open", "", id]),
             json!(["keep-alive", "", id]),
@@ -191,7 +191,7 @@ async fn an_opening_without_an_event_leaves_the_browser_its_position() {
         let address = serve(&es, detach).await;
         let wire = Wire::to(address).await;
         let browser = open(wire.address()).await;
-        let id = es.current_id().unwrap().to_string();
+        let id = current_id(&es);
         listen(
             &browser,
             "/events/test",

@@ -1,20 +1,22 @@
 //! 50 `EventSource`s of a real Chromium, over three ways in which a server ends and another takes its port.
 
-use crate::support::{browser::Browser, server, within};
-use std::env;
-use std::process::Stdio;
-use std::time::Duration;
-
-use axum::extract::State;
-use axum::routing::{get, post};
-use axum::{Router, response::Html};
+use crate::support::{browser::Browser, example::Example, server};
+use axum::{
+    Router,
+    extract::State,
+    response::Html,
+    routing::{get, post},
+};
 use axum_eventstream::{Event, EventStream, net};
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::process::{Child, ChildStdout, Command};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::interval;
+use std::{env, net::Ipv4Addr, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    process::Command,
+    signal::unix::{SignalKind, signal},
+    time::interval,
+};
 use tower_http::cors::{Any, CorsLayer};
 
 const STREAMS: usize = 50;
@@ -22,61 +24,17 @@ const STREAMS: usize = 50;
 /// Chromium opens six connections to a host.
 const HOSTS: usize = 10;
 
-/// Its value makes [`server`] one: what SIGTERM does there.
+/// Its value makes [`start`] one: what SIGTERM does there.
 const END: &str = "RECONNECT_TEST_END";
 const PORT: &str = "RECONNECT_TEST_PORT";
 
 /// A server in a process of its own, which is this test binary.
-struct Server {
-    process: Child,
-    /// Open as long as the process runs, which writes there at its end.
-    _lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Server {
-    async fn start(end: &str, port: u16) -> Self {
-        let mut command = Command::new(env::current_exe().unwrap());
-        command.args([
-            "--exact",
-            "browser::reconnect::server_process",
-            "--nocapture",
-        ]);
-        command.env(END, end).env(PORT, port.to_string());
-        command.stdout(Stdio::piped()).kill_on_drop(true);
-        let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let listens = async {
-            let mut next = async || lines.next_line().await.unwrap().expect("it runs");
-            while !next().await.ends_with("listening") {}
-        };
-        within("the server's start", listens).await;
-        Self {
-            process,
-            _lines: lines,
-        }
-    }
-
-    fn id(&self) -> u32 {
-        self.process.id().expect("it runs")
-    }
-
-    /// Sends SIGTERM, and waits until the process has ended.
-    async fn terminate(mut self) {
-        let id = self.id().to_string();
-        let kill = Command::new("sh")
-            .args(["-c", "kill -TERM $0", &id])
-            .status();
-        assert!(kill.await.unwrap().success());
-        let status = within("the server's end", self.process.wait())
-            .await
-            .unwrap();
-        assert!(status.success(), "{status}");
-    }
-
-    /// Sends SIGKILL.
-    async fn kill(mut self) {
-        self.process.kill().await.unwrap();
-    }
+async fn start(end: &str, port: u16) -> Example {
+    let mut command = Command::new(env::current_exe().unwrap());
+    let test = "browser::reconnect::server_process";
+    command.args(["--exact", test, "--nocapture"]);
+    command.env(END, end).env(PORT, port.to_string());
+    Example::run(command).await
 }
 
 /// The body of the server process; without its variables there is nothing to do.
@@ -98,7 +56,7 @@ async fn server_process() {
         terminate.recv().await;
     };
     let listener = TcpListener::bind(format!("0.0.0.0:{port}")).await.unwrap();
-    println!("listening");
+    println!("listening on {port}");
     let server = axum::serve(net::Listener::new(listener), app);
     match &*end {
         "drain" => {
@@ -150,13 +108,6 @@ async fn blocked_client(port: u16) -> TcpStream {
     client
 }
 
-/// A free port below the system's range for outgoing connections.
-fn free_port() -> u16 {
-    let ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
-    let mut free = ports.filter(|&port| std::net::TcpListener::bind(("0.0.0.0", port)).is_ok());
-    free.next().unwrap()
-}
-
 /// A page with streams to a server that may end.
 struct Page(Browser);
 
@@ -178,32 +129,34 @@ impl Page {
     }
 
     /// Waits until no stream is closed, and each is open and receives events of this server.
-    async fn listens_to(&self, server: &Server) {
+    async fn listens_to(&self, server: &Example) {
         let counts = format!(
             "[sources.filter(source => source.readyState === EventSource.CLOSED).length,
               sources.filter(source => source.readyState === EventSource.OPEN && source.process === '{}').length]",
-            server.id()
+            server.process.id().expect("it runs")
         );
         self.0.becomes(&counts, json!([0, STREAMS])).await;
     }
 }
 
 /// Opens the page's streams, ends their server, and starts another one on its port.
-async fn reconnects(end: &str, ends: impl AsyncFnOnce(Server, u16)) {
-    let port = free_port();
-    let server = Server::start(end, port).await;
+async fn reconnects(end: &str, ends: impl AsyncFnOnce(Example, u16)) {
+    let [free] = server::reserve(Ipv4Addr::UNSPECIFIED);
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let server = start(end, port).await;
     let page = Page::open(port).await;
     page.listens_to(&server).await;
     ends(server, port).await;
-    let next = Server::start(end, port).await;
+    let mut next = start(end, port).await;
     page.listens_to(&next).await;
-    next.kill().await;
+    next.process.kill().await.unwrap();
 }
 
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn every_event_source_reconnects_after_its_server_was_drained() {
-    reconnects("drain", async |server, _| server.terminate().await).await;
+    reconnects("drain", async |server, _| server.stop().await).await;
 }
 
 #[tokio::test]
@@ -211,7 +164,7 @@ async fn every_event_source_reconnects_after_its_server_was_drained() {
 async fn every_event_source_reconnects_after_close_on_waited_for_a_blocked_client() {
     reconnects("close_on", async |server, port| {
         let blocked = blocked_client(port).await;
-        server.terminate().await;
+        server.stop().await;
         drop(blocked);
     })
     .await;
@@ -220,5 +173,6 @@ async fn every_event_source_reconnects_after_close_on_waited_for_a_blocked_clien
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn every_event_source_reconnects_after_its_server_was_killed() {
-    reconnects("close_on", async |server, _| server.kill().await).await;
+    let kill = async |mut server: Example, _| server.process.kill().await.unwrap();
+    reconnects("close_on", kill).await;
 }

@@ -123,11 +123,9 @@ async fn white_space_around_a_name_is_an_error_of_every_operation() {
     for (es, _) in deliveries() {
         for (_, c) in WHITE_SPACE {
             for name in [format!("{c}a"), format!("a{c}"), c.to_string()] {
+                let published = es.publish_event(&name, message("")).await;
                 let kinds = [
-                    es.publish_event(&name, message(""))
-                        .await
-                        .unwrap_err()
-                        .kind(),
+                    published.unwrap_err().kind(),
                     es.subscribe(&name).unwrap_err().kind(),
                     es.subscribe(["a", &name]).unwrap_err().kind(),
                     es.close_channel(&name).await.unwrap_err().kind(),
@@ -145,17 +143,13 @@ async fn white_space_around_a_name_is_an_error_of_every_operation() {
 #[test]
 fn a_grip_prefix_does_not_begin_with_white_space() {
     for (_, c) in WHITE_SPACE {
-        let builder = EventStream::builder().grip("http://127.0.0.1:9");
-        let error = builder
-            .grip_prefix(format!("{c}events-"))
-            .build()
-            .unwrap_err();
+        let built = |prefix| {
+            let builder = EventStream::builder().grip("http://127.0.0.1:9");
+            builder.grip_prefix(prefix).build()
+        };
+        let error = built(format!("{c}events-")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{c:?}");
-        let builder = EventStream::builder().grip("http://127.0.0.1:9");
-        assert_eq!(
-            builder.grip_prefix(format!("a{c}")).build().is_ok(),
-            !c.is_control()
-        );
+        assert_eq!(built(format!("a{c}")).is_ok(), !c.is_control());
     }
 }
 
@@ -181,16 +175,12 @@ async fn literals_are_trimmed_when_the_handler_is_built() {
             let response = ask(&app, target, header).await;
             assert_eq!(listened(&es, &response), expected, "{target}");
         }
+        let invalid =
+            |name| format!("invalid channel name {name:?}: it begins or ends with white space\n");
         for (target, expected) in [
             ("/blank", "No specified channels.\n"),
-            (
-                "/%20",
-                "invalid channel name \" \": it begins or ends with white space\n",
-            ),
-            (
-                "/room/%20/x",
-                "invalid channel name \" - \": it begins or ends with white space\n",
-            ),
+            ("/%20", &invalid(" ")),
+            ("/room/%20/x", &invalid(" - ")),
         ] {
             let response = ask(&app, target, header).await;
             assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{target}");
@@ -250,18 +240,13 @@ async fn a_template_that_the_route_cannot_fill_is_a_500_for_every_client() {
             let all = Router::new().route("/{id}", get(es.handler(["all", template])));
             for app in [&one, &one, &all] {
                 let response = ask(app, "/7", header).await;
-                assert_eq!(
-                    response.status(),
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "{template}"
-                );
+                let status = response.status();
+                assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{template}");
                 assert!(response.headers().get("grip-hold").is_none());
                 let text = text(response).await;
                 let line = text.strip_suffix('\n').unwrap();
-                assert!(
-                    line.contains(named) && !line.contains('\n'),
-                    "{template}: {text}"
-                );
+                let is_line = line.contains(named) && !line.contains('\n');
+                assert!(is_line, "{template}: {text}");
             }
         }
         assert_eq!(es.stats().subscriptions, 0);

@@ -1,13 +1,16 @@
 //! Direct delivery on real sockets: what a request gets, byte for byte.
 
-use crate::support::{OPEN, alone, call, client, messages, opened, publish, server, subscribed};
+use crate::support::{
+    OPEN, alone, call,
+    client::{self, Refusal, assert_refused},
+    current_id, messages, opened, publish, server, subscribed, without_history,
+};
 use axum::{
     Router,
     http::{StatusCode, request::Parts},
     routing::get,
 };
 use axum_eventstream::{Event, EventStream, EventStreamBuilder, History, KeepAlive, Limits};
-use futures_util::future::join_all;
 use http_body_util::BodyExt as _;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,16 +38,14 @@ async fn serve(builder: EventStreamBuilder) -> (EventStream, SocketAddr) {
 
 /// A stream without history: its events have no ids.
 async fn serve_plain() -> (EventStream, SocketAddr) {
-    serve(EventStream::builder().history(History::off())).await
+    let es = without_history();
+    let address = server::start(app(&es), false).await;
+    (es, address)
 }
 
 /// The bytes of a message with the id of a position.
 fn with_id(text: &str, id: &str) -> String {
     format!("event: message\ndata: {text}\nid: {id}\n\n")
-}
-
-fn current_id(es: &EventStream) -> String {
-    es.current_id().unwrap().to_string()
 }
 
 /// A position so many events before or after this one.
@@ -111,21 +112,12 @@ async fn accept_decides_by_what_is_most_specific() {
         "text/event-stream;charset=latin1",
         "nonsense",
     ];
-    for accept in admit {
+    let admit = admit.map(|accept| (accept, "HTTP/1.1 200 OK"));
+    let refuse = refuse.map(|accept| (accept, "HTTP/1.1 406 Not Acceptable"));
+    for (accept, status) in admit.into_iter().chain(refuse) {
         let response = client::get(address, "/events/a", &[("accept", accept)]).await;
-        assert_eq!(response.status(), "HTTP/1.1 200 OK", "{accept}");
+        assert_eq!(response.status(), status, "{accept}");
     }
-    for accept in refuse {
-        let response = client::get(address, "/events/a", &[("accept", accept)]).await;
-        assert_eq!(response.status(), "HTTP/1.1 406 Not Acceptable", "{accept}");
-    }
-}
-
-fn refusal(status: &str, body: &str, extra: &str) -> String {
-    let length = body.len();
-    format!(
-        "HTTP/1.1 {status}\ncontent-length: {length}\ncontent-type: text/plain; charset=utf-8{extra}\n\n{body}"
-    )
 }
 
 #[tokio::test]
@@ -134,94 +126,69 @@ async fn refusals_are_these_bytes_in_this_order() {
     const ERROR: (&str, &str) = ("last-event-id", "error");
     let limits = Limits::new().channels_per_subscription(1);
     let (es, address) = serve(EventStream::builder().limits(limits)).await;
-    let bad = "400 Bad Request";
+    let (bad, not_acceptable) = ("400 Bad Request", "406 Not Acceptable");
+    let not_filled = "500 Internal Server Error";
     let is_error = "last-event-id header may not be 'error'.\n";
-    let invalid =
-        |name: &str, c: &str| format!("invalid channel name {name}: '{c}' is not allowed\n");
-    let cases: &[(&str, &[_], _, &str)] = &[
-        (
-            "/events/a%2Cb",
-            &[JSON, ERROR],
-            "406 Not Acceptable",
-            "Not Acceptable.\n",
-        ),
-        (
-            "/events/%FF",
-            &[JSON, ERROR],
-            "406 Not Acceptable",
-            "Not Acceptable.\n",
-        ),
+    let invalid = |name, c| format!("invalid channel name {name}: '{c}' is not allowed\n");
+    let comma = invalid("\"a, secret\"", ",");
+    let semicolon = invalid("\"a;\"", ";");
+    let nul = invalid("\"a\\0b\"", "\\0");
+    let line_break = invalid("\"a\\r\\nx: y\"", "\\r");
+    let space = "invalid channel name \" \\u{3000}\": it begins or ends with white space\n";
+    let missing = "the route has no parameter \"missing\", which the channel template \"room-{missing}\" names\n";
+    let two_errors = "/events/a?lastEventId=1&lastEventId=error";
+    let (teapot, both) = ("418 I'm a teapot", &[JSON, ERROR]);
+    let cases: &[Refusal<'_>] = &[
+        ("/events/a%2Cb", both, not_acceptable, "Not Acceptable.\n"),
+        ("/events/%FF", both, not_acceptable, "Not Acceptable.\n"),
         ("/events/a%2Cb", &[ERROR], bad, is_error),
         ("/events/%FF", &[ERROR], bad, is_error),
         ("/events/%FF%0D%0A", &[], bad, "Invalid UTF-8 in `id`\n"),
         ("/none", &[ERROR, ("last-event-id", "1")], bad, is_error),
         ("/events/a?x=y&lastEventId=error", &[], bad, is_error),
-        (
-            "/events/a?lastEventId=1&lastEventId=error",
-            &[],
-            bad,
-            is_error,
-        ),
+        (two_errors, &[], bad, is_error),
         ("/none", &[], bad, "No specified channels.\n"),
-        (
-            "/events/%20%E3%80%80",
-            &[],
-            bad,
-            "invalid channel name \" \\u{3000}\": it begins or ends with white space\n",
-        ),
+        ("/events/%20%E3%80%80", &[], bad, space),
         ("/missing/7", &[ERROR], bad, is_error),
-        (
-            "/missing/7",
-            &[],
-            "500 Internal Server Error",
-            "the route has no parameter \"missing\", which the channel template \"room-{missing}\" names\n",
-        ),
-        (
-            "/events/a%2C%20secret",
-            &[],
-            bad,
-            &invalid("\"a, secret\"", ","),
-        ),
-        ("/events/a%3B", &[], bad, &invalid("\"a;\"", ";")),
-        ("/events/a%00b", &[], bad, &invalid("\"a\\0b\"", "\\0")),
-        (
-            "/events/a%0D%0Ax:%20y",
-            &[],
-            bad,
-            &invalid("\"a\\r\\nx: y\"", "\\r"),
-        ),
+        ("/missing/7", &[], not_filled, missing),
+        ("/events/a%2C%20secret", &[], bad, &comma),
+        ("/events/a%3B", &[], bad, &semicolon),
+        ("/events/a%00b", &[], bad, &nul),
+        ("/events/a%0D%0Ax:%20y", &[], bad, &line_break),
         ("/several", &[], bad, "more than 1 channels\n"),
-        ("/refused", &[], "418 I'm a teapot", "no channel here\n"),
+        ("/refused", &[], teapot, "no channel here\n"),
     ];
-    for (target, headers, status, body) in cases {
-        let response = client::get(address, target, headers).await;
-        assert_eq!(
-            response.whole().await,
-            refusal(status, body, ""),
-            "{target} {headers:?}"
-        );
-    }
+    assert_refused(address, cases).await;
     assert_eq!((es.stats().subscriptions, es.stats().channels), (0, 0));
 }
 
+/// Streams that are open end at the close, too.
 #[tokio::test]
 async fn a_closed_or_full_stream_sends_a_retry_and_ends() {
-    let limits = Limits::new().subscriptions(1);
-    let (es, address) = serve(EventStream::builder().limits(limits)).await;
-    let mut first = client::get(address, "/events/a", &[]).await;
-    let mut second = client::get(address, "/events/b", &[]).await;
-    assert_eq!(second.status(), "HTTP/1.1 200 OK");
-    assert_eq!(second.header("content-type"), Some("text/event-stream"));
-    assert_retry(&second.rest().await, 5000..=15_000);
-    let head = client::send(address, "HEAD /events/b HTTP/1.1", &[]).await;
-    assert_eq!(head.status(), "HTTP/1.1 200 OK");
-    es.close();
-    first.rest().await;
-    assert!(first.is_complete());
-    let mut third = client::get(address, "/events/a", &[]).await;
-    assert_eq!(third.status(), "HTTP/1.1 200 OK");
-    assert_retry(&third.rest().await, 1000..=5000);
-    assert_eq!(es.stats().refused, 2);
+    for detach in [false, true] {
+        let limits = Limits::new().subscriptions(1);
+        let es = EventStream::builder().limits(limits).build().unwrap();
+        let address = server::start(app(&es), detach).await;
+        let refused = async |target: &str, range| {
+            let mut refused = client::get(address, target, &[]).await;
+            assert_eq!(refused.status(), "HTTP/1.1 200 OK");
+            assert_eq!(refused.header("content-type"), Some("text/event-stream"));
+            assert_retry(&refused.end().await, range);
+        };
+        drop(client::get(address, "/events/a", &[]).await);
+        subscribed(&es, 0).await;
+        let mut open = client::get(address, "/events/a", &[]).await;
+        refused("/events/b", 5000..=15_000).await;
+        let head = client::send(address, "HEAD /events/b HTTP/1.1", &[]).await;
+        assert_eq!(head.status(), "HTTP/1.1 200 OK");
+        publish(&es, "a", "last words").await;
+        es.close();
+        assert!(open.end().await.ends_with("-1\n\n"));
+        refused("/events/a", 1000..=5000).await;
+        assert_eq!(es.stats().refused, 2);
+        assert!(es.subscribe(["a"]).is_err());
+        assert_eq!(es.stats().subscriptions, 0);
+    }
 }
 
 /// The body has nothing but a time in milliseconds within the range.
@@ -299,17 +266,12 @@ async fn head_gets_the_head_alone() {
 #[tokio::test]
 async fn http_1_0_gets_a_body_that_ends_with_the_connection() {
     let (es, address) = serve_plain().await;
-    let mut client = client::send(address, "GET /events/a HTTP/1.0", &[]).await;
-    assert_eq!(client.status(), "HTTP/1.0 200 OK");
-    let headers = [
-        "cache-control: no-store, no-transform",
-        "content-type: text/event-stream",
-        "x-accel-buffering: no",
-    ];
-    assert_eq!(client.headers(), headers);
+    let client = client::send(address, "GET /events/a HTTP/1.0", &[]).await;
     publish(&es, "a", "1").await;
     es.close();
-    assert_eq!(client.rest().await, opened(&["1"]));
+    let head = "HTTP/1.0 200 OK\ncache-control: no-store, no-transform\n\
+        content-type: text/event-stream\nx-accel-buffering: no\n\n";
+    assert_eq!(client.whole().await, head.to_owned() + &*opened(&["1"]));
 }
 
 #[tokio::test]
@@ -377,23 +339,18 @@ async fn who_names_a_position_that_means_nothing_is_told_so() {
         Some(rest) => format!("1{rest}"),
         None => format!("0{}", &now[1..]),
     };
-    let unknown = [&*other_epoch, "7", "x", "\u{1F600}", "-1"];
-    for id in unknown {
+    let reset = |channels: &str| {
+        let data = format!("{{\"channels\":[{channels}],\"missed\":null}}");
+        format!("{OPEN}event: stream-reset\ndata: {data}\nid: {now}\n\n")
+    };
+    for id in [&*other_epoch, "7", "x", "\u{1F600}", "-1"] {
         let mut client = client::get(address, "/several", &[("last-event-id", id)]).await;
-        let expected = format!(
-            "event: stream-open\ndata: \n\n\
-            event: stream-reset\ndata: {{\"channels\":[\"a\",\"b\"],\"missed\":null}}\nid: {now}\n\n"
-        );
-        assert_eq!(client.events(2).await, expected, "{id}");
+        assert_eq!(client.events(2).await, reset("\"a\",\"b\""), "{id}");
     }
     let evicted = moved(&now, -3);
     let mut client = client::get(address, "/events/a", &[("last-event-id", &evicted)]).await;
     publish(&es, "a", "5").await;
-    let expected = format!(
-        "event: stream-open\ndata: \n\n\
-        event: stream-reset\ndata: {{\"channels\":[\"a\"],\"missed\":null}}\nid: {now}\n\n"
-    );
-    let expected = expected + &*with_id("5", &moved(&now, 1));
+    let expected = reset("\"a\"") + &*with_id("5", &moved(&now, 1));
     assert_eq!(client.events(3).await, expected);
 }
 
@@ -433,15 +390,12 @@ async fn without_stream_open_a_comment_has_the_position() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_stream_is_kept_alive_after_each_interval_without_events() {
+    let comment = KeepAlive::new()
+        .interval(Duration::from_secs(7))
+        .comment("");
     let cases = [
         (KeepAlive::new(), 20, "event: keep-alive\ndata: \n\n"),
-        (
-            KeepAlive::new()
-                .interval(Duration::from_secs(7))
-                .comment(""),
-            7,
-            ":\n\n",
-        ),
+        (comment, 7, ":\n\n"),
     ];
     for (keep_alive, interval, expected) in cases {
         let builder = EventStream::builder().keep_alive(keep_alive);
@@ -456,10 +410,8 @@ async fn an_idle_stream_is_kept_alive_after_each_interval_without_events() {
         sleep(Duration::from_secs(5)).await;
         publish(&es, "a", "1").await;
         assert_eq!(frame().await, messages(&["1"]));
-        assert_eq!(
-            (frame().await, elapsed()),
-            (expected.into(), 3 * interval + 5)
-        );
+        let elapsed = (frame().await, elapsed());
+        assert_eq!(elapsed, (expected.into(), 3 * interval + 5));
     }
 }
 
@@ -480,14 +432,10 @@ async fn who_does_not_read_delays_nobody_and_is_told_what_is_missed() {
     assert_eq!(slow.events(1).await, OPEN);
     let (mut next, mut resets) = (0, 0);
     while let Some(event) = slow.next_event().await {
-        let missed =
-            event.strip_prefix("event: stream-reset\ndata: {\"channels\":[\"a\"],\"missed\":");
-        if let Some(missed) = missed {
-            next += missed
-                .strip_suffix("}\n\n")
-                .unwrap()
-                .parse::<usize>()
-                .unwrap();
+        let reset = "event: stream-reset\ndata: {\"channels\":[\"a\"],\"missed\":";
+        if let Some(missed) = event.strip_prefix(reset) {
+            let missed = missed.strip_suffix("}\n\n").unwrap();
+            next += missed.parse::<usize>().unwrap();
             resets += 1;
         } else {
             assert_eq!(event, messages(&[&text(next)]));
@@ -496,23 +444,4 @@ async fn who_does_not_read_delays_nobody_and_is_told_what_is_missed() {
     }
     assert_eq!((next, resets), (EVENTS, 1));
     assert!(es.stats().lagged > 0);
-}
-
-#[tokio::test]
-async fn clients_that_go_leave_nothing_behind() {
-    let (es, address) = serve_plain().await;
-    for _ in 0..2 {
-        let targets = (0..200).map(|n| format!("/events/{n}"));
-        let connect = |target: String| async move { client::get(address, &target, &[]).await };
-        let clients = join_all(targets.map(connect)).await;
-        let stats = es.stats();
-        assert_eq!((stats.subscriptions, stats.channels), (200, 200));
-        drop(clients);
-        subscribed(&es, 0).await;
-        let stats = es.stats();
-        assert_eq!(
-            (stats.subscriptions, stats.channels, stats.history_bytes),
-            (0, 0, 0)
-        );
-    }
 }

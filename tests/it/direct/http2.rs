@@ -1,8 +1,10 @@
 //! The same routes over HTTP/2, without TLS and with prior knowledge of it.
 
-use crate::support::{OPEN, messages, opened, publish, server, subscribed, within};
+use crate::support::{
+    OPEN, messages, opened, publish, server, subscribed, within, without_history,
+};
 use axum::{Router, http::Version, routing::get, serve::ListenerExt};
-use axum_eventstream::{EventStream, History};
+use axum_eventstream::EventStream;
 use reqwest::{Client, Response, StatusCode};
 use std::sync::{
     Arc,
@@ -21,8 +23,7 @@ struct Server {
 impl Server {
     /// Serves through plain TCP, or through `net::Listener`.
     async fn start(detach: bool) -> Self {
-        let history = History::off();
-        let es = EventStream::builder().history(history).build().unwrap();
+        let es = without_history();
         let app = Router::new().route("/{id}", get(es.handler(["{id}", "all"])));
         let (tcp, address) = server::bind().await;
         let connections = Arc::<AtomicUsize>::default();

@@ -1,12 +1,11 @@
 //! Streams that detach, behind a real nginx.
 
-use crate::support::{nginx::Nginx, server, within};
+use crate::support::{nginx::Nginx, server, within, without_history};
 use axum::{
     Router,
     http::StatusCode,
     routing::{get, post},
 };
-use axum_eventstream::{EventStream, History};
 use futures_util::future::join_all;
 use reqwest::Client;
 use std::sync::{
@@ -35,10 +34,7 @@ async fn post_until(url: &str, stop: &AtomicBool) -> usize {
 async fn other_requests_do_not_meet_the_connection_of_a_stream_that_ends() {
     const STREAMS: usize = 100;
     const ROUNDS: usize = 20;
-    let es = EventStream::builder()
-        .history(History::off())
-        .build()
-        .unwrap();
+    let es = without_history();
     let app = Router::new()
         .route("/events", get(es.handler("a")))
         .route("/post", post(|| async { "ok" }));

@@ -12,12 +12,6 @@ use axum::{
 };
 use axum_eventstream::{EventStream, net};
 use std::net::SocketAddr;
-use tokio::net::TcpListener;
-
-async fn listener() -> (net::Listener<TcpListener>, SocketAddr) {
-    let (tcp, address) = server::bind().await;
-    (net::Listener::new(tcp), address)
-}
 
 /// Refuses requests of unknown origin, as rate limits by address do.
 async fn limit(request: Request, next: Next) -> Response {
@@ -35,7 +29,7 @@ async fn middleware_finds_a_socket_address_and_streams_detach() {
         .route("/who", get(who))
         .route("/events", get(es.handler("a")))
         .layer(middleware::from_fn(limit));
-    let (listener, address) = listener().await;
+    let (listener, address) = server::bind_detaching().await;
     let listener = listener.tap_io(|_| ());
     assert_eq!(listener.local_addr().unwrap(), address);
     let service = app.into_make_service_with_connect_info::<SocketAddr>();
@@ -56,7 +50,7 @@ async fn a_handler_finds_the_connection() {
         connection.remote_addr().to_string()
     };
     let app = Router::new().route("/who", get(who));
-    let (listener, address) = listener().await;
+    let (listener, address) = server::bind_detaching().await;
     let service = app.into_make_service_with_connect_info::<net::Connection>();
     tokio::spawn(axum::serve(listener, service).into_future());
     let who = client::get(address, "/who", &[]).await;

@@ -1,6 +1,6 @@
 //! Which socket a stream detaches with: the one that wrote its opening, or none.
 
-use crate::support::{client, publish, server, subscribed, within};
+use crate::support::{client, publish, server, subscribed, with_history, within, without_history};
 use axum::{
     Router,
     body::Body,
@@ -22,7 +22,6 @@ use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use socket2::SockRef;
 use std::{
     convert::Infallible,
-    net::SocketAddr,
     sync::{Arc, Mutex},
 };
 use tokio::{
@@ -59,11 +58,6 @@ fn serve_in_one_task(
     })
 }
 
-async fn listener() -> (net::Listener<TcpListener>, SocketAddr) {
-    let (tcp, address) = server::bind().await;
-    (net::Listener::new(tcp), address)
-}
-
 /// A response that begins as a stream on `es` does, and then says nothing.
 async fn spy(es: EventStream) -> Response {
     let id = es.current_id().map(|id| format!("id: {id}\n"));
@@ -76,8 +70,8 @@ async fn spy(es: EventStream) -> Response {
 async fn connections_of_one_task_keep_their_streams_apart() {
     const ROUNDS: usize = 12;
     for history in [History::off(), History::memory()] {
-        let es = EventStream::builder().history(history).build().unwrap();
-        let (detaching, address) = listener().await;
+        let es = with_history(history);
+        let (detaching, address) = server::bind_detaching().await;
         let (plain, plain_address) = server::bind().await;
         let spied = es.clone();
         let app = Router::new()
@@ -120,7 +114,7 @@ async fn connections_of_one_task_keep_their_streams_apart() {
 #[tokio::test]
 async fn a_clone_of_the_opening_on_another_connection_takes_no_stream() {
     let es = EventStream::new();
-    let (detaching, address) = listener().await;
+    let (detaching, address) = server::bind_detaching().await;
     let (plain, plain_address) = server::bind().await;
     let (keep, kept) = mpsc::unbounded_channel();
     let (waits, waiting) = oneshot::channel();
@@ -159,28 +153,34 @@ async fn a_clone_of_the_opening_on_another_connection_takes_no_stream() {
     assert_eq!(mirror.rest().await, "data: end\n\n");
 }
 
-/// Two streams in one response that are polled as one.
+/// Detaching one of the streams would lose the other, whether they are polled as one or each with its own waker.
 #[tokio::test]
 async fn of_two_openings_in_one_response_none_detaches() {
-    let es = EventStream::new();
-    let (detaching, address) = listener().await;
-    let merged = {
-        let es = es.clone();
-        async move |request: StreamRequest| {
-            let one = es.respond(&request, ["a"]).await.unwrap().into_body();
-            let two = es.respond(&request, ["b"]).await.unwrap().into_body();
-            let (one, two) = (one.into_data_stream(), two.into_data_stream());
-            Body::from_stream(tokio_stream::StreamExt::merge(one, two))
-        }
+    let es = without_history();
+    let bodies = async |es: &EventStream, request: &StreamRequest| {
+        let one = es.respond(request, ["a"]).await.unwrap().into_body();
+        let two = es.respond(request, ["b"]).await.unwrap().into_body();
+        [one, two].map(Body::into_data_stream)
     };
-    let app = Router::new().route("/merged", get(merged));
-    tokio::spawn(axum::serve(detaching, app).into_future());
-    let mut client = client::get(address, "/merged", &[]).await;
-    assert_eq!(client.data().await, "");
-    assert_eq!(client.data().await, "");
-    for channel in ["a", "b", "a", "b"] {
-        publish(&es, channel, channel).await;
-        assert_eq!(client.data().await, channel);
+    let as_one = async move |es: EventStream, request: StreamRequest| {
+        let [one, two] = bodies(&es, &request).await;
+        Body::from_stream(tokio_stream::StreamExt::merge(one, two))
+    };
+    let each = async move |es: EventStream, request: StreamRequest| {
+        Body::from_stream(stream::select_all(bodies(&es, &request).await))
+    };
+    let app = Router::new()
+        .route("/one", get(as_one))
+        .route("/each", get(each));
+    let address = server::start(app.with_state(es.clone()), true).await;
+    for target in ["/one", "/each"] {
+        let mut client = client::get(address, target, &[]).await;
+        assert_eq!(client.data().await, "");
+        assert_eq!(client.data().await, "");
+        for channel in ["a", "b", "a", "b"] {
+            publish(&es, channel, channel).await;
+            assert_eq!(client.data().await, channel);
+        }
     }
 }
 
@@ -188,7 +188,6 @@ async fn of_two_openings_in_one_response_none_detaches() {
 #[tokio::test]
 async fn a_body_that_another_task_polls_stays() {
     let es = EventStream::new();
-    let (detaching, address) = listener().await;
     let redact = async |response: Response| {
         let (parts, mut body) = response.into_parts();
         let (send, receive) = mpsc::channel(1);
@@ -208,7 +207,7 @@ async fn a_body_that_another_task_polls_stays() {
     let app = Router::new()
         .route("/{id}", get(es.handler("{id}")))
         .layer(middleware::map_response(redact));
-    tokio::spawn(axum::serve(detaching, app).into_future());
+    let address = server::start(app, true).await;
     for round in 0..20 {
         let channel = round.to_string();
         let mut client = client::get(address, &format!("/{channel}"), &[]).await;
@@ -222,8 +221,7 @@ async fn a_body_that_another_task_polls_stays() {
 #[tokio::test]
 async fn a_stream_whose_first_write_is_blocked_stays() {
     const LENGTH: usize = 256 << 10;
-    let history = History::off();
-    let es = EventStream::builder().history(history).build().unwrap();
+    let es = without_history();
     let (tcp, address) = server::bind().await;
     let listener = net::Listener::new(tcp.tap_io(|tcp| {
         SockRef::from(&*tcp).set_send_buffer_size(4096).unwrap();
@@ -241,10 +239,8 @@ async fn a_stream_whose_first_write_is_blocked_stays() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut client = socket.connect(address).await.unwrap();
-    client
-        .write_all(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
+    let request = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n";
+    client.write_all(request).await.unwrap();
     subscribed(&es, 1).await;
     publish(&es, "a", "hello").await;
     let receive_buffer = SockRef::from(&client).set_recv_buffer_size(1 << 20);
@@ -265,7 +261,6 @@ async fn a_stream_whose_first_write_is_blocked_stays() {
 #[tokio::test]
 async fn a_stream_that_may_detach_announces_the_end_of_its_connection() {
     let es = EventStream::new();
-    let (detaching, address) = listener().await;
     let copy = async |response: Response| {
         let copy = |data: Bytes| Bytes::copy_from_slice(&data);
         response.map(|body| Body::new(body.map_frame(move |frame| frame.map_data(copy))))
@@ -275,7 +270,7 @@ async fn a_stream_that_may_detach_announces_the_end_of_its_connection() {
         .layer(middleware::map_response(copy))
         .route("/stays", get(es.handler("a").detach(false)))
         .route("/a", get(es.handler("a")));
-    tokio::spawn(axum::serve(detaching, app).into_future());
+    let address = server::start(app, true).await;
     for (target, closes) in [("/a", true), ("/copied", true), ("/stays", false)] {
         let mut client = client::get(address, target, &[]).await;
         assert_eq!(client.header("connection").is_some(), closes, "{target}");

@@ -1,6 +1,6 @@
 //! Clients that read slowly, not at all, or are gone, and routes that are no streams.
 
-use crate::support::{publish, server, subscribed, within};
+use crate::support::{app, publish, server, subscribed, within};
 use axum::{Router, body::Body, routing::get};
 use axum_eventstream::{EventStream, History, net};
 use futures_util::stream;
@@ -54,9 +54,9 @@ fn flood(es: &EventStream) -> JoinHandle<()> {
 #[tokio::test]
 async fn a_client_that_reads_steadily_is_not_cut_off_and_one_that_does_not_is() {
     let es = event_stream();
-    let server = serve(Router::new().route("/", get(es.handler("a"))), |it| it).await;
-    let mut steady = get_slowly(server, "/").await;
-    let _stalled = get_slowly(server, "/").await;
+    let server = serve(app(&es), |it| it).await;
+    let mut steady = get_slowly(server, "/a").await;
+    let _stalled = get_slowly(server, "/a").await;
     subscribed(&es, 2).await;
     let flood = flood(&es);
     let mut buffer = [0; 1024];
@@ -105,9 +105,9 @@ async fn the_kernel_holds_no_more_for_a_slow_client_than_it_is_set_to() {
     const EVENTS: usize = 800;
     for (lowat, is_behind) in [(16 << 10, true), (0, false)] {
         let es = event_stream();
-        let app = Router::new().route("/", get(es.handler("a")));
+        let app = app(&es);
         let server = serve(app, |listener| listener.notsent_lowat(lowat)).await;
-        let mut client = get_slowly(server, "/").await;
+        let mut client = get_slowly(server, "/a").await;
         subscribed(&es, 1).await;
         for _ in 0..EVENTS {
             publish(&es, "a", "x".repeat(1000)).await;

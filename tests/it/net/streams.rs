@@ -1,8 +1,9 @@
 //! Detached streams: the same bytes on the wire, and nothing that stays behind.
 
 use crate::support::{
+    self,
     client::{self, Response},
-    publish, server, subscribed, until, within,
+    current_id, publish, server, subscribed, until, with_history, within, without_history,
 };
 use axum::{
     Router,
@@ -11,7 +12,7 @@ use axum::{
     middleware::{self, Next},
     response, routing,
 };
-use axum_eventstream::{EventStream, History, KeepAlive, Limits, net};
+use axum_eventstream::{EventStream, History, KeepAlive, net};
 use bytes::Bytes;
 use http_body::Frame;
 use std::{
@@ -91,9 +92,8 @@ async fn serve(es: &EventStream, app: Router, detach: bool) -> Server {
 }
 
 fn app(es: &EventStream) -> Router {
-    Router::new()
+    support::app(es)
         .route("/stay", routing::get(es.handler("a").detach(false)))
-        .route("/{id}", routing::get(es.handler("{id}")))
         .route("/both/{x}/{y}", routing::get(es.handler(["{x}", "{y}"])))
 }
 
@@ -103,12 +103,11 @@ async fn get(server: &Server, target: &str) -> Response {
 
 /// What one client of each kind sees of the same story. Ids differ by their epoch, which is cut out.
 async fn story(detach: bool) -> Vec<String> {
-    let history = History::memory().events(8);
-    let es = EventStream::builder().history(history).build().unwrap();
+    let es = with_history(History::memory().events(8));
     let open_bodies = Bodies::default();
     let mut server = serve(&es, open_bodies.count(app(&es)), detach).await;
     publish(&es, "a", "before").await;
-    let id = es.current_id().unwrap().to_string();
+    let id = current_id(&es);
     let epoch = id.split_once('-').unwrap().0.to_owned();
     for n in 0..3 {
         publish(&es, "a", &format!("missed {n}")).await;
@@ -278,10 +277,7 @@ async fn an_idle_stream_is_kept_alive() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped_and_delays_nobody() {
-    let es = EventStream::builder()
-        .history(History::off())
-        .build()
-        .unwrap();
+    let es = without_history();
     let (tcp, address) = server::bind().await;
     let listener = net::Listener::new(tcp).client_timeout(Duration::from_secs(2));
     tokio::spawn(axum::serve(listener, app(&es)).into_future());
@@ -313,24 +309,6 @@ async fn a_client_that_floods_is_only_dropped_words() {
 }
 
 #[tokio::test]
-async fn limits_and_refusals_are_the_same() {
-    let es = EventStream::builder()
-        .limits(Limits::new().subscriptions(1))
-        .build()
-        .unwrap();
-    let server = serve(&es, app(&es), true).await;
-    let mut first = get(&server, "/a").await;
-    first.events(1).await;
-    let mut refused = get(&server, "/a").await;
-    assert_eq!(refused.status(), "HTTP/1.1 200 OK");
-    let body = refused.end().await;
-    assert!(body.starts_with("retry: "), "{body}");
-    drop(first);
-    subscribed(&es, 0).await;
-    get(&server, "/a").await.until("stream-open").await;
-}
-
-#[tokio::test]
 async fn several_streams_share_a_listener() {
     let (one, two) = (EventStream::new(), EventStream::new());
     let app = Router::new()
@@ -352,10 +330,7 @@ async fn several_streams_share_a_listener() {
 
 #[tokio::test]
 async fn a_blocked_client_does_not_hang_the_shutdown() {
-    let es = EventStream::builder()
-        .history(History::off())
-        .build()
-        .unwrap();
+    let es = without_history();
     let mut server = serve(&es, app(&es), true).await;
     let _stalled = get(&server, "/a").await;
     subscribed(&es, 1).await;
@@ -366,65 +341,6 @@ async fn a_blocked_client_does_not_hang_the_shutdown() {
     server.stop.take().unwrap().send(()).unwrap();
     within("the shutdown", server.served).await.unwrap();
     assert_eq!(es.stats().subscriptions, 0, "it was not waited for");
-}
-
-/// Two streams in one response: detaching one would lose the other.
-#[tokio::test]
-async fn merged_streams_stay() {
-    use axum_eventstream::StreamRequest;
-
-    let es = EventStream::builder()
-        .history(History::off())
-        .build()
-        .unwrap();
-    let merged = {
-        let es = es.clone();
-        routing::get(|request: StreamRequest| async move {
-            let one = es.respond(&request, ["a"]).await.unwrap().into_body();
-            let two = es.respond(&request, ["b"]).await.unwrap().into_body();
-            let streams = [one.into_data_stream(), two.into_data_stream()];
-            Body::from_stream(futures_util::stream::select_all(streams))
-        })
-    };
-    let server = serve(&es, Router::new().route("/merged", merged), true).await;
-    let mut client = get(&server, "/merged").await;
-    subscribed(&es, 2).await;
-    client.until("stream-open").await;
-    client.until("stream-open").await;
-    for channel in ["a", "b", "a", "b"] {
-        publish(&es, channel, &format!("on {channel}")).await;
-        client.until(&format!("data: on {channel}")).await;
-    }
-}
-
-/// A guard that panics is its own handler's mistake.
-#[tokio::test]
-async fn a_guard_that_panics_harms_no_other_stream() {
-    use axum_eventstream::StreamRequest;
-
-    struct Careless;
-    impl Drop for Careless {
-        fn drop(&mut self) {
-            panic!("a user's mistake");
-        }
-    }
-    let es = EventStream::new();
-    let careless = {
-        let es = es.clone();
-        routing::get(|request: StreamRequest| async move {
-            es.open(&request, ["a"])
-                .map(|stream| stream.guard(Careless))
-        })
-    };
-    let server = serve(&es, app(&es).route("/own/careless", careless), true).await;
-    let mut stays = get(&server, "/a").await;
-    stays.events(1).await;
-    let mut goes = get(&server, "/own/careless").await;
-    goes.events(1).await;
-    drop(goes);
-    subscribed(&es, 1).await;
-    publish(&es, "a", "still here").await;
-    stays.until("data: still here").await;
 }
 
 /// The listener and the last connection may be dropped before a driver has begun.

@@ -1,9 +1,9 @@
 //! Log events: their levels and fields, without event data or keys.
 
 use crate::support::{
-    call,
+    app, call,
     control_server::{Answer, ControlServer},
-    message,
+    current_id, message, publish, with_history,
 };
 use axum::{
     Router,
@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use axum_eventstream::{Error, EventStream, History, Published, StreamRequest, grip::GripConfig};
+use axum_eventstream::{EventStream, History, StreamRequest, grip::GripConfig};
 use std::{cell::RefCell, io, sync::LazyLock};
 use tokio_stream::StreamExt;
 
@@ -59,25 +59,17 @@ impl Log {
     }
 }
 
-fn app(es: &EventStream) -> Router {
-    Router::new().route("/{id}", get(es.handler("{id}")))
-}
-
 async fn request(es: &EventStream, path: &str, header: (&str, &str)) -> Response {
     call(&app(es), path, &[header]).await
-}
-
-async fn publish(es: &EventStream, text: &str) -> Result<Published, Error> {
-    es.publish_event("a", message(text)).await
 }
 
 #[tokio::test]
 async fn who_comes_and_goes_is_logged_at_debug() {
     let log = Log::start();
     let es = EventStream::new();
-    publish(&es, "hush").await.unwrap();
-    let id = es.current_id().unwrap().to_string();
-    publish(&es, "hush").await.unwrap();
+    publish(&es, "a", "hush").await;
+    let id = current_id(&es);
+    publish(&es, "a", "hush").await;
     let response = request(&es, "/a", ("last-event-id", &id)).await;
     let came = r#"DEBUG subscribed channels=["a"] replayed=1"#;
     assert_eq!(log.take(), [came]);
@@ -89,20 +81,11 @@ async fn who_comes_and_goes_is_logged_at_debug() {
 async fn a_template_that_the_route_cannot_fill_is_logged_at_error_with_the_fix() {
     let log = Log::start();
     let es = EventStream::new();
-    let cases = [
-        (
-            "{rom}",
-            r#"the route has no parameter "rom", which the channel template "{rom}" names: name a parameter of the route, or write `{{` and `}}` for literal braces"#,
-        ),
-        (
-            "{id",
-            r#"the channel template "{id" has a `{` without a `}`: write `{{` and `}}` for literal braces"#,
-        ),
-        (
-            ":id",
-            r#"the channel template ":id" has ":id" as literal text: write "{id}" for the parameter"#,
-        ),
-    ];
+    let parameter = r#"the route has no parameter "rom", which the channel template "{rom}" names: name a parameter of the route, or write `{{` and `}}` for literal braces"#;
+    let brace = r#"the channel template "{id" has a `{` without a `}`: write `{{` and `}}` for literal braces"#;
+    let colon =
+        r#"the channel template ":id" has ":id" as literal text: write "{id}" for the parameter"#;
+    let cases = [("{rom}", parameter), ("{id", brace), (":id", colon)];
     for (template, message) in cases {
         let app = Router::new().route("/{id}", get(es.handler(template)));
         // Braces that no route can fill are logged here, too.
@@ -131,15 +114,9 @@ async fn refusals_are_logged_at_debug_with_their_reason() {
     assert!(lines[0].starts_with(start), "the first is seen: {lines:?}");
     request(&es, "/a", ("grip-sig", "hush.hush.hush")).await;
     let again = log.take();
-    assert_eq!(
-        again[0],
-        "DEBUG Grip-Sig refused error=the token is not a JWT"
-    );
-    assert_eq!(
-        lines[1..],
-        again,
-        "anybody could fill the log with the rest"
-    );
+    let line = "DEBUG Grip-Sig refused error=the token is not a JWT";
+    assert_eq!(again[0], line);
+    assert_eq!(lines[1..], again, "anyone could fill the log with the rest");
     let start = "DEBUG stream refused status=403 reason=no key verifies `Grip-Sig`";
     assert!(again.len() == 2 && again[1].starts_with(start), "{again:?}");
     request(&es, "/a%0Ab", ("x", "x")).await;
@@ -164,12 +141,11 @@ async fn a_mistake_in_the_program_is_logged_as_an_error() {
 #[tokio::test]
 async fn who_falls_behind_is_logged_at_info() {
     let log = Log::start();
-    let history = History::memory().events(2);
-    let es = EventStream::builder().history(history).build().unwrap();
+    let es = with_history(History::memory().events(2));
     let mut slow = es.subscribe(["a"]).unwrap();
     log.take();
     for _ in 0..3 {
-        publish(&es, "hush").await.unwrap();
+        publish(&es, "a", "hush").await;
     }
     assert_eq!(slow.next().await.unwrap().event(), "stream-reset");
     assert_eq!(log.take(), ["INFO stream reset missed=Some(1) channels=1"]);
@@ -178,12 +154,12 @@ async fn who_falls_behind_is_logged_at_info() {
 #[tokio::test]
 async fn a_failed_publish_is_logged_at_warn_and_makes_its_proxy_unhealthy() {
     let log = Log::start();
-    let (good, bad) = (ControlServer::start().await, ControlServer::start().await);
+    let [good, bad] = ControlServer::start_all().await;
     bad.answer(Answer::Status(403, "hush"));
     let proxies = [&good, &bad].map(|server| GripConfig::new(format!("{}?x=hush", server.uri())));
     let es = EventStream::builder().grip(proxies).build().unwrap();
     assert!(es.health().is_healthy(), "nobody has been asked");
-    publish(&es, "hush").await.unwrap_err();
+    es.publish_event("a", message("hush")).await.unwrap_err();
     let name = format!("{}/", bad.uri());
     let line = format!("WARN publishing failed endpoint=\"{name}\" items=1 kind=Status(403)");
     assert_eq!(log.take(), [line]);
@@ -192,20 +168,18 @@ async fn a_failed_publish_is_logged_at_warn_and_makes_its_proxy_unhealthy() {
     let healthy: Vec<_> = health.proxies().iter().map(|proxy| proxy.healthy).collect();
     assert_eq!((health.is_healthy(), healthy), (false, vec![true, false]));
     assert_eq!(health.to_string(), format!("no answer from {name}"));
-    assert_eq!(
-        health.into_response().status(),
-        StatusCode::SERVICE_UNAVAILABLE
-    );
+    let status = health.into_response().status();
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
 
     // A refusal of the event does not change the health of the proxy.
     bad.answer(Answer::Status(400, "Invalid format"));
-    publish(&es, "hush").await.unwrap_err();
+    es.publish_event("a", message("hush")).await.unwrap_err();
     assert!(!es.health().is_healthy());
     bad.answer(Answer::Status(200, "Published\n"));
-    publish(&es, "hush").await.unwrap();
+    publish(&es, "a", "hush").await;
     assert_eq!(es.health().into_response().status(), StatusCode::OK);
     bad.answer(Answer::Status(400, "Invalid format"));
-    publish(&es, "hush").await.unwrap_err();
+    es.publish_event("a", message("hush")).await.unwrap_err();
     assert!(es.health().is_healthy());
 }
 
@@ -217,18 +191,16 @@ async fn routes_that_a_proxys_links_will_not_reach_are_logged_once() {
             let response = call(&app, "/a", &[("grip-sig", "any")]).await;
             assert_eq!(response.headers()["grip-hold"], "stream");
         }
-        let lines = log.take().into_iter();
+        let mut lines = log.take();
+        lines.retain(|line| !line.starts_with("DEBUG"));
         lines
-            .filter(|line| !line.starts_with("DEBUG"))
-            .collect::<Vec<_>>()
     };
     let build = |path: bool| {
         let builder = EventStream::builder().grip("http://127.0.0.1:9");
         let builder = builder.history(History::memory());
-        let builder = if path {
-            builder.grip_link_path("/missed")
-        } else {
-            builder
+        let builder = match path {
+            true => builder.grip_link_path("/missed"),
+            false => builder,
         };
         builder.build().unwrap()
     };
@@ -240,9 +212,8 @@ async fn routes_that_a_proxys_links_will_not_reach_are_logged_once() {
     let es = build(true);
     let lines = held(Router::new().route("/a", get(es.handler("a")))).await;
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(
-        lines[0].starts_with("ERROR `grip_link_path` is set, and `link_handler` was never called")
-    );
+    let start = "ERROR `grip_link_path` is set, and `link_handler` was never called";
+    assert!(lines[0].starts_with(start), "{lines:?}");
 
     let es = build(false);
     let lines = held(Router::new().route("/a", own(&es))).await;
@@ -261,21 +232,16 @@ async fn routes_that_a_proxys_links_will_not_reach_are_logged_once() {
 async fn names_that_are_never_valid_are_an_error_in_the_log() {
     let log = Log::start();
     let es = EventStream::new();
+    let comma = "invalid channel name \"a,b\": ',' is not allowed";
+    let semicolon = "invalid channel name \"b;c\": ';' is not allowed";
+    let brace = "the channel template \"b}\" has a `}` without a `{`: write `{{` and `}}` for literal braces";
+    let none = "no channel is named: name one at least";
     for (names, mistake) in [
-        (
-            &["a,b"][..],
-            "invalid channel name \"a,b\": ',' is not allowed",
-        ),
-        (
-            &["a", "b;c"],
-            "invalid channel name \"b;c\": ';' is not allowed",
-        ),
-        (&[], "no channel is named: name one at least"),
-        (
-            &["a", "b}"],
-            "the channel template \"b}\" has a `}` without a `{`: write `{{` and `}}` for literal braces",
-        ),
-        (&[" "], "no channel is named: name one at least"),
+        (&["a,b"][..], comma),
+        (&["a", "b;c"], semicolon),
+        (&[], none),
+        (&["a", "b}"], brace),
+        (&[" "], none),
     ] {
         let _ = es.handler(names);
         let expected = format!("ERROR a handler refuses every request: {mistake}");

@@ -3,7 +3,7 @@
 use crate::support::{
     call,
     control_server::{Answer, ControlServer},
-    message,
+    current_id, message, publish, with_history,
 };
 use axum::{Router, http::StatusCode, response::Response, routing::get};
 use axum_eventstream::{Event, EventStream, History, Limits, Rejection, Stats, StreamRequest};
@@ -34,24 +34,19 @@ async fn request(es: &EventStream, header: (&str, &str)) -> Response {
     call(&app, "/", &[header]).await
 }
 
-async fn publish(es: &EventStream, channel: &str) -> bool {
-    es.publish_event(channel, message("x")).await.is_ok()
-}
-
 #[tokio::test]
 async fn subscriptions_publishes_lag_and_refusals_are_measured() {
     let (recorder, handle) = recorder();
     let _local = metrics::set_default_local_recorder(&recorder);
-    let history = History::memory().events(2);
-    let es = EventStream::builder().history(history).build().unwrap();
-    let id = es.current_id().unwrap().to_string();
-    publish(&es, "room-1").await;
+    let es = with_history(History::memory().events(2));
+    let id = current_id(&es);
+    publish(&es, "room-1", "x").await;
     let resumed = request(&es, ("last-event-id", &id)).await;
     let mut slow = es.subscribe(["room-1"]).unwrap();
     for _ in 0..3 {
-        publish(&es, "room-1").await;
+        publish(&es, "room-1", "x").await;
     }
-    publish(&es, "room-2").await;
+    publish(&es, "room-2", "x").await;
     assert_eq!(slow.next().await.unwrap().event(), "stream-reset");
     request(&es, ("accept", "text/html")).await;
     request(&es, ("last-event-id", "error")).await;
@@ -125,15 +120,15 @@ async fn every_number_of_stats_is_the_value_of_its_metric() {
     let (recorder, handle) = recorder();
     let _local = metrics::set_default_local_recorder(&recorder);
     let (es, other) = (limited(), limited());
-    let id = es.current_id().unwrap().to_string();
-    publish(&other, "room-1").await;
+    let id = current_id(&es);
+    publish(&other, "room-1", "x").await;
     for _ in 0..3 {
-        publish(&es, "room-1").await;
+        publish(&es, "room-1", "x").await;
     }
     let resumed = request(&es, ("last-event-id", &id)).await;
     let mut slow = es.subscribe(["room-1", "room-2"]).unwrap();
     for _ in 0..6 {
-        publish(&es, "room-2").await;
+        publish(&es, "room-2", "x").await;
     }
     assert_eq!(slow.next().await.unwrap().event(), "stream-reset");
     assert!(slow.next().await.is_some());
@@ -159,11 +154,8 @@ async fn each_limit_is_counted_once_in_stats_and_metrics() {
     let es = limited();
     let refused = |reason: &str, count: u64| {
         let name = format!("eventstream_refused_total{{reason=\"{reason}\"}} {count}");
-        assert!(
-            values(&handle).contains(&name),
-            "no {name} in {:#?}",
-            values(&handle)
-        );
+        let values = values(&handle);
+        assert!(values.contains(&name), "no {name} in {values:#?}");
         assert_equal(&[&es], &handle);
     };
     let _two = ["room-1", "room-1"].map(|name| es.subscribe(name).unwrap());
@@ -207,26 +199,19 @@ async fn what_proxies_take_and_how_fast_is_measured() {
     let proxy = ControlServer::start().await;
     let uri = format!("{}?key=hush", proxy.uri());
     let es = EventStream::builder().grip(uri).build().unwrap();
-    assert!(publish(&es, "room-1").await);
+    publish(&es, "room-1", "x").await;
     proxy.answer(Answer::Status(403, "no"));
-    assert!(!publish(&es, "room-1").await);
+    let refused = es.publish_event("room-1", message("x")).await;
+    refused.unwrap_err();
     // The task that sends still has to read the answer to its end.
-    while values(&handle)
-        .iter()
-        .any(|line| line.ends_with("queued 1"))
-    {
+    let is_queued = |line: &String| line.ends_with("queued 1");
+    while values(&handle).iter().any(is_queued) {
         tokio::task::yield_now().await;
     }
     let endpoint = format!("{}/", proxy.uri());
     let lines = values(&handle);
-    for (name, value) in [("published", 1), ("failures", 1)] {
-        let kind = if name == "failures" {
-            r#",kind="status""#
-        } else {
-            ""
-        };
-        let line =
-            format!("eventstream_grip_{name}_total{{endpoint=\"{endpoint}\"{kind}}} {value}");
+    for (name, kind) in [("published", ""), ("failures", r#",kind="status""#)] {
+        let line = format!("eventstream_grip_{name}_total{{endpoint=\"{endpoint}\"{kind}}} 1");
         assert!(lines.contains(&line), "no {line} in {lines:#?}");
     }
     let count = format!("eventstream_grip_publish_seconds_count{{endpoint=\"{endpoint}\"}} 1");

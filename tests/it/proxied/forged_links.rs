@@ -1,21 +1,13 @@
 //! Links that were changed, or that belong to another route, subscribe to nothing.
 
-use super::{NO_PROXY, SIGNED, follow, link};
+use super::{NO_PROXY, SIGNED, follow, link, recovering};
 use crate::support::{
     client::{self, Response},
-    message, server,
+    current_id, message, server,
 };
 use axum::{Router, routing::get};
-use axum_eventstream::{EventStream, EventStreamBuilder, History};
-use futures_util::FutureExt;
+use axum_eventstream::EventStream;
 use std::net::SocketAddr;
-
-fn builder() -> EventStreamBuilder {
-    let builder = EventStream::builder().grip(NO_PROXY);
-    builder
-        .history(History::memory())
-        .grip_link_key("a secret of all instances")
-}
 
 async fn serve(es: &EventStream) -> SocketAddr {
     let app = Router::new()
@@ -27,10 +19,8 @@ async fn serve(es: &EventStream) -> SocketAddr {
 
 /// The positions that a proxy repeats before it has seen an event.
 fn empty(channels: &[&str]) -> Vec<String> {
-    let channels = channels.iter();
-    channels
-        .map(|name| format!("events-{name}; last-id=000000000000-0"))
-        .collect()
+    let last = |name| format!("events-{name}; last-id=000000000000-0");
+    channels.iter().map(last).collect()
 }
 
 /// A stream that ends at once, so that its client reconnects.
@@ -45,8 +35,9 @@ async fn assert_ended(ended: Response) {
 
 #[tokio::test]
 async fn a_forged_link_subscribes_to_nothing() {
-    let es = builder().build().unwrap();
-    let other = builder().grip_link_key("another secret").build().unwrap();
+    let es = recovering(NO_PROXY, None).build().unwrap();
+    let other = recovering(NO_PROXY, None).grip_link_key("another secret");
+    let other = other.build().unwrap();
     let (origin, other) = (serve(&es).await, serve(&other).await);
     let held = client::get(origin, "/events/a?q=%2C;,x", &[SIGNED]).await;
     let link = link(&held, "next").unwrap();
@@ -79,26 +70,20 @@ async fn a_forged_link_subscribes_to_nothing() {
 #[tokio::test]
 async fn a_link_with_other_channels_in_grip_last_subscribes_to_nothing() {
     for path in [None, Some("/missed")] {
-        let mut builder = builder();
-        if let Some(path) = path {
-            builder = builder.grip_link_path(path);
-        }
-        let es = builder.build().unwrap();
+        let es = recovering(NO_PROXY, path).build().unwrap();
         let origin = serve(&es).await;
         let link = link(&client::get(origin, "/both", &[SIGNED]).await, "next").unwrap();
         let held = follow(origin, &link, &empty(&["b", "a"])).await;
-        assert!(
-            held.header("grip-channel")
-                .unwrap()
-                .starts_with("events-a; prev-id=")
-        );
-        for last in [
+        let channels = held.header("grip-channel").unwrap();
+        assert!(channels.starts_with("events-a; prev-id="), "{channels}");
+        let lasts = [
             &[][..],
             &["a"],
             &["a", "c"],
             &["a", "b", "secret"],
             &["secret"],
-        ] {
+        ];
+        for last in lasts {
             assert_ended(follow(origin, &link, &empty(last)).await).await;
         }
     }
@@ -106,8 +91,8 @@ async fn a_link_with_other_channels_in_grip_last_subscribes_to_nothing() {
 
 #[tokio::test]
 async fn a_link_of_one_route_is_refused_on_another() {
-    let es = builder().build().unwrap();
-    let by_path = builder().grip_link_path("/missed").build().unwrap();
+    let es = recovering(NO_PROXY, None).build().unwrap();
+    let by_path = recovering(NO_PROXY, Some("/missed")).build().unwrap();
     let (origin, origin_by_path) = (serve(&es).await, serve(&by_path).await);
     let next = async |origin| {
         let held = client::get(origin, "/events/a", &[SIGNED]).await;
@@ -138,13 +123,12 @@ async fn a_link_of_one_route_is_refused_on_another() {
 /// A proxy holds its clients, so nothing ends for them when the application does.
 #[tokio::test]
 async fn a_link_is_answered_while_the_stream_closes() {
-    let es = builder().build().unwrap();
+    let es = recovering(NO_PROXY, None).build().unwrap();
     let origin = serve(&es).await;
     let link = link(&client::get(origin, "/events/a", &[SIGNED]).await, "next").unwrap();
-    // No proxy is there, but the history has it after the first poll.
-    let _ = es.publish_event("a", message("missed")).now_or_never();
+    es.try_publish("a", message("missed")).unwrap();
     es.close();
-    let epoch = es.current_id().unwrap().to_string();
+    let epoch = current_id(&es);
     let (epoch, _) = epoch.split_once('-').unwrap();
     let last = format!("events-a; last-id={epoch}-0");
     let (target, _) = link.split_once('#').unwrap();

@@ -1,10 +1,10 @@
 //! Recovery links: how many channels and how long names they carry, and that Pushpin, which merges link
 //! requests, gives each client its own events.
 
-use super::{NO_PROXY, SIGNED, follow, link};
+use super::{NO_PROXY, SIGNED, follow, link, recovering};
 use crate::support::{
     client::{self, Response},
-    publish, pushpin, server,
+    current_id, message, publish, pushpin, reset, server,
     stage::{Stage, data_until, next_event},
 };
 use axum::{
@@ -14,8 +14,8 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     routing::any,
 };
-use axum_eventstream::{Channel, Event, EventStream, EventStreamBuilder, History};
-use futures_util::{FutureExt, future::join_all};
+use axum_eventstream::{Channel, EventStream, EventStreamBuilder, History};
+use futures_util::future::join_all;
 use std::{
     net::SocketAddr,
     sync::{
@@ -29,21 +29,13 @@ use tokio::sync::watch;
 /// The channels of a client: as many as it asks for, with names of so many bytes, and a last one.
 fn channels(parts: &Parts) -> Vec<String> {
     let query = parts.uri.query().unwrap_or_default();
-    let pairs: Vec<_> = query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .collect();
-    let value = |name| {
-        pairs
-            .iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| *value)
+    let value = |name: &str| {
+        let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
     };
     let number = |name, default| value(name).map_or(default, |value| value.parse().unwrap());
-    let (of, fill) = (
-        value("of").unwrap_or("x"),
-        value("fill").map_or('x', |_| '\u{65e5}'),
-    );
+    let of = value("of").unwrap_or("x");
+    let fill = value("fill").map_or('x', |_| '\u{65e5}');
     let bytes = number("bytes", 1);
     let names = (0..number("count", 1)).map(|n| name(of, n, bytes, fill));
     names.chain(value("last").map(str::to_owned)).collect()
@@ -62,12 +54,7 @@ fn app(es: &EventStream) -> Router {
 }
 
 fn builder(control_uri: &str, path: Option<&str>) -> EventStreamBuilder {
-    let builder = EventStream::builder().grip(control_uri);
-    let builder = builder.history(History::memory().events(1000));
-    match path {
-        Some(path) => builder.grip_link_path(path),
-        None => builder,
-    }
+    recovering(control_uri, path).history(History::memory().events(1000))
 }
 
 /// The bytes of a response's head. Its date was left out.
@@ -81,10 +68,8 @@ fn head_bytes(response: &Response) -> usize {
 /// What a proxy repeats of the channels that it holds.
 fn held_positions(held: &Response, holds: usize) -> Vec<String> {
     let channels = held.header("grip-channel").unwrap_or_default();
-    let channels = channels.split(", ").take(holds);
-    channels
-        .map(|channel| channel.replace("prev-id", "last-id"))
-        .collect()
+    let last = |channel: &str| channel.replace("prev-id", "last-id");
+    channels.split(", ").take(holds).map(last).collect()
 }
 
 async fn serve(builder: EventStreamBuilder) -> (EventStream, SocketAddr) {
@@ -123,10 +108,9 @@ async fn a_head_that_a_proxy_takes_is_held_and_recovers_and_any_other_is_refused
         let target = format!("/mine?count={count}&bytes={bytes}{more}");
         for origin in origins {
             let answer = client::get(origin, &target, &[SIGNED]).await;
-            let is_held = if origin == without {
-                without_history
-            } else {
-                by_history
+            let is_held = match origin == without {
+                true => without_history,
+                false => by_history,
             };
             if !is_held {
                 assert_eq!(answer.status(), "HTTP/1.1 400 Bad Request", "{target}");
@@ -142,11 +126,8 @@ async fn a_head_that_a_proxy_takes_is_held_and_recovers_and_any_other_is_refused
                 continue;
             }
             assert_eq!(answer.status(), "HTTP/1.1 200 OK", "{target}");
-            assert!(
-                head_bytes(&answer) <= HEAD,
-                "{target}: {}",
-                head_bytes(&answer)
-            );
+            let bytes = head_bytes(&answer);
+            assert!(bytes <= HEAD, "{target}: {bytes}");
             let Some(link) = link(&answer, "next") else {
                 assert_eq!(origin, without);
                 continue;
@@ -165,14 +146,12 @@ async fn a_head_that_a_proxy_takes_is_held_and_recovers_and_any_other_is_refused
 #[tokio::test]
 async fn a_page_that_a_proxy_cannot_ask_for_is_a_reset() {
     let (es, origin) = serve(builder(NO_PROXY, None)).await;
-    let before = es.current_id().unwrap().to_string();
-    let publisher = |name: String| es.channel_publisher(name).unwrap();
+    let before = current_id(&es);
     for n in 0..3 {
         for fill in ['x', '\u{65e5}'] {
-            let event = Event::text("message", "x".repeat(30_000)).unwrap();
-            // No proxy is there, but the history has it after the first poll.
-            let publisher = publisher(name("x", n, 255, fill));
-            let _ = publisher.publish_event(event).now_or_never();
+            let channel = name("x", n, 255, fill);
+            es.try_publish(channel, message("x".repeat(30_000)))
+                .unwrap();
         }
     }
     let last = ("last-event-id", &*before);
@@ -187,23 +166,13 @@ async fn a_page_that_a_proxy_cannot_ask_for_is_a_reset() {
     let long = Router::new().route(&format!("/{path}"), any(es.handler(channels)));
     let origin = server::start(long, false).await;
     let target = format!("/{path}?count=20&bytes=255&fill=y");
-    let reset = client::get(origin, &target, &[SIGNED, last]).await;
-    assert_eq!(
-        reset.header("grip-hold"),
-        Some("stream"),
-        "{:?}",
-        reset.headers()
-    );
-    assert!(head_bytes(&reset) <= HEAD);
-    let body = reset.whole().await;
-    let gone: Vec<_> = (0..3)
-        .map(|n| format!("\"{}\"", name("x", n, 255, '\u{65e5}')))
-        .collect();
-    let expected = format!(
-        "event: stream-reset\ndata: {{\"channels\":[{}],\"missed\":null}}\n",
-        gone.join(",")
-    );
-    assert!(body.contains(&expected), "{body}");
+    let answer = client::get(origin, &target, &[SIGNED, last]).await;
+    let headers = answer.headers();
+    assert_eq!(answer.header("grip-hold"), Some("stream"), "{headers:?}");
+    assert!(head_bytes(&answer) <= HEAD);
+    let body = answer.whole().await;
+    let gone: Vec<_> = (0..3).map(|n| name("x", n, 255, '\u{65e5}')).collect();
+    assert!(body.contains(&reset(&gone)), "{body}");
     assert!(!body.contains("xxxxx"), "nothing was sent");
 }
 
@@ -234,16 +203,11 @@ async fn a_gone_link_that_does_not_fit_is_left_out_and_no_hook_is_called() {
     assert_eq!(calls.load(SeqCst), 2);
 }
 
-/// Events that the proxy never sees.
+/// Events that the proxy never receives.
 async fn publish_missed(stage: &Stage, channels: &[String], each: usize) {
-    stage.gate.drops(true);
-    let publish =
-        |channel, n| async move { publish(&stage.es, channel, &missed(channel, n)).await };
-    let publishes = channels
-        .iter()
-        .flat_map(|channel| (0..each).map(move |n| publish(channel, n)));
-    join_all(publishes).await;
-    stage.gate.drops(false);
+    let of = |channel| (0..each).map(move |n| (channel, missed(channel, n)));
+    let events = channels.iter().map(String::as_str).flat_map(of);
+    stage.publish_missed(events).await;
 }
 
 /// A text of a kilobyte.
@@ -275,6 +239,12 @@ impl Client {
     async fn read_until(&mut self, last: &str) {
         self.received = data_until(&mut self.response, last).await;
     }
+
+    fn assert_received(&self, expected: &[String]) {
+        let numbers = self.received.iter().map(|data| data.trim_end_matches('x'));
+        let numbers: Vec<_> = numbers.collect();
+        assert!(self.received == expected, "{}: {numbers:?}", self.channel);
+    }
 }
 
 /// Clients that reconnect one after another, and receive the missed events and a live one.
@@ -282,10 +252,8 @@ async fn reconnect(stage: &Stage, users: &[String], spacing: Duration, last: &st
     let connects = users.iter().enumerate();
     let connects = connects.map(|(n, user)| Client::connect(stage, user, spacing * n as u32, last));
     let mut clients = join_all(connects).await;
-    let mut channels: Vec<_> = clients
-        .iter()
-        .map(|client| client.channel.clone())
-        .collect();
+    let channels = clients.iter().map(|client| client.channel.clone());
+    let mut channels: Vec<_> = channels.collect();
     channels.dedup();
     for channel in &channels {
         publish(&stage.es, channel, &format!("live on {channel}")).await;
@@ -298,13 +266,6 @@ async fn reconnect(stage: &Stage, users: &[String], spacing: Duration, last: &st
     clients
 }
 
-fn numbers(received: &[String]) -> Vec<&str> {
-    received
-        .iter()
-        .map(|data| data.trim_end_matches('x'))
-        .collect()
-}
-
 /// The data that a client of a channel receives after it has missed so many events.
 fn expected(channel: &str, each: usize) -> Vec<String> {
     let events = (0..each).map(|n| missed(channel, n));
@@ -314,23 +275,16 @@ fn expected(channel: &str, each: usize) -> Vec<String> {
 async fn clients_with_a_channel_each_get_their_own_events(path: Option<&str>) {
     const CLIENTS: usize = 20;
     const MISSED: usize = 200;
-    let build = |control_uri: &str| builder(control_uri, path);
-    let stage = Stage::set(|pushpin| pushpin, build, app).await;
+    let stage = Stage::start(|control_uri| builder(control_uri, path), app).await;
     for spacing in [0, 2, 10, 50] {
         let users: Vec<_> = (0..CLIENTS).map(|n| format!("s{spacing}u{n}")).collect();
         let channels: Vec<_> = users.iter().map(|user| format!("{user}-0")).collect();
-        let last = stage.es.current_id().unwrap().to_string();
+        let last = current_id(&stage.es);
         publish_missed(&stage, &channels, MISSED).await;
         let spacing = Duration::from_millis(spacing);
         let mut clients = reconnect(&stage, &users, spacing, &last).await;
         for client in &clients {
-            let expected = expected(&client.channel, MISSED);
-            assert!(
-                client.received == expected,
-                "{spacing:?}, {}: {:?}",
-                client.channel,
-                numbers(&client.received)
-            );
+            client.assert_received(&expected(&client.channel, MISSED));
         }
         // Each is still on its own channel only.
         for channel in &channels {
@@ -338,7 +292,7 @@ async fn clients_with_a_channel_each_get_their_own_events(path: Option<&str>) {
         }
         for client in &mut clients {
             client.read_until("end").await;
-            assert_eq!(client.received, ["end"], "{spacing:?}, {}", client.channel);
+            client.assert_received(&["end".to_owned()]);
         }
     }
 }
@@ -360,31 +314,18 @@ async fn clients_that_reconnect_together_get_their_own_events_by_a_link_path() {
 async fn clients_of_one_channel_each_get_everything_once() {
     const CLIENTS: usize = 10;
     const MISSED: usize = 300;
-    let build = |control_uri: &str| builder(control_uri, None);
-    let stage = Stage::set(|pushpin| pushpin, build, app).await;
+    let stage = Stage::start(|control_uri| builder(control_uri, None), app).await;
     for spacing in [0, 5, 200] {
         let user = format!("s{spacing}");
         let channel = format!("{user}-0");
-        let last = stage.es.current_id().unwrap().to_string();
+        let last = current_id(&stage.es);
         publish_missed(&stage, std::slice::from_ref(&channel), MISSED).await;
         let users = vec![user; CLIENTS];
         let clients = reconnect(&stage, &users, Duration::from_millis(spacing), &last).await;
         for client in &clients {
-            assert!(
-                client.received == expected(&channel, MISSED),
-                "{spacing} ms: {:?}",
-                numbers(&client.received)
-            );
+            client.assert_received(&expected(&channel, MISSED));
         }
     }
-}
-
-/// A client on several channels, all of which the proxy holds or would hold.
-async fn hold_many(stage: &Stage, user: &str, query: &str, held: &str) -> Response {
-    let target = format!("/mine?of={user}&{query}");
-    let mut client = stage.hold(&target, &[held], &[]).await;
-    client.next_event().await.expect("the opening");
-    client
 }
 
 /// Lets link requests wait until there are two: requests that a proxy merges do not get further.
@@ -393,11 +334,8 @@ async fn overlap(
     request: Request,
     next: Next,
 ) -> axum::response::Response {
-    if request
-        .uri()
-        .query()
-        .is_some_and(|query| query.starts_with("grip-next="))
-    {
+    let query = request.uri().query().unwrap_or_default();
+    if query.starts_with("grip-next=") {
         requests.send_modify(|requests| *requests += 1);
         let mut requests = requests.subscribe();
         requests.wait_for(|requests| *requests >= 2).await.unwrap();
@@ -416,23 +354,15 @@ async fn a_reset_names_the_channel_of_the_client_that_the_proxy_left_out() {
     let mut clients = Vec::new();
     for last in last {
         let target = format!("/mine?of=all&count=20&last={last}");
-        let mut client = stage.hold(&target, &["all-9"], &[]).await;
-        client.next_event().await.expect("the opening");
-        clients.push(client);
+        clients.push(stage.listen(&target, &["all-9"]).await);
     }
-    stage.gate.drops(true);
-    publish(&stage.es, "all-5", "missed").await;
-    for channel in last {
-        publish(&stage.es, channel, "of the channel left out").await;
-    }
-    stage.gate.drops(false);
+    let left_out = last.map(|channel| (channel, "of the channel left out"));
+    let missed = [("all-5", "missed")].into_iter().chain(left_out);
+    stage.publish_missed(missed).await;
     publish(&stage.es, "all-5", "live").await;
     for (client, channel) in clients.iter_mut().zip(last) {
-        let reset = next_event(client).await.unwrap();
-        let expected = format!(
-            "event: stream-reset\ndata: {{\"channels\":[\"{channel}\"],\"missed\":null}}\n"
-        );
-        assert!(reset.starts_with(&expected), "{reset}");
+        let event = next_event(client).await.unwrap();
+        assert!(event.starts_with(&reset(&[channel])), "{event}");
         assert_eq!(data_until(client, "live").await, ["missed", "live"]);
     }
 }
@@ -445,20 +375,17 @@ async fn a_stream_of_sixty_channels_recovers() {
     let raised = |pushpin: pushpin::Builder| pushpin.set("connection_subscription_max", "60");
     let stage = Stage::set(raised, build, app).await;
     let names: Vec<_> = (0..CHANNELS).map(|n| name("u", n, 41, 'x')).collect();
-    let query = format!("count={CHANNELS}&bytes=41");
-    let mut client = hold_many(&stage, "u", &query, names.iter().max().unwrap()).await;
+    let target = format!("/mine?of=u&count={CHANNELS}&bytes=41");
+    let mut client = stage.listen(&target, &[names.iter().max().unwrap()]).await;
     for round in ["first", "second"] {
-        stage.gate.drops(true);
-        for name in &names {
-            publish(&stage.es, name, &format!("{round} on {name}")).await;
-        }
-        stage.gate.drops(false);
-        publish(&stage.es, &names[7], round).await;
-        let mut expected: Vec<_> = names
+        let missed: Vec<_> = names
             .iter()
             .map(|name| format!("{round} on {name}"))
             .collect();
-        expected.push(round.to_owned());
+        let events = names.iter().map(String::as_str).zip(&missed);
+        stage.publish_missed(events).await;
+        publish(&stage.es, &names[7], round).await;
+        let expected = [missed, vec![round.to_owned()]].concat();
         assert_eq!(data_until(&mut client, round).await, expected);
     }
 }
@@ -470,10 +397,8 @@ async fn a_proxy_that_holds_too_few_channels_ends_the_stream() {
     let build = |control_uri: &str| builder(control_uri, None);
     let lowered = |pushpin: pushpin::Builder| pushpin.set("connection_subscription_max", "3");
     let stage = Stage::set(lowered, build, app).await;
-    let mut client = hold_many(&stage, "u", "count=4", "u-2").await;
-    stage.gate.drops(true);
-    publish(&stage.es, "u-0", "missed").await;
-    stage.gate.drops(false);
+    let mut client = stage.listen("/mine?of=u&count=4", &["u-2"]).await;
+    stage.publish_missed([("u-0", "missed")]).await;
     publish(&stage.es, "u-0", "live").await;
     assert_eq!(client.rest().await, "");
     assert!(client.is_complete());

@@ -3,7 +3,7 @@
 use super::app;
 use crate::{
     MEMORY,
-    support::{alone, call, publish},
+    support::{alone, call, current_id, publish, with_history},
 };
 use axum_eventstream::{EventStream, History};
 use http_body_util::BodyExt;
@@ -14,8 +14,7 @@ async fn the_memory_that_is_counted_is_about_what_is_taken() {
         return;
     }
     for (channels, events, bytes) in [(100_000, 1, 20), (1000, 256, 20), (1000, 5, 5000)] {
-        let history = History::memory().bytes(1 << 30);
-        let es = EventStream::builder().history(history).build().unwrap();
+        let es = with_history(History::memory().bytes(1 << 30));
         let text = "x".repeat(bytes);
         let before = MEMORY.allocated();
         for _ in 0..events {
@@ -53,7 +52,7 @@ async fn clients_that_resumed_and_have_gone_leave_nothing_behind() {
     const CHANNELS: usize = 200;
     let es = EventStream::new();
     publish(&es, &CHANNELS.to_string(), "before").await;
-    let id = es.current_id().unwrap().to_string();
+    let id = current_id(&es);
     for channel in 0..CHANNELS {
         for _ in 0..40 {
             publish(&es, &channel.to_string(), &"x".repeat(1000)).await;

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     MEMORY,
-    support::{alone, subscribed, until, within},
+    support::{alone, subscribed, until, with_history, within},
 };
 
 const RING: u64 = 16;
@@ -88,8 +88,7 @@ async fn a_slow_client_costs_others_nothing_and_is_told() {
         return;
     }
     for way in Way::SOCKETS {
-        let history = History::memory().events(RING as usize);
-        let es = EventStream::builder().history(history).build().unwrap();
+        let es = with_history(History::memory().events(RING as usize));
         let records = Records::default();
         let address = way.serve(app(&es)).await.address();
         let (end, ended) = oneshot::channel();

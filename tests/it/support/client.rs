@@ -65,6 +65,21 @@ pub(crate) fn request(line: &str, headers: &[(&str, &str)]) -> String {
     format!("{line}\r\nhost: localhost\r\n{headers}\r\n")
 }
 
+/// A target, headers, and the status and the body of the response.
+pub(crate) type Refusal<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+
+/// Checks every byte of the responses to requests that are refused.
+pub(crate) async fn assert_refused(server: SocketAddr, cases: &[Refusal<'_>]) {
+    for (target, headers, status, body) in cases {
+        let expected = format!(
+            "HTTP/1.1 {status}\ncontent-length: {}\ncontent-type: text/plain; charset=utf-8\n\n{body}",
+            body.len()
+        );
+        let response = get(server, target, headers).await;
+        assert_eq!(response.whole().await, expected, "{target} {headers:?}");
+    }
+}
+
 impl Response {
     /// Sends another request on the same connection.
     pub(crate) async fn again(self, line: &str, headers: &[(&str, &str)]) -> Self {

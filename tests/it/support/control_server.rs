@@ -11,6 +11,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -56,15 +57,17 @@ impl Recorded {
         body["items"].as_array().unwrap().clone()
     }
 
+    fn names(&self, channel: &str) -> bool {
+        self.items().iter().any(|item| item["channel"] == channel)
+    }
+
     /// The `content` of each item.
     pub(crate) fn contents(&self) -> Vec<String> {
-        let content = |item: Value| {
-            item["formats"]["http-stream"]["content"]
-                .as_str()
-                .unwrap()
-                .to_owned()
-        };
-        self.items().into_iter().map(content).collect()
+        let content = |mut item: Value| item["formats"]["http-stream"]["content"].take();
+        let contents = self.items().into_iter().map(content);
+        contents
+            .map(|text| text.as_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -84,6 +87,11 @@ impl ControlServer {
     /// A server on a free port that answers like Pushpin.
     pub(crate) async fn start() -> Self {
         Self::start_on("127.0.0.1:0".parse().unwrap()).await
+    }
+
+    pub(crate) async fn start_all<const N: usize>() -> [Self; N] {
+        let servers = join_all((0..N).map(|_| Self::start())).await;
+        servers.try_into().ok().expect("so many")
     }
 
     pub(crate) async fn start_on(addr: SocketAddr) -> Self {
@@ -132,10 +140,8 @@ impl ControlServer {
 
     /// The contents of all items of all requests.
     pub(crate) fn contents(&self) -> Vec<String> {
-        self.requests()
-            .iter()
-            .flat_map(Recorded::contents)
-            .collect()
+        let requests = self.requests();
+        requests.iter().flat_map(Recorded::contents).collect()
     }
 
     /// Waits until so many requests have arrived.
@@ -158,11 +164,10 @@ async fn serve(
 ) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 2_000_000).await.unwrap();
-    let (uri, headers) = (parts.uri, parts.headers);
     let request = Recorded {
         peer,
-        uri,
-        headers,
+        uri: parts.uri,
+        headers: parts.headers,
         body,
     };
     let answer = {
@@ -187,12 +192,7 @@ async fn serve(
         .into_response(),
         // Unwinding ends the connection's task; no hook is called.
         Answer::Close => std::panic::resume_unwind(Box::new("closed")),
-        Answer::Refuse(code, channel)
-            if request
-                .items()
-                .iter()
-                .any(|item| item["channel"] == channel) =>
-        {
+        Answer::Refuse(code, channel) if request.names(channel) => {
             (status(code), "Invalid format: no").into_response()
         }
         Answer::Refuse(..) => "Published\n".into_response(),

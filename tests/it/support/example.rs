@@ -2,6 +2,7 @@
 
 use super::within;
 use reqwest::{Client, Method, Response};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{env, path::PathBuf, process::Stdio};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -36,6 +37,11 @@ impl Example {
         command.env("PORT", "0").env_remove("GRIP_URL");
         command.env_remove("GRIP_VERIFY_KEY");
         command.envs(variables.iter().copied());
+        Self::run(command).await
+    }
+
+    /// Starts a program, and waits until it listens.
+    pub(crate) async fn run(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -45,8 +51,11 @@ impl Example {
             url: String::new(),
             client: Client::new(),
         };
-        let line = example.line().await;
-        example.url = line.strip_prefix("listening on ").unwrap().to_owned();
+        while example.url.is_empty() {
+            if let Some((_, url)) = example.line().await.split_once("listening on ") {
+                example.url = url.to_owned();
+            }
+        }
         example
     }
 
@@ -83,11 +92,9 @@ impl Example {
     }
 
     pub(crate) fn terminate(&self) {
-        let pid = self.process.id().expect("the example runs").to_string();
-        let kill = std::process::Command::new("sh")
-            .args(["-c", "kill -TERM $0", &pid])
-            .status();
-        assert!(kill.unwrap().success());
+        let id = self.process.id().expect("the example runs");
+        let id = Pid::from_raw(id.try_into().unwrap()).unwrap();
+        kill_process(id, Signal::TERM).unwrap();
     }
 
     /// Asks it to stop, and sees it end well.

@@ -24,9 +24,13 @@ pub(crate) mod wire;
 #[expect(dead_code, reason = "it is a program")]
 pub(crate) mod quickstart;
 
-use axum::{Router, body::Body, http::Request, response::Response};
-use axum_eventstream::{Event, EventStream};
-use std::{fmt::Display, future::Future, time::Duration};
+use axum::{Router, body::Body, http::Request, response::Response, routing::get};
+use axum_eventstream::{Event, EventStream, History};
+use std::{
+    fmt::{Debug, Display},
+    future::Future,
+    time::Duration,
+};
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
 
@@ -52,12 +56,46 @@ pub(crate) async fn subscribed(es: &EventStream, count: usize) {
     until("the subscriptions", || es.stats().subscriptions == count).await;
 }
 
+/// Each channel as a stream.
+pub(crate) fn app(es: &EventStream) -> Router {
+    Router::new().route("/{id}", get(es.handler("{id}")))
+}
+
+/// A stream with this history, and otherwise as by default.
+pub(crate) fn with_history(history: History) -> EventStream {
+    EventStream::builder().history(history).build().unwrap()
+}
+
+/// A stream whose events have no ids.
+pub(crate) fn without_history() -> EventStream {
+    with_history(History::off())
+}
+
+/// The position as clients send it.
+pub(crate) fn current_id(es: &EventStream) -> String {
+    es.current_id().unwrap().to_string()
+}
+
 pub(crate) fn message(text: impl Display) -> Event {
     Event::text("message", text.to_string()).unwrap()
 }
 
 pub(crate) async fn publish(es: &EventStream, channel: &str, text: impl Display) {
     es.publish_event(channel, message(text)).await.unwrap();
+}
+
+/// Publishes messages in this order.
+pub(crate) async fn publish_all(es: &EventStream, channel: &str, texts: &[impl Display]) {
+    for text in texts {
+        publish(es, channel, text).await;
+    }
+}
+
+/// The bytes of a reset with an unknown number of missing events, up to its id.
+pub(crate) fn reset(channels: &[impl Debug]) -> String {
+    let names: Vec<_> = channels.iter().map(|name| format!("{name:?}")).collect();
+    let names = names.join(",");
+    format!("event: stream-reset\ndata: {{\"channels\":[{names}],\"missed\":null}}\n")
 }
 
 /// The bytes of messages without ids.

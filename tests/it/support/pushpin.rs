@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -146,10 +146,8 @@ impl Pushpin {
         signal.write_all(b"KILL\n").unwrap();
         drop(guard);
         let ports = [self.ports.clients, self.ports.control];
-        while ports
-            .iter()
-            .any(|port| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok())
-        {
+        let is_open = |port: &u16| TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        while ports.iter().any(is_open) {
             sleep(PAUSE).await;
         }
     }
@@ -253,9 +251,8 @@ impl Pushpin {
     pub(crate) async fn publish(&self, channel: &str, content: &str) -> Option<()> {
         let item = json!({"channel": channel, "formats": {"http-stream": {"content": content}}});
         let publish = reqwest::Client::new().post(format!("{}publish/", self.control_uri()));
-        let publish = publish
-            .timeout(REQUEST_LIMIT)
-            .json(&json!({"items": [item]}));
+        let publish = publish.timeout(REQUEST_LIMIT);
+        let publish = publish.json(&json!({"items": [item]}));
         let published = publish.send().await.ok()?;
         published.error_for_status().ok().map(drop)
     }
@@ -268,11 +265,10 @@ impl Pushpin {
         fs::write(self.path("routes"), routes).unwrap();
         let mut file = settings(self.ports, self.folder.path());
         for (name, value) in &self.builder.settings {
-            let line = file
-                .lines()
-                .find(|line| line.starts_with(&format!("{name}=")));
+            let start = format!("{name}=");
+            let line = file.lines().find(|line| line.starts_with(&start));
             let line = line.expect("a setting of the file").to_owned();
-            file = file.replace(&line, &format!("{name}={value}"));
+            file = file.replace(&line, &(start + value.as_str()));
         }
         fs::write(self.path("pushpin.conf"), file).unwrap();
     }
@@ -287,17 +283,13 @@ impl Drop for Pushpin {
 }
 
 impl Ports {
-    /// Free ports, below the range of outgoing connections.
     fn free() -> Self {
-        let candidates = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
-        let bound =
-            candidates.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
-        let bound: Vec<_> = bound.take(5).collect();
-        let port = |index: usize| bound[index].local_addr().unwrap().port();
+        let ports = server::reserve::<5>(Ipv4Addr::LOCALHOST);
+        let [clients, control, others @ ..] = ports.map(|port| port.local_addr().unwrap().port());
         Self {
-            clients: port(0),
-            control: port(1),
-            others: [port(2), port(3), port(4)],
+            clients,
+            control,
+            others,
         }
     }
 }
@@ -331,13 +323,10 @@ fn version() -> (u32, u32) {
     );
     let text = String::from_utf8_lossy(&output.stdout);
     let version = text.split_whitespace().last().unwrap_or_default();
-    let mut numbers = version
-        .split(['.', '-'])
-        .map_while(|number| number.parse().ok());
-    numbers
-        .next()
-        .zip(numbers.next())
-        .expect("Pushpin's version")
+    let numbers = version.split(['.', '-']);
+    let mut numbers = numbers.map_while(|number| number.parse().ok());
+    let both = numbers.next().zip(numbers.next());
+    both.expect("Pushpin's version")
 }
 
 /// The values of the file that Pushpin comes with, except for private ports and a folder for all files. The defaults

@@ -1,6 +1,9 @@
 //! Applications on ports of their own.
 
-use std::net::SocketAddr;
+use std::{
+    array, iter,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use axum::{Router, serve::Listener};
 use axum_eventstream::net;
@@ -14,6 +17,19 @@ pub(crate) async fn bind() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
+}
+
+/// The same, for streams that detach.
+pub(crate) async fn bind_detaching() -> (net::Listener<TcpListener>, SocketAddr) {
+    let (tcp, address) = bind().await;
+    (net::Listener::new(tcp), address)
+}
+
+/// Ports below the range of outgoing connections: they stay free when they are dropped.
+pub(crate) fn reserve<const N: usize>(host: Ipv4Addr) -> [std::net::TcpListener; N] {
+    let candidates = iter::repeat_with(|| fastrand::u16(10_000..32_000));
+    let mut bound = candidates.filter_map(|port| std::net::TcpListener::bind((host, port)).ok());
+    array::from_fn(|_| bound.next().expect("a free port"))
 }
 
 /// Serves an application until the test ends.

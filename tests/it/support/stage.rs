@@ -8,9 +8,14 @@ use super::{
 };
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
 use axum_eventstream::{EventStream, EventStreamBuilder};
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::SeqCst},
+use futures_util::future::join_all;
+use std::{
+    fmt::Display,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
 /// Stands between application and control port: passes on, or takes an item without doing so.
@@ -36,15 +41,12 @@ impl Gate {
         if gate.drops.load(SeqCst) {
             return StatusCode::OK;
         }
-        let sent = reqwest::Client::new()
-            .post(&gate.control_uri)
-            .body(body)
-            .send();
-        sent.await
-            .map_or(StatusCode::BAD_GATEWAY, |answer| answer.status())
+        let request = reqwest::Client::new().post(&gate.control_uri);
+        let sent = request.body(body).send().await;
+        sent.map_or(StatusCode::BAD_GATEWAY, |answer| answer.status())
     }
 
-    pub(crate) fn drops(&self, drops: bool) {
+    fn drops(&self, drops: bool) {
         self.drops.store(drops, SeqCst);
     }
 }
@@ -53,9 +55,19 @@ pub(crate) struct Stage {
     pub(crate) es: EventStream,
     pub(crate) gate: Gate,
     pub(crate) proxy: Pushpin,
+    /// Where the application listens.
+    pub(crate) origin: SocketAddr,
 }
 
 impl Stage {
+    /// A proxy with its usual settings.
+    pub(crate) async fn start(
+        build: impl FnOnce(&str) -> EventStreamBuilder,
+        app: impl FnOnce(&EventStream) -> Router,
+    ) -> Self {
+        Self::set(|pushpin| pushpin, build, app).await
+    }
+
     /// Starts a proxy, then the application on the stream that `build` makes of its control URI.
     pub(crate) async fn set(
         pushpin: impl FnOnce(pushpin::Builder) -> pushpin::Builder,
@@ -67,7 +79,12 @@ impl Stage {
         let (gate, control_uri) = Gate::start(&proxy).await;
         let es = build(&control_uri).build().unwrap();
         server::serve(listener, app(&es));
-        Self { es, gate, proxy }
+        Self {
+            es,
+            gate,
+            proxy,
+            origin,
+        }
     }
 
     /// A client that the proxy holds on these channels, and on which it delivers. One more event is published for that.
@@ -78,12 +95,28 @@ impl Stage {
         headers: &[(&str, &str)],
     ) -> Response {
         let last = channels.last().expect("a channel");
-        let names: Vec<_> = channels
-            .iter()
-            .map(|name| format!("events-{name}"))
-            .collect();
+        let names = channels.iter().map(|name| format!("events-{name}"));
+        let names: Vec<_> = names.collect();
         let probe = async || publish(&self.es, last, PROBE).await;
         hold(&self.proxy, target, headers, &names, probe).await
+    }
+
+    /// A client that is held and has read its opening.
+    pub(crate) async fn listen(&self, target: &str, channels: &[&str]) -> Response {
+        let mut client = self.hold(target, channels, &[]).await;
+        client.next_event().await.expect("the opening");
+        client
+    }
+
+    /// Publishes events that the proxy never receives: a channel and a text each.
+    pub(crate) async fn publish_missed(
+        &self,
+        events: impl IntoIterator<Item = (&str, impl Display)>,
+    ) {
+        self.gate.drops(true);
+        let publish = async |(channel, text)| publish(&self.es, channel, text).await;
+        join_all(events.into_iter().map(publish)).await;
+        self.gate.drops(false);
     }
 }
 
@@ -157,10 +190,6 @@ pub(crate) async fn data_until(client: &mut Response, last: &str) -> Vec<String>
 }
 
 fn data(event: &str) -> Option<String> {
-    let mut lines = event.lines();
-    Some(
-        lines
-            .find_map(|line| line.strip_prefix("data: "))?
-            .to_owned(),
-    )
+    let data = event.lines().find_map(|line| line.strip_prefix("data: "));
+    data.map(str::to_owned)
 }

@@ -1,5 +1,6 @@
 //! The test kit, used as users do and seen to fail where it must.
 
+use crate::support::current_id;
 use axum::{
     Extension, Router,
     http::{HeaderMap, StatusCode},
@@ -40,11 +41,12 @@ fn client(es: &EventStream) -> TestClient {
     TestClient::new(app(es))
 }
 
-/// What an assertion says when it fails.
-async fn failure<T>(assertion: impl Future<Output = T>) -> String {
+/// Expects an assertion to fail with a message that starts so.
+async fn assert_fails<T>(assertion: impl Future<Output = T>, start: &str) {
     let outcome = AssertUnwindSafe(assertion).catch_unwind().await;
     let panic = outcome.err().expect("the assertion fails");
-    panic.downcast_ref::<String>().expect("a text").clone()
+    let said = panic.downcast_ref::<String>().expect("a text");
+    assert!(said.starts_with(start), "{said}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,7 +54,7 @@ async fn an_opening_may_be_a_comment_and_has_the_position() {
     let es = EventStream::builder().stream_open(false).build().unwrap();
     let stream = client(&es).get("/rooms/1").await;
     assert_eq!(stream.keep_alives(), 0);
-    let id = es.current_id().unwrap().to_string();
+    let id = current_id(&es);
     assert_eq!(stream.last_event_id(), Some(&*id));
     client(&es).post("/rooms/1", "missed").await;
     let mut stream = stream.reconnect().await;
@@ -98,14 +100,11 @@ async fn refusals_and_headers_are_seen() {
     assert_eq!(client.refused("/mine").await.0, StatusCode::UNAUTHORIZED);
     let ann = client.clone().header("x-user", "ann");
     let mut stream = ann.get("/mine").await;
-    es.publish_event("ann", Event::text("note", "for you").unwrap())
-        .await
-        .unwrap();
+    let note = Event::text("note", "for you").unwrap();
+    es.publish_event("ann", note).await.unwrap();
     stream.expect_text("note", "for you").await;
-    let (status, text) = client
-        .header("accept", "text/html")
-        .refused("/rooms/1")
-        .await;
+    let client = client.header("accept", "text/html");
+    let (status, text) = client.refused("/rooms/1").await;
     assert_eq!((status.as_u16(), &*text), (406, "Not Acceptable.\n"));
 }
 
@@ -116,13 +115,10 @@ async fn blocks_that_clients_do_not_see_are_no_events() {
     let mut stream = client(&es).get("/rooms/1").await;
     stream.expect_silence(LONG).await;
     assert_eq!(stream.keep_alives(), 3);
-    let event = Event::builder()
-        .comment("c")
-        .data("d")
-        .id("7")
-        .build()
+    let event = Event::builder().comment("c").data("d").id("7");
+    es.publish_event("room-1", event.build().unwrap())
+        .await
         .unwrap();
-    es.publish_event("room-1", event).await.unwrap();
     let event = stream.expect_text("message", "d").await;
     assert_eq!(event.id(), Some("7"));
 }
@@ -143,17 +139,11 @@ async fn a_typed_event_is_expected_and_read() {
     let event = stream.expect_tagged(&Change::Removed(7)).await;
     assert_eq!(event.tagged::<Change>().unwrap(), Change::Removed(7));
     publish(Change::Removed(8)).await.unwrap();
-    let said = failure(stream.expect_tagged(&Change::Removed(7))).await;
-    assert!(
-        said.starts_with(r#"/rooms/1: not 7 but "event: removed\ndata: 8"#),
-        "{said}"
-    );
+    let start = r#"/rooms/1: not 7 but "event: removed\ndata: 8"#;
+    assert_fails(stream.expect_tagged(&Change::Removed(7)), start).await;
     publish(Change::Cleared).await.unwrap();
-    let said = failure(stream.expect_tagged(&Change::Removed(7))).await;
-    assert!(
-        said.starts_with(r#"/rooms/1: not "removed" but "event: cleared\ndata: null"#),
-        "{said}"
-    );
+    let start = r#"/rooms/1: not "removed" but "event: cleared\ndata: null"#;
+    assert_fails(stream.expect_tagged(&Change::Removed(7)), start).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,36 +152,25 @@ async fn what_is_not_as_expected_is_said() {
     let client = client(&es).limit(Duration::from_secs(5));
     let mut stream = client.get("/rooms/1").await;
     let start = Instant::now();
-    let said = failure(stream.next()).await;
-    assert_eq!(said, "/rooms/1: no event within 5s");
+    assert_fails(stream.next(), "/rooms/1: no event within 5s").await;
     assert_eq!(start.elapsed(), Duration::from_secs(5));
-    let said = failure(stream.expect_end()).await;
-    assert_eq!(said, "/rooms/1: no end within 5s");
+    assert_fails(stream.expect_end(), "/rooms/1: no end within 5s").await;
     let say = |text| client.post("/rooms/1", text);
     say("a").await;
-    let said = failure(stream.expect("other")).await;
-    assert!(
-        said.starts_with(r#"/rooms/1: not "other" but "event: message\ndata: \"a\""#),
-        "{said}"
-    );
+    let start = r#"/rooms/1: not "other" but "event: message\ndata: \"a\""#;
+    assert_fails(stream.expect("other"), start).await;
     say("b").await;
-    let said = failure(stream.expect_json("message", &1)).await;
-    assert!(
-        said.starts_with(r#"/rooms/1: not 1 but "event: message"#),
-        "{said}"
-    );
+    let start = r#"/rooms/1: not 1 but "event: message"#;
+    assert_fails(stream.expect_json("message", &1), start).await;
     say("c").await;
-    let said = failure(stream.expect_silence(LONG)).await;
-    assert!(said.starts_with("/rooms/1: not silence but"), "{said}");
+    let start = "/rooms/1: not silence but";
+    assert_fails(stream.expect_silence(LONG), start).await;
     es.close();
-    let said = failure(stream.next()).await;
-    assert_eq!(said, "/rooms/1: the stream has ended");
-    let said = failure(client.get("/rooms/1")).await;
+    assert_fails(stream.next(), "/rooms/1: the stream has ended").await;
     let start = r#"/rooms/1: not the opening but "retry: "#;
-    assert!(said.starts_with(start), "{said}");
+    assert_fails(client.get("/rooms/1"), start).await;
     let (status, body) = client.refused("/rooms/1").await;
     assert_eq!(status, StatusCode::OK);
     assert!(body.starts_with("retry: "), "{body}");
-    let said = failure(client.post("/mine", "x")).await;
-    assert!(said.starts_with("POST /mine got 405"), "{said}");
+    assert_fails(client.post("/mine", "x"), "POST /mine got 405").await;
 }

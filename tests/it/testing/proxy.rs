@@ -1,5 +1,6 @@
 //! The proxy of the test kit: it obeys instructions, and misbehaves on demand.
 
+use crate::support::{current_id, message, publish, publish_all};
 use axum::{
     Router,
     extract::Query,
@@ -7,7 +8,7 @@ use axum::{
     routing::get,
 };
 use axum_eventstream::{
-    Event, EventStream, EventStreamBuilder, History,
+    EventStream, EventStreamBuilder, History,
     grip::{Hold, Instruct, Publisher},
     testing::{FakeGripProxy, TestClient, TestStream},
 };
@@ -47,17 +48,16 @@ fn of_user(parts: &Parts) -> Option<String> {
     Some(user.to_str().ok()?.to_owned())
 }
 
-impl Setup {
-    async fn publish(&self, channel: &str, text: &str) -> Result<(), axum_eventstream::Error> {
-        let event = Event::text("message", text)?;
-        self.es.publish_event(channel, event).await.map(drop)
+async fn expect_all(stream: &mut TestStream, texts: &[&str]) {
+    for text in texts {
+        stream.expect_text("message", text).await;
     }
+}
 
-    async fn publish_all(&self, channel: &str, texts: &[&str]) {
-        for text in texts {
-            self.publish(channel, text).await.unwrap();
-        }
-    }
+/// Expects these messages and no other.
+async fn expect_only(stream: &mut TestStream, texts: &[&str]) {
+    expect_all(stream, texts).await;
+    stream.expect_silence(MOMENT).await;
 }
 
 #[tokio::test]
@@ -69,12 +69,10 @@ async fn clients_are_held_and_hear_their_channels() {
         let mut all = forged.get("/all").await;
         assert!(!red.headers().contains_key("grip-hold"));
         assert!(!red.headers().contains_key("grip-channel"));
-        setup.publish_all("blue", &["1"]).await;
-        setup.publish_all("red", &["2"]).await;
-        all.expect_text("message", "1").await;
-        all.expect_text("message", "2").await;
-        red.expect_text("message", "2").await;
-        red.expect_silence(MOMENT).await;
+        publish_all(&setup.es, "blue", &["1"]).await;
+        publish_all(&setup.es, "red", &["2"]).await;
+        expect_all(&mut all, &["1", "2"]).await;
+        expect_only(&mut red, &["2"]).await;
         let published = setup.proxy.published();
         assert_eq!(published.len(), 2);
         assert_eq!(published[0]["channel"], "events-blue");
@@ -100,20 +98,21 @@ async fn refusals_are_passed_on() {
 }
 
 #[tokio::test]
-async fn what_is_lost_comes_back_with_history_only() {
-    for (history, texts) in [
-        (History::memory(), &["1", "2", "3"][..]),
-        (History::off(), &["1", "3"]),
+async fn an_item_that_is_lost_or_repeated_is_seen_once_with_history_only() {
+    let lose: fn(&FakeGripProxy) = |proxy| proxy.lose(1);
+    let repeat: fn(&FakeGripProxy) = |proxy| proxy.repeat(1);
+    for (history, fault, texts) in [
+        (History::memory(), lose, &["1", "2", "3"][..]),
+        (History::off(), lose, &["1", "3"]),
+        (History::memory(), repeat, &["1", "2", "3"]),
+        (History::off(), repeat, &["1", "2", "2", "3"]),
     ] {
         let setup = setup(history).await;
         let mut red = setup.client.get("/rooms/red").await;
-        setup.publish_all("red", &["1"]).await;
-        setup.proxy.lose(1);
-        setup.publish_all("red", &["2", "3"]).await;
-        for text in texts {
-            red.expect_text("message", text).await;
-        }
-        red.expect_silence(MOMENT).await;
+        publish_all(&setup.es, "red", &["1"]).await;
+        fault(&setup.proxy);
+        publish_all(&setup.es, "red", &["2", "3"]).await;
+        expect_only(&mut red, texts).await;
         assert_eq!(setup.proxy.published().len(), 3);
     }
 }
@@ -126,9 +125,8 @@ async fn a_proxied_stream_may_begin_with_a_comment_too() {
         let mut red = setup.client.get("/rooms/red").await;
         let id = setup.es.current_id().map(|id| id.to_string());
         assert_eq!(red.last_event_id(), id.as_deref());
-        setup.publish_all("red", &["1"]).await;
-        red.expect_text("message", "1").await;
-        red.expect_silence(MOMENT).await;
+        publish_all(&setup.es, "red", &["1"]).await;
+        expect_only(&mut red, &["1"]).await;
     }
 }
 
@@ -137,28 +135,10 @@ async fn a_lost_last_event_comes_back_when_the_proxy_asks() {
     let setup = setup(History::memory()).await;
     let mut red = setup.client.get("/rooms/red").await;
     setup.proxy.lose(1);
-    setup.publish_all("red", &["last"]).await;
+    publish_all(&setup.es, "red", &["last"]).await;
     red.expect_silence(MOMENT).await;
     setup.proxy.ask();
-    red.expect_text("message", "last").await;
-    red.expect_silence(MOMENT).await;
-}
-
-#[tokio::test]
-async fn what_is_delivered_twice_is_seen_once_with_history_only() {
-    for (history, texts) in [
-        (History::memory(), &["1", "2"][..]),
-        (History::off(), &["1", "1", "2"]),
-    ] {
-        let setup = setup(history).await;
-        let mut red = setup.client.get("/rooms/red").await;
-        setup.proxy.repeat(1);
-        setup.publish_all("red", &["1", "2"]).await;
-        for text in texts {
-            red.expect_text("message", text).await;
-        }
-        red.expect_silence(MOMENT).await;
-    }
+    expect_only(&mut red, &["last"]).await;
 }
 
 #[tokio::test]
@@ -166,17 +146,23 @@ async fn what_is_refused_or_too_late_is_an_error_of_the_publish() {
     let setup = setup(History::off()).await;
     let mut red = setup.client.get("/rooms/red").await;
     setup.proxy.refuse(1, StatusCode::FORBIDDEN);
-    let error = setup.publish("red", "refused").await.unwrap_err();
-    assert!(
-        error.to_string().contains("answered 403 Forbidden"),
-        "{error}"
-    );
+    let error = setup
+        .es
+        .publish_event("red", message("refused"))
+        .await
+        .unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("answered 403 Forbidden"), "{said}");
     assert!(!setup.es.health().is_healthy());
-    setup.publish_all("red", &["taken"]).await;
+    publish_all(&setup.es, "red", &["taken"]).await;
     red.expect_text("message", "taken").await;
     assert!(setup.es.health().is_healthy());
     setup.proxy.delay(Duration::from_secs(60));
-    let error = setup.publish("red", "late").await.unwrap_err();
+    let error = setup
+        .es
+        .publish_event("red", message("late"))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("timed out after 2s"), "{error}");
     red.expect_silence(MOMENT).await;
 }
@@ -185,35 +171,35 @@ async fn what_is_refused_or_too_late_is_an_error_of_the_publish() {
 async fn a_restart_cuts_clients_off_and_they_come_back_to_what_they_missed() {
     let setup = setup(History::memory()).await;
     let mut red = setup.client.get("/rooms/red").await;
-    setup.publish_all("red", &["1"]).await;
+    publish_all(&setup.es, "red", &["1"]).await;
     red.expect_text("message", "1").await;
     setup.proxy.stop().await;
     red.expect_break().await;
-    let error = setup.publish("red", "2").await.unwrap_err();
+    let error = setup
+        .es
+        .publish_event("red", message("2"))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("does the proxy run"), "{error}");
     setup.proxy.restart().await;
     let mut red = red.reconnect().await;
     red.expect_text("message", "2").await;
-    setup.publish_all("red", &["3"]).await;
-    red.expect_text("message", "3").await;
-    red.expect_silence(MOMENT).await;
+    publish_all(&setup.es, "red", &["3"]).await;
+    expect_only(&mut red, &["3"]).await;
 }
 
 #[tokio::test]
 async fn a_long_history_is_read_page_by_page() {
     let setup = setup(History::memory()).await;
     let mut red = setup.client.get("/rooms/red").await;
-    setup.publish_all("red", &["first"]).await;
+    publish_all(&setup.es, "red", &["first"]).await;
     red.expect_text("message", "first").await;
     setup.proxy.lose(5);
     let long = "x".repeat(40_000);
-    setup.publish_all("red", &[&*long; 5]).await;
-    setup.publish_all("red", &["last"]).await;
-    for _ in 0..5 {
-        red.expect_text("message", &long).await;
-    }
-    red.expect_text("message", "last").await;
-    red.expect_silence(MOMENT).await;
+    publish_all(&setup.es, "red", &[&*long; 5]).await;
+    publish_all(&setup.es, "red", &["last"]).await;
+    expect_all(&mut red, &[&*long; 5]).await;
+    expect_only(&mut red, &["last"]).await;
 }
 
 /// Links that differ in their query only, as an application must not make them.
@@ -256,20 +242,17 @@ const MISSED: usize = 70;
 
 /// Clients with a channel each that connect at once, after `MISSED` events on each channel.
 async fn reconnect_all(setup: &Setup, channels: &[String]) -> Vec<TestStream> {
-    let before = setup.es.current_id().unwrap().to_string();
+    let before = current_id(&setup.es);
     for n in 0..MISSED {
         for channel in channels {
-            setup.publish(channel, &missed(channel, n)).await.unwrap();
+            publish(&setup.es, channel, missed(channel, n)).await;
         }
     }
-    let clients: Vec<_> = channels
-        .iter()
-        .map(|channel| {
-            let client = setup.client.clone().header("x-user", channel);
-            client.header("last-event-id", &before)
-        })
-        .collect();
-    join_all(clients.iter().map(|client| client.get("/mine"))).await
+    let open = async |channel: &String| {
+        let client = setup.client.clone().header("x-user", channel);
+        client.header("last-event-id", &before).get("/mine").await
+    };
+    join_all(channels.iter().map(open)).await
 }
 
 fn missed(channel: &str, n: usize) -> String {
@@ -283,8 +266,8 @@ async fn clients_that_reconnect_at_once_get_their_own_events_and_stay_on_their_c
         let setup = setup_with(match path {
             Some(path) => builder.grip_link_path(path),
             None => builder,
-        })
-        .await;
+        });
+        let setup = setup.await;
         let channels: Vec<_> = (0..10).map(|n| format!("room-{n}")).collect();
         let mut streams = reconnect_all(&setup, &channels).await;
         for (stream, channel) in streams.iter_mut().zip(&channels) {
@@ -296,20 +279,13 @@ async fn clients_that_reconnect_at_once_get_their_own_events_and_stay_on_their_c
         setup.proxy.lose(channels.len());
         for text in ["lost", "live"] {
             for channel in &channels {
-                setup
-                    .publish(channel, &format!("{text} on {channel}"))
-                    .await
-                    .unwrap();
+                let text = format!("{text} on {channel}");
+                publish_all(&setup.es, channel, &[&text]).await;
             }
         }
         for (stream, channel) in streams.iter_mut().zip(&channels) {
-            stream
-                .expect_text("message", &format!("lost on {channel}"))
-                .await;
-            stream
-                .expect_text("message", &format!("live on {channel}"))
-                .await;
-            stream.expect_silence(MOMENT).await;
+            let texts = ["lost", "live"].map(|text| format!("{text} on {channel}"));
+            expect_only(stream, &[&texts[0], &texts[1]]).await;
         }
     }
 }
@@ -335,17 +311,12 @@ async fn a_recovery_in_pages_repeats_nothing_of_other_channels() {
     let mut all = setup.client.get("/all").await;
     let long = "x".repeat(30 << 10);
     setup.proxy.lose(5);
-    setup.publish_all("red", &[&*long; 5]).await;
-    setup.publish_all("blue", &["1", "2", "3"]).await;
-    for text in ["1", "2", "3"] {
-        all.expect_text("message", text).await;
-    }
-    setup.publish_all("red", &["last"]).await;
-    for _ in 0..5 {
-        all.expect_text("message", &long).await;
-    }
-    all.expect_text("message", "last").await;
-    all.expect_silence(MOMENT).await;
+    publish_all(&setup.es, "red", &[&*long; 5]).await;
+    publish_all(&setup.es, "blue", &["1", "2", "3"]).await;
+    expect_all(&mut all, &["1", "2", "3"]).await;
+    publish_all(&setup.es, "red", &["last"]).await;
+    expect_all(&mut all, &[&*long; 5]).await;
+    expect_only(&mut all, &["last"]).await;
 }
 
 /// The proxy may lose the item that closes a stream: the next answer to its link ends it.
@@ -363,8 +334,7 @@ async fn a_lost_close_ends_the_stream_when_the_proxy_asks() {
     red.expect_end().await;
     blue.expect_silence(MOMENT).await;
     let mut red = setup.client.get("/rooms/red").await;
-    setup.publish_all("red", &["after the close"]).await;
+    publish_all(&setup.es, "red", &["after the close"]).await;
     setup.proxy.ask();
-    red.expect_text("message", "after the close").await;
-    red.expect_silence(MOMENT).await;
+    expect_only(&mut red, &["after the close"]).await;
 }
