@@ -1,4 +1,4 @@
-//! Whatever a client misses, its state is the server's in the end.
+//! A page has the state of the server in the end, after any losses.
 
 use super::sum::Sum;
 use axum::{Router, body::Body, http::Request};
@@ -28,7 +28,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A browser: applies what it receives, and resumes from its last id.
+/// A browser, which applies each event and resumes from its last id.
 #[derive(Default)]
 struct Page {
     body: Option<Body>,
