@@ -81,6 +81,8 @@ pub(crate) struct HoldOptions {
     /// The snapshot to begin with.
     pub(crate) snapshot: Option<Taken>,
     pub(crate) expires_at: Option<SystemTime>,
+    /// Whether the body will be replaced: the hold is at the end of the channels, and its body is empty.
+    pub(crate) is_deferred: bool,
 }
 
 /// Instructions to hold a client.
@@ -90,6 +92,8 @@ pub(crate) struct HoldResponse {
     pub(crate) reports_disconnect: bool,
     /// Whether the client has no position that it can resume from, and the response no snapshot.
     pub(crate) needs_snapshot: bool,
+    /// The sequence number up to which the body has all events.
+    pub(crate) position: u64,
 }
 
 /// The response to a proxy that follows a link.

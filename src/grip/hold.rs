@@ -7,7 +7,7 @@
 
 use super::{
     GRIP_FEATURE, Instruct, last_ids,
-    links::{self, Followed, InvalidLink, LinkRequest, Links, Purpose, Terms, unix},
+    links::{self, Followed, InvalidLink, LinkRequest, Links, Purpose, Terms, expires},
     prefix::Prefix,
     recovery::{Answer, Recovery, held},
 };
@@ -23,6 +23,7 @@ use crate::{
 use axum::{body::Body, response::Response};
 use bytes::BytesMut;
 use http::{HeaderMap, Uri, request::Parts};
+use std::time::SystemTime;
 
 /// Logs that Pushpin holds a client on fewer channels by default.
 pub(super) fn warn_of_many(channels: &Channels) {
@@ -52,6 +53,7 @@ pub(super) fn without_history(
         body: body.freeze(),
         missing: 0,
         needs_snapshot: options.snapshot.is_none(),
+        position: core.hub.sequence(),
     };
     answer.respond(None)
 }
@@ -76,8 +78,8 @@ pub(super) fn with_history(
     let snapshot = options.snapshot.as_ref();
     let after = match (snapshot, request.last_event_id()) {
         (Some(snapshot), _) => Some(snapshot.at),
-        (None, None) => Some(core.hub.sequence()),
-        (None, Some(id)) => sequence(core, id),
+        (None, Some(id)) if !options.is_deferred => sequence(core, id),
+        (None, _) => Some(core.hub.sequence()),
     };
     // Loaded before the events are read: a close in between is found by the next link.
     let closed = core.hub.last_close(channels);
@@ -95,7 +97,7 @@ pub(super) fn with_history(
         channels,
         terms: Terms {
             closed,
-            expires: unix(options.expires_at),
+            expires: expires(options.expires_at, SystemTime::now()),
             has_snapshot: options.has_snapshot,
         },
         opening: Some(

@@ -51,6 +51,8 @@ pub(super) struct Answer {
     pub(super) missing: usize,
     /// Whether events before the body are gone, and nothing in it replaces them.
     pub(super) needs_snapshot: bool,
+    /// The sequence number up to which the body has all events.
+    pub(super) position: u64,
 }
 
 impl Answer {
@@ -64,12 +66,14 @@ impl Answer {
                 response,
                 reports_disconnect: true,
                 needs_snapshot: self.needs_snapshot,
+                position: self.position,
             });
         }
         Ok(HoldResponse {
             response: self.response(&self.instruct)?,
             reports_disconnect: false,
             needs_snapshot: self.needs_snapshot,
+            position: self.position,
         })
     }
 
@@ -114,6 +118,7 @@ impl Recovery<'_> {
             body: self.body(recall),
             missing: head_limit::missing_digits(&recall.positions),
             needs_snapshot: self.is_incomplete(recall),
+            position: recall.position,
         })
     }
 
@@ -134,6 +139,7 @@ impl Recovery<'_> {
             body: self.body(recall),
             missing: 0,
             needs_snapshot: self.is_incomplete(recall),
+            position: recall.position,
         })
     }
 

@@ -1,18 +1,12 @@
 //! The body of a hold whose snapshot is taken while the body is sent.
 
-use crate::{
-    Channel,
-    channel::Channels,
-    core::Core,
-    hub::Hub,
-    stream::{Failure, Taken, Task},
-};
+use super::{held::Held, options::Options};
+use crate::stream::{Failure, Taken, Task};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame};
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -21,42 +15,44 @@ const LIMIT: usize = 1 << 20;
 
 /// Yields one frame: the opening, the snapshot, and the events between its position and the hold's.
 ///
-/// If the snapshot fails, the body breaks off: the head has the instruction to hold the client, so the proxy must not
-/// take the response for complete.
+/// If the snapshot fails, or a channel is closed meanwhile, the body breaks off: the head has the instruction to hold
+/// the client, so the proxy must not take the response for complete.
 pub(super) struct DeferredBody {
-    opening: Bytes,
-    hub: Arc<Hub>,
-    channels: Vec<Channel>,
-    /// The position of the hold.
-    held_at: u64,
+    held: Held,
+    options: Options,
     task: Option<Task>,
 }
 
 impl DeferredBody {
-    /// The position of the hold is not after the hub's.
-    pub(super) fn new(task: Task, core: &Core, channels: &Channels) -> Self {
+    pub(super) fn new(held: Held, options: Options, task: Task) -> Self {
         Self {
-            opening: core.opening.frame(None),
-            hub: core.hub.clone(),
-            channels: channels.to_vec(),
-            held_at: core.hub.sequence(),
+            held,
+            options,
             task: Some(task),
         }
     }
 
     fn frame(&self, taken: &Taken) -> Result<Bytes, Failure> {
-        let mut bytes = BytesMut::from(&self.opening[..]);
+        let core = self.held.event_stream.core();
+        let mut bytes = BytesMut::from(&core.opening.frame(None)[..]);
         bytes.extend_from_slice(&taken.bytes);
-        if taken.at < self.held_at {
-            let wanted = self.channels.iter().cloned();
-            let wanted: Vec<_> = wanted.map(|channel| (channel, Some(taken.at))).collect();
-            let recall = self.hub.recall(&wanted, LIMIT);
+        let (held_at, channels) = (self.held.hold.position, &self.held.channels);
+        if taken.at < held_at {
+            let wanted = channels.iter().flat_map(|channels| channels.iter());
+            let wanted = wanted.map(|channel| (channel.clone(), Some(taken.at)));
+            let recall = core
+                .hub
+                .recall_until(&wanted.collect::<Vec<_>>(), LIMIT, held_at);
             if recall.more || !recall.gone.is_empty() {
                 return Err(Failure::Late);
             }
             bytes.extend_from_slice(&recall.bytes);
         }
-        self.hub.observer().snapshot("sent");
+        if self.held.is_over(&self.options) {
+            return Err(Failure::Closed);
+        }
+        core.hub.observer().snapshot("sent");
+        self.held.call_hook();
         Ok(bytes.freeze())
     }
 }
@@ -76,8 +72,8 @@ impl Body for DeferredBody {
         self.task = None;
         let frame = taken.and_then(|taken| self.frame(&taken));
         Poll::Ready(Some(frame.map(Frame::data).map_err(|failure| {
-            failure.record(&self.hub);
-            io::Error::other("the snapshot of a stream failed")
+            failure.record(&self.held.event_stream.core().hub);
+            io::Error::other("the stream ends before its snapshot is complete")
         })))
     }
 }

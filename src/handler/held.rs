@@ -7,8 +7,7 @@ use crate::{
     hub::Reader,
     proxies::{HoldOptions, HoldResponse, LinkResponse},
     request::{Rejection, Route, StreamRequest, ended},
-    stream::TakeSnapshot,
-    stream::{Failure, Taken, Task, reconnect_after},
+    stream::{Failure, TakeSnapshot, Taken, Task, reconnect_after},
 };
 use axum::{
     body::Body,
@@ -21,29 +20,26 @@ pub(super) struct Held {
     pub(super) request: StreamRequest,
     /// `None` if the request follows a link, which names them.
     pub(super) channels: Option<Channels>,
-    /// The response, and whether it has the options of the application.
+    /// The response, at first without the options of the application.
     pub(super) hold: HoldResponse,
-    pub(super) has_options: bool,
+    /// The snapshot that the response will begin with.
+    pub(super) snapshot: Option<Taken>,
     /// Detects that a channel is closed before the proxy holds the client.
     pub(super) reader: Reader,
 }
 
 /// The response that ends a stream in place of a hold.
-type Ended = Box<Response>;
+pub(super) type Ended = Box<Response>;
 
 impl Held {
     /// Takes the snapshot, if the client needs one.
     pub(super) async fn ready(&mut self, options: &Options) -> Result<(), Ended> {
-        let Some(take) = options.state.as_ref().filter(|_| self.takes_snapshot()) else {
-            return Ok(());
-        };
-        match self.task(take).taken().await {
-            Ok(taken) => {
-                self.has_options = true;
-                self.rebuild(options, Some(taken))
-            }
-            Err(failure) => Err(self.failed(&failure)),
+        if let Some(take) = options.state.as_ref().filter(|_| self.takes_snapshot()) {
+            let taken = self.task(take).taken().await;
+            let taken = taken.map_err(|failure| self.failed(&failure))?;
+            self.snapshot = Some(taken);
         }
+        Ok(())
     }
 
     /// Whether a snapshot may be in the response. A proxy sends the response to a link to all clients whose links
@@ -51,7 +47,7 @@ impl Held {
     /// `StreamHandler`, and is unknown for a custom handler.
     fn takes_snapshot(&self) -> bool {
         let is_shared = self.channels.is_none() && self.request.route() != Route::Handler;
-        self.hold.needs_snapshot && !is_shared
+        self.hold.needs_snapshot && !is_shared && self.snapshot.is_none()
     }
 
     fn task(&self, take: &TakeSnapshot) -> Task {
@@ -65,30 +61,71 @@ impl Held {
         Box::new(ended(reconnect_after()))
     }
 
-    /// Replaces the response by one with the options of the application.
-    fn rebuild(&mut self, options: &Options, snapshot: Option<Taken>) -> Result<(), Ended> {
-        let has_snapshot = snapshot.is_some();
+    pub(super) fn respond(self, options: Options) -> Response {
+        self.try_respond(options).unwrap_or_else(|ended| *ended)
+    }
+
+    fn try_respond(mut self, options: Options) -> Result<Response, Ended> {
+        let is_link = self.channels.is_none();
+        let deferred = options
+            .state
+            .as_ref()
+            .filter(|_| !is_link && self.takes_snapshot());
+        let deferred = deferred.map(|take| self.task(take));
+        let has_options = options.state.is_some() || options.expires_at.is_some();
+        if self.snapshot.is_some() || has_options && !is_link {
+            self.build(&options, deferred.is_some())?;
+        }
+        // The number of the last close is in the response, so a later close is detected by the link.
+        if self.is_over(&options) || is_link && self.hold.needs_snapshot {
+            // The client reconnects, and gets a snapshot then.
+            return Err(Box::new(ended(reconnect_after())));
+        }
+        if let Some(task) = deferred {
+            let response = mem::take(&mut self.hold.response);
+            return Ok(response.map(|_| Body::new(DeferredBody::new(self, options, task))));
+        }
+        if self.snapshot.is_some() {
+            self.event_stream.observer().snapshot("sent");
+        }
+        self.call_hook();
+        Ok(self.hold.response)
+    }
+
+    /// Whether a channel was closed, or the stream has expired.
+    pub(super) fn is_over(&self, options: &Options) -> bool {
+        let has_expired = |time: SystemTime| time <= SystemTime::now();
+        self.reader.is_closed() || options.expires_at.is_some_and(has_expired)
+    }
+
+    /// Replaces the response by one with the options and the snapshot. `is_deferred`: the body will be replaced.
+    fn build(&mut self, options: &Options, is_deferred: bool) -> Result<(), Ended> {
+        let has_snapshot = self.snapshot.is_some();
         let options = HoldOptions {
             has_snapshot: options.state.is_some(),
-            snapshot,
+            snapshot: self.snapshot.take(),
             expires_at: options.expires_at,
+            is_deferred,
         };
-        match self.build(&options) {
-            Ok(LinkResponse::Held(hold, _)) => self.hold = hold,
-            Ok(LinkResponse::Ended(response)) => return Err(Box::new(response)),
-            Err(rejection) => return Err(Box::new(rejection.into_response())),
-        }
-        match (has_snapshot, self.hold.needs_snapshot) {
-            (true, true) => Err(self.failed(&Failure::Late)),
-            (true, false) => {
-                self.event_stream.observer().snapshot("sent");
+        let built = self.try_build(&options);
+        self.snapshot = options.snapshot;
+        match built {
+            Ok(LinkResponse::Held(hold, _)) if has_snapshot && hold.needs_snapshot => {
+                Err(self.failed(&Failure::Late))
+            }
+            Ok(LinkResponse::Held(hold, _)) => {
+                self.hold = hold;
                 Ok(())
             }
-            (false, _) => Ok(()),
+            Ok(LinkResponse::Ended(response)) => Err(Box::new(response)),
+            Err(rejection) => {
+                self.event_stream.observer().refused(rejection.reason());
+                Err(Box::new(rejection.into_response()))
+            }
         }
     }
 
-    fn build(&self, options: &HoldOptions) -> Result<LinkResponse, Rejection> {
+    fn try_build(&self, options: &HoldOptions) -> Result<LinkResponse, Rejection> {
         let core = self.event_stream.core();
         let proxies = self.event_stream.proxies().ok_or(Rejection::NotProxied)?;
         let Some(channels) = &self.channels else {
@@ -100,41 +137,8 @@ impl Held {
         Ok(LinkResponse::Held(hold, reader))
     }
 
-    pub(super) fn respond(mut self, options: &Options) -> Response {
-        let is_over = |time: SystemTime| time <= SystemTime::now();
-        if self.reader.is_closed() || options.expires_at.is_some_and(is_over) {
-            return ended(reconnect_after());
-        }
-        let has_options = options.state.is_some() || options.expires_at.is_some();
-        if self.channels.is_some()
-            && has_options
-            && !mem::replace(&mut self.has_options, true)
-            && let Err(ended) = self.rebuild(options, None)
-        {
-            return *ended;
-        }
-        if self.hold.needs_snapshot {
-            match (&self.channels, &options.state) {
-                // The client reconnects, and gets a snapshot then.
-                (None, _) => return ended(reconnect_after()),
-                (Some(channels), Some(take)) => {
-                    let body = self.deferred(channels, take);
-                    *self.hold.response.body_mut() = Body::new(body);
-                }
-                (Some(_), None) => {}
-            }
-        }
-        self.call_hook();
-        self.hold.response
-    }
-
-    /// A body that takes the snapshot, since the head cannot wait for it.
-    fn deferred(&self, channels: &Channels, take: &TakeSnapshot) -> DeferredBody {
-        let core = self.event_stream.core();
-        DeferredBody::new(self.task(take), core, channels)
-    }
-
-    fn call_hook(&self) {
+    /// Calls the hook for a client whose disconnect the proxy will report.
+    pub(super) fn call_hook(&self) {
         if let (true, Some(channels), Some(parts)) = (
             self.hold.reports_disconnect,
             &self.channels,

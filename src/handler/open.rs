@@ -133,7 +133,7 @@ impl EventStream {
             request: request.clone(),
             channels,
             hold,
-            has_options: false,
+            snapshot: None,
             reader,
         })
     }

@@ -164,6 +164,12 @@ impl StreamResponse {
     ///
     /// The time is measured from now on, so a later change of the system's clock has no effect.
     ///
+    /// Behind a proxy with history, the stream ends when the proxy requests missed events after that time. It does so
+    /// after a gap, or after a silence, so a stream with frequent events may last longer. Close a channel of the
+    /// client's own with [`close_channel`](EventStream::close_channel) if it must not. The time is rounded down to
+    /// ten seconds if it is more than a minute away, and streams with different times share no links. Without
+    /// history it has no effect behind a proxy.
+    ///
     /// # Examples
     ///
     /// ```
@@ -218,7 +224,7 @@ impl IntoResponse for StreamResponse {
         match self.kind {
             Kind::Ready(response) => *response,
             Kind::Direct(direct) => direct.respond(self.guard, self.options),
-            Kind::Held(held) => held.respond(&self.options),
+            Kind::Held(held) => held.respond(self.options),
         }
     }
 }

@@ -9,7 +9,10 @@
 use super::{ChannelLog, Hub, evict::STEP};
 use crate::channel::Channel;
 use std::sync::atomic::Ordering::SeqCst;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::futures::OwnedNotified,
+    time::{Instant, timeout_at},
+};
 
 /// Life stage of a hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +44,13 @@ impl Hub {
         }
         self.closed.store(true, SeqCst);
         drop(state);
-        self.closing.notify_waiters();
+        self.ending.notify_waiters();
         self.each_with_readers(|log| log.wake());
     }
 
-    /// Waits until the hub is closed.
-    pub(crate) async fn closed(&self) {
-        // A `Notified` receives notifications since its creation.
-        let closing = self.closing.notified();
-        if !self.is_closed() {
-            closing.await;
-        }
+    /// Resolves when a channel or the hub is closed, or the hub begins to drain, since this call.
+    pub(crate) fn ending(&self) -> OwnedNotified {
+        self.ending.clone().notified_owned()
     }
 
     /// The last sequence number that readers return, if the hub is closed.
@@ -62,6 +61,7 @@ impl Hub {
     /// Starts to drain with the deadline `by`, and refuses new readers. Later calls have no effect.
     pub(crate) fn drain(&self, by: Instant) {
         if self.drained_by.set(by).is_ok() {
+            self.ending.notify_waiters();
             self.each_with_readers(|log| log.wake());
         }
     }
@@ -115,6 +115,7 @@ impl Hub {
         let done = with(log.last());
         log.end_readers(state.sequence());
         drop(state);
+        self.ending.notify_waiters();
         log.wake();
         done
     }

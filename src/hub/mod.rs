@@ -99,8 +99,8 @@ pub(crate) struct Hub {
     drained_by: OnceLock<Instant>,
     /// Notified when the last reader is dropped.
     emptied: Notify,
-    /// Notified when the hub is closed.
-    closing: Notify,
+    /// Notified when a channel or the hub is closed, or the hub begins to drain.
+    ending: Arc<Notify>,
     observer: Arc<Observer>,
     sweep: Sweep,
 }
@@ -155,7 +155,7 @@ impl Hub {
             closed_after: AtomicU64::new(0),
             drained_by: OnceLock::new(),
             emptied: Notify::new(),
-            closing: Notify::new(),
+            ending: Arc::default(),
             observer,
             sweep: Sweep::default(),
         })

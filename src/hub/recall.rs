@@ -24,9 +24,19 @@ impl Hub {
     /// Reads the entries after the given sequence number on each channel, at most `limit` bytes but at least
     /// one entry. `None` stands for a position that is not from this hub.
     pub(crate) fn recall(&self, wanted: &[(Channel, Option<u64>)], limit: usize) -> Recall {
+        self.recall_until(wanted, limit, u64::MAX)
+    }
+
+    /// As [`recall`](Self::recall), up to the sequence number `until`.
+    pub(crate) fn recall_until(
+        &self,
+        wanted: &[(Channel, Option<u64>)],
+        limit: usize,
+        until: u64,
+    ) -> Recall {
         // Nothing is appended, evicted or closed while the lock is held.
         let (now, state) = (Instant::now(), self.state());
-        let head = state.sequence();
+        let head = state.sequence().min(until);
         let is_expired = |entry: &Entry| self.config.is_expired(entry.at, now);
         let mut gone = Vec::new();
         let cursor = |(channel, after): &(Channel, Option<u64>)| {

@@ -86,20 +86,23 @@ impl Pool {
     fn inbox(&self) -> Arc<Inbox> {
         let mut inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
         if inboxes.iter().all(|inbox| inbox.is_abandoned()) {
-            *inboxes = self.start();
+            let workers = Handle::current().metrics().num_workers();
+            *inboxes = (0..workers).map(|_| self.start()).collect();
         }
-        inboxes[self.next.fetch_add(1, Relaxed) % inboxes.len()].clone()
+        let next = self.next.fetch_add(1, Relaxed) % inboxes.len();
+        if inboxes[next].is_abandoned() {
+            // Its driver has panicked.
+            inboxes[next] = self.start();
+        }
+        inboxes[next].clone()
     }
 
-    fn start(&self) -> Box<[Arc<Inbox>]> {
-        let runtime = Handle::current();
-        let start = |_| {
-            let inbox = Arc::<Inbox>::default();
-            let driver = Driver::new(inbox.clone(), self.options.patience());
-            runtime.spawn(unconstrained(driver.run()));
-            inbox
-        };
-        (0..runtime.metrics().num_workers()).map(start).collect()
+    /// Spawns a driver, and returns its inbox.
+    fn start(&self) -> Arc<Inbox> {
+        let inbox = Arc::<Inbox>::default();
+        let driver = Driver::new(inbox.clone(), self.options.patience());
+        Handle::current().spawn(unconstrained(driver.run()));
+        inbox
     }
 }
 
@@ -153,6 +156,10 @@ struct Followed {
     waiter: WaiterKey,
     waker: Waker,
     members: Vec<u32>,
+    /// When the first pause of a member ends, if a pass is scheduled then.
+    resumes_at: Option<Instant>,
+    /// Whether the waiter has left the wait list, since all members are paused.
+    is_paused: bool,
 }
 
 impl Drop for Followed {
@@ -314,6 +321,8 @@ impl Driver {
             waiter,
             waker,
             members: Vec::new(),
+            resumes_at: None,
+            is_paused: false,
         })
     }
 
@@ -341,8 +350,7 @@ impl Driver {
             self.tick_at(now);
         }
         if let Some(until) = pauses.first {
-            let until = until.min(Instant::now() + LONGEST_PAUSE);
-            self.paused.insert((until, channel));
+            self.resume_at(channel, until);
         }
         match pauses.are_all() {
             true => self.pause(channel),
@@ -352,8 +360,39 @@ impl Driver {
 
     /// Leaves the channel's wait list, so that its entries do not wake the driver.
     fn pause(&mut self, channel: usize) {
-        if let Some(Followed { log, waiter, .. }) = self.channels.get_mut(channel) {
-            log.pause(waiter);
+        if let Some(followed) = self.channels.get_mut(channel) {
+            followed.is_paused = true;
+            followed.log.pause(&mut followed.waiter);
+        }
+    }
+
+    /// Schedules a pass over a channel, at `until` or earlier.
+    fn resume_at(&mut self, channel: usize, until: Instant) {
+        let Some(Followed { resumes_at, .. }) = self.channels.get_mut(channel) else {
+            return;
+        };
+        let until = until.min(Instant::now() + LONGEST_PAUSE);
+        if resumes_at.is_none_or(|scheduled| until < scheduled) {
+            let scheduled = resumes_at.replace(until);
+            scheduled.map(|at| self.paused.remove(&(at, channel)));
+            self.paused.insert((until, channel));
+        }
+    }
+
+    /// Schedules what a socket needs that was sent to by itself: a pass after its pause, or one that registers for
+    /// the entries of its channels.
+    fn follow_socket(&mut self, key: usize) {
+        let Client { socket, .. } = &self.sockets[key];
+        let (until, waits) = (socket.paused_until(), !socket.is_blocked());
+        for index in 0..self.sockets[key].memberships.len() {
+            let channel = self.sockets[key].memberships[index].channel as usize;
+            match until {
+                Some(until) => self.resume_at(channel, until),
+                None if waits && self.channels[channel].is_paused => {
+                    self.inbox.post(|news| news.channels.push(channel));
+                }
+                None => {}
+            }
         }
     }
 
@@ -363,6 +402,9 @@ impl Driver {
             && until <= now
         {
             self.paused.pop_first();
+            if let Some(followed) = self.channels.get_mut(channel) {
+                followed.resumes_at = None;
+            }
             self.inbox.post(|news| news.channels.push(channel));
         }
     }
@@ -382,8 +424,10 @@ impl Driver {
             log,
             waiter,
             waker,
+            is_paused,
             ..
         } = followed;
+        *is_paused = false;
         if !log.wait(hub, waiter, waker, mark) {
             self.inbox.post(|news| news.channels.push(channel));
         }
@@ -402,6 +446,8 @@ impl Driver {
         }
         if received == State::Closed || socket.send(&mut self.chunks, now, waker) == State::Closed {
             self.remove(key);
+        } else {
+            self.follow_socket(key);
         }
     }
 
@@ -464,7 +510,10 @@ impl Driver {
         let Followed { log, .. } = &self.channels[channel];
         let address = Arc::as_ptr(log) as usize;
         self.followed.remove(&address);
-        self.channels.remove(channel);
+        let followed = self.channels.remove(channel);
+        if let Some(at) = followed.resumes_at {
+            self.paused.remove(&(at, channel));
+        }
     }
 }
 

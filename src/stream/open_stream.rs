@@ -85,6 +85,7 @@ impl OpenStream {
 
     /// Sends at most one burst of frames in this interval.
     pub(crate) fn min_interval(self, interval: Option<Duration>) -> Self {
+        let interval = interval.filter(|interval| !interval.is_zero());
         let pace = interval.map(|interval| Pace::new(interval, self.streams.started));
         self.set(pace, |extras| &mut extras.pace)
     }
@@ -140,7 +141,8 @@ impl OpenStream {
     /// Registers `waker` for the end of a running snapshot. Returns `Some(false)` if it has
     /// ended already, and `None` if no snapshot is pending.
     pub(crate) fn wait_for_snapshot(&mut self, waker: &Waker) -> Option<bool> {
-        self.extras.as_mut()?.snapshots.as_mut()?.wait(waker)
+        let snapshots = self.extras.as_mut()?.snapshots.as_mut()?;
+        snapshots.wait(&self.feed, waker)
     }
 
     /// Until when the stream sends no events, because of its pace.
@@ -255,7 +257,9 @@ impl Streams {
         Self {
             keep_alive,
             snapshot_limits: SnapshotLimits {
-                permits: Arc::new(Semaphore::new(limits.concurrent_snapshots)),
+                permits: Arc::new(Semaphore::new(
+                    limits.concurrent_snapshots.min(Semaphore::MAX_PERMITS),
+                )),
                 timeout: limits.snapshot_timeout,
             },
             started: Instant::now(),

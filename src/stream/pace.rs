@@ -11,6 +11,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// They differ by at most this part of the interval.
 const GRID: u32 = 8;
 
+/// Caps the interval: `Instant + Duration` may overflow.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
 /// Pauses a stream after each burst: everything that was ready at the same time.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -27,7 +30,7 @@ pub(crate) struct Pace {
 impl Pace {
     pub(super) fn new(interval: Duration, started: Instant) -> Self {
         Self {
-            interval,
+            interval: interval.min(LONGEST),
             started,
             until: None,
             look: started,

@@ -1,12 +1,18 @@
 //! The state of an application, for clients that have no position in the log.
 
 use crate::{Event, LastEventId, hub::Hub};
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    sync::Arc,
+};
 
 /// The current state, as events: what a function for
 /// [`StreamHandler::snapshot`](crate::StreamHandler::snapshot) returns.
 ///
-/// An [`Event`] and a `Vec` of them convert into it, so the function may return these as well.
+/// An [`Event`], an array and a `Vec` of them convert into it, so the function may return these as well.
 ///
 /// # Examples
 ///
@@ -14,10 +20,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 /// use axum_eventstream::{Event, EventStream, Snapshot};
 ///
 /// let es = EventStream::new();
-/// let mut snapshot = Snapshot::from(Event::json("board", &["one", "two"])?);
-/// if let Some(id) = es.current_id() {
-///     snapshot = snapshot.at(id);
-/// }
+/// let snapshot = Snapshot::from(Event::json("board", &["one", "two"])?).at(es.current_id());
 /// # Ok::<(), axum_eventstream::InvalidEvent>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -34,12 +37,12 @@ impl Snapshot {
     /// Read the state and [`current_id`](crate::EventStream::current_id) under the lock under which
     /// the application changes its state and calls [`try_publish`](crate::EventStream::try_publish).
     ///
-    /// Without a position, it is the one when the function was called. An event that is published while the
+    /// Without a position, as without history, it is the one when the function was called. An event that is published while the
     /// function runs may then be in the state, and come again after it.
     ///
     /// A position of another process, or one that was not reached yet, is ignored.
-    pub fn at(mut self, id: LastEventId) -> Self {
-        self.at = Some(id);
+    pub fn at(mut self, id: impl Into<Option<LastEventId>>) -> Self {
+        self.at = id.into();
         self
     }
 
@@ -64,6 +67,12 @@ impl From<Vec<Event>> for Snapshot {
     }
 }
 
+impl<const N: usize> From<[Event; N]> for Snapshot {
+    fn from(events: [Event; N]) -> Self {
+        Vec::from(events).into()
+    }
+}
+
 impl FromIterator<Event> for Snapshot {
     fn from_iter<I: IntoIterator<Item = Event>>(events: I) -> Self {
         events.into_iter().collect::<Vec<_>>().into()
@@ -74,7 +83,20 @@ type Taken = Pin<Box<dyn Future<Output = Result<Snapshot, String>> + Send>>;
 
 /// The function of one stream that returns its snapshots.
 #[derive(Clone)]
-pub(crate) struct TakeSnapshot(Arc<dyn Fn() -> Taken + Send + Sync>);
+pub(crate) struct TakeSnapshot(Option<Arc<dyn Fn() -> Taken + Send + Sync>>);
+
+impl Drop for TakeSnapshot {
+    /// Catches a panic of what the function has captured, which would otherwise end other streams on the same thread.
+    fn drop(&mut self) {
+        let function = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(function))).is_err() {
+            crate::trace::event!(
+                error,
+                "the function of a snapshot panicked when it was dropped"
+            );
+        }
+    }
+}
 
 impl TakeSnapshot {
     pub(crate) fn new<F, Fut, S, E>(function: F) -> Self
@@ -84,17 +106,22 @@ impl TakeSnapshot {
         S: Into<Snapshot>,
         E: fmt::Display,
     {
-        Self(Arc::new(move || {
+        Self(Some(Arc::new(move || {
             let taken = function();
             Box::pin(async move {
                 let taken = taken.await.map(Into::into);
                 taken.map_err(|error| error.to_string())
             })
-        }))
+        })))
     }
 
+    /// The function runs when the future is polled.
     pub(crate) async fn call(&self) -> Result<Snapshot, String> {
-        (self.0)().await
+        match &self.0 {
+            Some(function) => function().await,
+            // Only while it is dropped.
+            None => Err(String::new()),
+        }
     }
 }
 

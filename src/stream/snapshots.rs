@@ -10,13 +10,13 @@ use bytes::{Bytes, BytesMut};
 use std::{
     future::{Future, poll_fn},
     mem,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, futures::OwnedNotified},
     task::{JoinHandle, coop::unconstrained},
     time::timeout,
 };
@@ -46,7 +46,8 @@ enum State {
     Idle,
     /// The client needs a snapshot.
     Due,
-    Running(Task),
+    /// The second value is notified when a channel or the hub is closed, or the hub drains.
+    Running(Task, Pin<Box<OwnedNotified>>),
     Done(Result<Taken, Failure>),
 }
 
@@ -71,7 +72,7 @@ pub(crate) enum Failure {
         "events after the snapshot's position were evicted from the history before it was complete"
     )]
     Late,
-    #[error("the stream was closed")]
+    #[error("a channel was closed, or the stream has expired")]
     Closed,
 }
 
@@ -106,17 +107,20 @@ impl Snapshots {
                 },
                 State::Due => {
                     let hub = feed.hub().clone();
+                    let ending = Box::pin(hub.ending());
                     let task = Task::start(self.take.clone(), self.limits.clone(), hub);
-                    self.state = State::Running(task);
+                    self.state = State::Running(task, ending);
                 }
-                State::Running(task) if !task.is_finished() => {
-                    self.state = State::Running(task);
+                State::Running(task, ending) if !task.is_finished() => {
+                    self.state = State::Running(task, ending);
                     return Next::Empty;
                 }
-                State::Running(mut task) => match task.poll(Waker::noop()) {
-                    Poll::Ready(result) => self.state = State::Done(result),
-                    Poll::Pending => self.state = State::Running(task),
-                },
+                State::Running(mut task, ending) => {
+                    self.state = match task.poll(Waker::noop()) {
+                        Poll::Ready(result) => State::Done(result),
+                        Poll::Pending => State::Running(task, ending),
+                    };
+                }
                 State::Done(result) => {
                     if let Some(next) = self.finish(result, feed) {
                         return next;
@@ -130,20 +134,25 @@ impl Snapshots {
         !matches!(self.state, State::Idle)
     }
 
-    /// Registers `waker` for the end of a running snapshot. Returns `Some(false)` if it has
-    /// ended already, and `None` if no snapshot is pending.
-    pub(super) fn wait(&mut self, waker: &Waker) -> Option<bool> {
-        match &mut self.state {
-            State::Idle => None,
-            State::Due | State::Done(_) => Some(false),
-            State::Running(task) => match task.poll(waker) {
-                Poll::Pending => Some(true),
-                Poll::Ready(result) => {
-                    self.state = State::Done(result);
-                    Some(false)
-                }
-            },
+    /// Registers `waker` for the end of a running snapshot, or of the feed. Returns `Some(false)` if there is one
+    /// already, and `None` if no snapshot is pending.
+    pub(super) fn wait(&mut self, feed: &Feed, waker: &Waker) -> Option<bool> {
+        let (task, ending) = match &mut self.state {
+            State::Idle => return None,
+            State::Due | State::Done(_) => return Some(false),
+            State::Running(task, ending) => (task, ending),
+        };
+        if let Poll::Ready(result) = task.poll(waker) {
+            self.state = State::Done(result);
+            return Some(false);
         }
+        let mut context = Context::from_waker(waker);
+        if ending.as_mut().poll(&mut context).is_ready() {
+            ending.set(feed.hub().ending());
+            return Some(false);
+        }
+        // A close that came before `ending` was created.
+        Some(!feed.is_closed())
     }
 
     /// Sends the snapshot, or ends the stream. Returns `None` if there is nothing to send.
@@ -228,12 +237,9 @@ pub(crate) struct Task(JoinHandle<Result<Taken, Failure>>);
 
 impl Task {
     pub(crate) fn start(take: TakeSnapshot, limits: SnapshotLimits, hub: Arc<Hub>) -> Self {
-        Self(tokio::spawn(async move {
-            tokio::select! {
-                taken = take_one(&take, &limits, &hub) => taken,
-                () = hub.closed() => Err(Failure::Closed),
-            }
-        }))
+        Self(tokio::spawn(
+            async move { take_one(&take, &limits, &hub).await },
+        ))
     }
 
     pub(crate) async fn taken(mut self) -> Result<Taken, Failure> {

@@ -21,7 +21,7 @@ mod terms;
 pub(crate) use digest::canonical;
 pub(crate) use query::{LinkQuery, Page};
 pub(crate) use settings::LinkSettings;
-pub(crate) use terms::{Terms, unix};
+pub(crate) use terms::{Terms, expires};
 
 use crate::{
     Channel, Error,
@@ -45,6 +45,9 @@ pub(crate) const MAX_CHANNELS: usize = 60;
 /// Pushpin's default `connection_subscription_max`. Of a stream with more channels it may hold only the first
 /// ones, and `Grip-Last` then repeats no others.
 pub(crate) const PUSHPIN_CHANNELS: usize = 20;
+
+/// The end of the year 9999, as a Unix time.
+const NEVER: u64 = 253_402_300_799;
 
 pub(crate) struct Links {
     settings: LinkSettings,
@@ -167,7 +170,13 @@ impl Links {
     ) -> Result<(String, Duration), Error> {
         let digest = self.digest(self.route(uri), Kind::Resume, channels, terms);
         let more = channels.get(PUSHPIN_CHANNELS..).unwrap_or_default();
-        let link = self.link(uri, &digest, terms, &query::resume(more))?;
+        let link = self.link(
+            uri,
+            &digest,
+            terms,
+            self.expiry(terms),
+            &query::resume(more),
+        )?;
         let poll = self.polls.interval(&digest);
         Ok((link, poll.min(terms.poll(SystemTime::now()))))
     }
@@ -181,7 +190,13 @@ impl Links {
         page: &Page,
     ) -> Result<String, Error> {
         let digest = self.digest(self.route(uri), Kind::Page(page), channels, terms);
-        self.link(uri, &digest, terms, &query::page(channels, page))
+        self.link(
+            uri,
+            &digest,
+            terms,
+            self.expiry(terms),
+            &query::page(channels, page),
+        )
     }
 
     /// The link by which a proxy reports a disconnect, if there is a route for it.
@@ -189,7 +204,9 @@ impl Links {
         self.settings.path.as_ref()?;
         let terms = Terms::default();
         let digest = self.digest(self.route(uri), Kind::Gone, channels, &terms);
-        self.link(uri, &digest, &terms, &query::gone(channels)).ok()
+        // Pushpin keeps the first one for as long as the stream lasts.
+        self.link(uri, &digest, &terms, NEVER, &query::gone(channels))
+            .ok()
     }
 
     /// The content of a request's link. Returns `None` if the request follows no link.
@@ -261,8 +278,19 @@ impl Links {
         Digest::new(route, kind, &self.channel_prefix, channels, terms)
     }
 
-    fn link(&self, uri: &Uri, digest: &Digest, terms: &Terms, rest: &str) -> Result<String, Error> {
-        let token = self.token(digest, terms)?;
+    fn expiry(&self, terms: &Terms) -> u64 {
+        terms.expiry(self.settings.expiry(SystemTime::now()))
+    }
+
+    fn link(
+        &self,
+        uri: &Uri,
+        digest: &Digest,
+        terms: &Terms,
+        exp: u64,
+        rest: &str,
+    ) -> Result<String, Error> {
+        let token = self.token(digest, terms, exp)?;
         let (digest, parameter) = (digest.as_str(), query::TOKEN);
         Ok(match &self.settings.path {
             Some(path) => {
@@ -278,11 +306,11 @@ impl Links {
         })
     }
 
-    fn token(&self, digest: &Digest, terms: &Terms) -> Result<String, Error> {
+    fn token(&self, digest: &Digest, terms: &Terms, exp: u64) -> Result<String, Error> {
         let claims = Claims {
             digest: digest.as_str().to_owned(),
             terms: *terms,
-            exp: terms.expiry(self.settings.expiry(SystemTime::now())),
+            exp,
         };
         let claims = serde_json::to_string(&claims).ok();
         let token = claims.and_then(|claims| self.signing.token(&claims));

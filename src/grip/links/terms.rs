@@ -46,8 +46,39 @@ impl Terms {
     }
 }
 
-/// The Unix time of an expiry, as in [`Terms::expires`].
-pub(crate) fn unix(time: Option<SystemTime>) -> u64 {
-    let since = time.map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default());
-    since.map_or(0, |since| since.as_secs().max(1))
+/// The Unix time of an expiry, as in [`Terms::expires`]. It is rounded down if it is more than a minute away, so that
+/// streams with nearly the same expiry share their links.
+pub(crate) fn expires(time: Option<SystemTime>, now: SystemTime) -> u64 {
+    const GRID: u64 = 10;
+    let unix = |time: SystemTime| {
+        time.duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs()
+    };
+    match time.map(unix) {
+        None => 0,
+        Some(time) if time > unix(now) + 60 => time - time % GRID,
+        Some(time) => time.max(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distant_expiry_is_rounded_down() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let cases = [
+            (None, 0),
+            (Some(at(0)), 1),
+            (Some(at(1000)), 1000),
+            (Some(at(1060)), 1060),
+            (Some(at(1061)), 1060),
+            (Some(at(1079)), 1070),
+        ];
+        for (time, rounded) in cases {
+            assert_eq!(expires(time, at(1000)), rounded);
+        }
+    }
 }
