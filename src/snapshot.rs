@@ -14,10 +14,8 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 /// use axum_eventstream::{Event, EventStream, Snapshot};
 ///
 /// let es = EventStream::new();
-/// let mut snapshot = Snapshot::from(Event::json("board", &["one", "two"])?);
-/// if let Some(id) = es.current_id() {
-///     snapshot = snapshot.at(id);
-/// }
+/// let board = Event::json("board", &["one", "two"])?;
+/// let snapshot = Snapshot::from(board).at(es.current_id());
 /// # Ok::<(), axum_eventstream::InvalidEvent>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -37,9 +35,9 @@ impl Snapshot {
     /// Without a position, it is the one when the function was called. An event that is published while the
     /// function runs may then be in the state, and come again after it.
     ///
-    /// A position of another process, or one that was not reached yet, is ignored.
-    pub fn at(mut self, id: LastEventId) -> Self {
-        self.at = Some(id);
+    /// `None`, a position of another process, or one that was not reached yet, is the same as no position.
+    pub fn at(mut self, id: impl Into<Option<LastEventId>>) -> Self {
+        self.at = id.into();
         self
     }
 

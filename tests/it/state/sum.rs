@@ -31,11 +31,7 @@ impl Sum {
 
     fn snapshot(&self) -> Result<Snapshot, InvalidEvent> {
         let total = self.total.lock().unwrap();
-        let snapshot = Snapshot::from(Event::json("sum", &*total)?);
-        Ok(match self.es.current_id() {
-            Some(id) => snapshot.at(id),
-            None => snapshot,
-        })
+        Ok(Snapshot::from(Event::json("sum", &*total)?).at(self.es.current_id()))
     }
 
     /// `/` is a handler with snapshots; `/custom` and `/ready` are custom handlers.
