@@ -1,7 +1,7 @@
 //! One page: live events, a form that publishes, and a clock event every second.
 //!
-//! The page is rendered with the messages, and with the position of the stream at that time. Its stream resumes at
-//! that position, so no message is missing or shown twice, however long the browser takes.
+//! A stream begins with a snapshot of the messages, and continues with each message after it. A page that reconnects
+//! resumes at its position. After a restart of this program it receives the state again.
 //!
 //! Run with: `cargo run --example quickstart`, then open <http://127.0.0.1:3000>.
 //!
@@ -15,11 +15,13 @@ use axum::{
     response::Html,
     routing::{get, post},
 };
-use axum_eventstream::{Error, Event, EventStream, net};
+use axum_eventstream::{Error, Event, EventStream, InvalidEvent, Snapshot, net};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::{collections::VecDeque, env, io, sync::Arc, time::Duration, time::SystemTime};
-use tokio::{net::TcpListener, signal, sync::Mutex};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+use std::{collections::VecDeque, env, io};
+use tokio::{net::TcpListener, signal};
 
 #[derive(Clone)]
 struct App {
@@ -38,28 +40,24 @@ struct Post {
     text: String,
 }
 
-async fn page(State(app): State<App>) -> Html<String> {
-    let messages = app.messages.lock().await;
-    // Messages are stored and published under this lock, so the position matches these messages.
-    let position = app.es.current_id().map(|id| id.to_string());
-    let state = json!({ "lastEventId": position, "messages": *messages, "clock": tick(&app.es) });
-    // In a script element, only a `<` could end the data.
-    let state = state.to_string().replace('<', "\\u003c");
-    Html(include_str!("quickstart.html").replace("{{state}}", &state))
+/// The state, at the position of its last message: nothing is published while the lock is held.
+async fn state(app: App) -> Result<Snapshot, InvalidEvent> {
+    let messages = app.messages.lock().unwrap();
+    let state = json!({ "messages": *messages, "clock": tick(&app.es) });
+    Ok(Snapshot::from(Event::json("state", &state)?).at(app.es.current_id()))
 }
 
+/// Stores and publishes a message, both under the lock: events have the order of the messages.
 async fn send(State(app): State<App>, Form(post): Form<Post>) -> Result<StatusCode, Error> {
     let text = post.text.chars().take(500).collect();
     let message = Message { at: now(), text };
-    let event = Event::json("message", &message)?;
-    let mut messages = app.messages.lock().await;
-    // Stored before it is published: if a proxy fails or this request is cancelled, clients of this process
-    // have the event, and new pages must show it too. Both happen under the lock, so they have one order.
+    let mut messages = app.messages.lock().unwrap();
+    app.es
+        .try_publish("messages", Event::json("message", &message)?)?;
     messages.push_back(message);
     if messages.len() > 50 {
         messages.pop_front();
     }
-    app.es.publish_event("messages", event).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -78,11 +76,15 @@ fn tick(es: &EventStream) -> Value {
 
 pub(crate) fn app(es: EventStream) -> Router {
     let messages = Arc::default();
+    let app = App { es, messages };
+    let stream = app.clone();
+    let events = app.es.handler(["messages", "clock"]);
+    let events = events.snapshot(move |_| state(stream.clone()));
     Router::new()
-        .route("/", get(page))
-        .route("/events", get(es.handler(["messages", "clock"])))
+        .route("/", get(Html(include_str!("quickstart.html"))))
+        .route("/events", get(events))
         .route("/messages", post(send))
-        .with_state(App { es, messages })
+        .with_state(app)
 }
 
 #[tokio::main]

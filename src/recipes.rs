@@ -25,6 +25,10 @@ macro_rules! links {
 pub mod authorization {}
 
 #[doc = links!()]
+#[doc = include_str!("../docs/recipes/bans_and_expiry.md")]
+pub mod bans_and_expiry {}
+
+#[doc = links!()]
 #[doc = include_str!("../docs/recipes/cors.md")]
 pub mod cors {}
 
@@ -56,6 +60,10 @@ pub mod reverse_proxies {}
 #[doc = links!()]
 #[doc = include_str!("../docs/recipes/shutdown.md")]
 pub mod shutdown {}
+
+#[doc = links!()]
+#[doc = include_str!("../docs/recipes/state_first.md")]
+pub mod state_first {}
 
 #[doc = links!()]
 #[doc = include_str!("../docs/recipes/typed_events.md")]

@@ -42,7 +42,7 @@ impl EventStream {
     ///
     /// When a value is wrong; the message names the variable.
     pub fn from_env() -> Result<Self, Error> {
-        Self::builder().env(variable)?.build()
+        Self::builder().from_env()?.build()
     }
 
     /// Creates a builder for settings other than the defaults.
@@ -100,6 +100,27 @@ pub struct EventStreamBuilder {
 }
 
 impl EventStreamBuilder {
+    /// Adds the settings of the environment: see [`EventStream::from_env`].
+    ///
+    /// # Errors
+    ///
+    /// When a value is wrong; the message names the variable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{EventStream, History};
+    ///
+    /// # fn main() -> Result<(), axum_eventstream::Error> {
+    /// let builder = EventStream::builder().from_env()?;
+    /// let es = builder.history(History::memory()).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_env(self) -> Result<Self, Error> {
+        self.env(variable)
+    }
+
     /// Sets the keep-alives of idle streams: by default, a `keep-alive` event every 20 seconds.
     pub fn keep_alive(mut self, keep_alive: KeepAlive) -> Self {
         self.keep_alive = keep_alive;

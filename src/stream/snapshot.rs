@@ -20,7 +20,8 @@ use std::{
 /// use axum_eventstream::{Event, EventStream, Snapshot};
 ///
 /// let es = EventStream::new();
-/// let snapshot = Snapshot::from(Event::json("board", &["one", "two"])?).at(es.current_id());
+/// let board = Event::json("board", &["one", "two"])?;
+/// let snapshot = Snapshot::from(board).at(es.current_id());
 /// # Ok::<(), axum_eventstream::InvalidEvent>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -37,10 +38,10 @@ impl Snapshot {
     /// Read the state and [`current_id`](crate::EventStream::current_id) under the lock under which
     /// the application changes its state and calls [`try_publish`](crate::EventStream::try_publish).
     ///
-    /// Without a position, as without history, it is the one when the function was called. An event that is published while the
-    /// function runs may then be in the state, and come again after it.
+    /// Without a position, as without history, it is the one when the function was called. An event that is
+    /// published while the function runs may then be in the state, and come again after it.
     ///
-    /// A position of another process, or one that was not reached yet, is ignored.
+    /// `None`, a position of another process, or one that was not reached yet, is the same as no position.
     pub fn at(mut self, id: impl Into<Option<LastEventId>>) -> Self {
         self.at = id.into();
         self

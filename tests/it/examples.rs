@@ -82,35 +82,41 @@ async fn quickstart_publishes_what_its_form_sends_and_ticks() {
     while events.next().await.is_some() {}
 }
 
+/// The texts of a `state` event.
+fn texts(state: &Value) -> Vec<&str> {
+    let messages = state["messages"].as_array().unwrap().iter();
+    messages
+        .map(|message| message["text"].as_str().unwrap())
+        .collect()
+}
+
 #[tokio::test]
-async fn quickstart_has_no_gap_between_page_and_stream() {
+async fn quickstart_begins_with_the_messages_and_continues_after_them() {
     let example = Example::start("quickstart").await;
-    example.post("/messages", FORM, "text=before").await;
-    let state = rendered(&example.page("/").await);
-    assert_eq!(state["messages"][0]["text"], "before");
-    assert_eq!(state["messages"].as_array().unwrap().len(), 1);
-    // The browser takes its time.
-    example.post("/messages", FORM, "text=between").await;
-    let position = state["lastEventId"].as_str().unwrap();
-    let path = format!("/events?lastEventId={position}");
-    let mut events = example.stream(&path).await;
-    assert_eq!(events.json("message").await["text"], "between");
+    for text in ["one", "two"] {
+        example
+            .post("/messages", FORM, &format!("text={text}"))
+            .await;
+    }
+    let mut events = example.stream("/events").await;
+    let state = events.json("state").await;
+    assert_eq!(texts(&state), ["one", "two"]);
+    assert!(state["clock"]["at"].is_u64());
+    example.post("/messages", FORM, "text=three").await;
+    assert_eq!(events.json("message").await["text"], "three");
     example.stop().await;
 }
 
 #[tokio::test]
-async fn quickstart_keeps_the_last_50_messages_and_none_becomes_markup() {
+async fn quickstart_keeps_the_last_50_messages() {
     let example = Example::start("quickstart").await;
     for n in 0..52 {
-        let form = format!("text=%3C/script%3E%3Cb%3E{n}");
+        let form = format!("text={n}");
         example.post("/messages", FORM, &form).await;
     }
-    let page = example.page("/").await;
-    assert!(!page.contains("<b>"));
-    let state = rendered(&page);
-    let messages = state["messages"].as_array().unwrap();
-    assert_eq!(messages.len(), 50);
-    assert_eq!(messages[0]["text"], "</script><b>2");
+    let state = example.stream("/events").await.json("state").await;
+    let kept = texts(&state);
+    assert_eq!((kept.len(), kept[0], kept[49]), (50, "2", "51"));
     example.stop().await;
 }
 
@@ -125,17 +131,162 @@ async fn quickstart_shows_a_message_to_new_pages_though_a_proxy_did_not_take_it(
     let (listener, address) = server::bind().await;
     let serving = server::serve(listener, quickstart::app(es.build().unwrap()));
     let (client, url) = (reqwest::Client::new(), format!("http://{address}"));
-    let events = client.get(format!("{url}/events")).send();
-    let mut events = Events::open(within("a stream", events).await.unwrap()).await;
-
+    let stream = async || {
+        let events = client.get(format!("{url}/events")).send();
+        Events::open(within("a stream", events).await.unwrap()).await
+    };
+    let mut events = stream().await;
     let post = client.post(format!("{url}/messages"));
     let sent = within("an answer", post.form(&[("text", "hello")]).send()).await;
-    assert_eq!(sent.unwrap().status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(sent.unwrap().status(), StatusCode::NO_CONTENT);
     assert_eq!(events.json("message").await["text"], "hello");
-    let page = within("the page", client.get(&url).send()).await.unwrap();
-    let state = rendered(&page.text().await.unwrap());
-    assert_eq!(state["messages"][0]["text"], "hello");
+    assert_eq!(texts(&stream().await.json("state").await), ["hello"]);
     serving.abort();
+}
+
+const JSON: &str = "application/json";
+
+#[tokio::test]
+async fn board_begins_with_the_orders_and_continues_with_the_changes_after_them() {
+    let example = Example::start("board").await;
+    let change = async |change: Value| {
+        let answer = example.post("/changes", JSON, &change.to_string()).await;
+        answer.status()
+    };
+    assert_eq!(change(json!({"ordered": ["tea", 2]})).await, StatusCode::OK);
+    let mut events = example.stream("/events").await;
+    assert_eq!(events.json("board").await, json!({"tea": 2}));
+    change(json!({"ordered": ["</script>", 1]})).await;
+    change(json!({"ordered": ["tea", -1]})).await;
+    change(json!({"served": "tea"})).await;
+    assert_eq!(events.json("ordered").await, json!(["</script>", 1]));
+    assert_eq!(events.json("ordered").await, json!(["tea", -1]));
+    assert_eq!(events.json("served").await, json!("tea"));
+    let mut later = example.stream("/events").await;
+    assert_eq!(later.json("board").await, json!({"</script>": 1}));
+    let invalid = change(json!({"ordered": "tea"})).await;
+    assert_eq!(invalid, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        example
+            .page("/")
+            .await
+            .contains("new EventSource('/events')")
+    );
+    example.stop().await;
+    while later.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn notifications_reach_a_user_a_team_and_everyone_until_a_ban() {
+    let example = Example::start("notifications").await;
+    let mut cookies = Vec::new();
+    for name in ["ann", "bob", "cat"] {
+        let login = example.post("/login", "text/plain", name).await;
+        let cookie = login.headers()["set-cookie"].to_str().unwrap();
+        cookies.push(cookie.split(';').next().unwrap().to_owned());
+    }
+    let post = async |path: &str, cookie: &str, body: &str| {
+        let answer = example.request(Method::POST, path, ("cookie", cookie), body);
+        answer.await.status().as_u16()
+    };
+    let open = async |cookie: &str| {
+        let header = ("cookie", cookie);
+        example.request(Method::GET, "/events", header, "").await
+    };
+    let [ann, bob, cat] = [&cookies[0], &cookies[1], &cookies[2]];
+    let mut bobs = Events::open(open(bob).await).await;
+    let mut cats = Events::open(open(cat).await).await;
+    assert_eq!(post("/mention/bob", cat, "hello").await, 204);
+    assert_eq!(post("/team", ann, "lunch?").await, 204);
+    assert_eq!(post("/maintenance", bob, "10").await, 403);
+    assert_eq!(post("/maintenance", ann, "10").await, 204);
+    let mention = json!({"from": "cat", "text": "hello"});
+    assert_eq!(bobs.json("mention").await, mention);
+    let message = json!({"from": "ann", "text": "lunch?"});
+    assert_eq!(bobs.json("team-message").await, message);
+    for events in [&mut bobs, &mut cats] {
+        let next = events.next().await.unwrap();
+        assert_eq!(
+            (&*next.event, &*next.data),
+            ("maintenance", r#"{"minutes":10}"#)
+        );
+    }
+    assert_eq!(post("/ban/bob", ann, "").await, 204);
+    while bobs.next().await.is_some() {}
+    assert_eq!(open(bob).await.status(), StatusCode::UNAUTHORIZED);
+    let login = example.post("/login", "text/plain", "bob").await;
+    assert_eq!(login.status(), StatusCode::FORBIDDEN);
+    example.stop().await;
+}
+
+/// The routes of the example in this process.
+mod notifications {
+    use crate::support::notifications::{self as example, Notification};
+    use axum::{Router, body::Body, http::Request};
+    use axum_eventstream::{EventStream, testing::TestClient};
+    use std::time::Duration;
+
+    /// A client with the session of this user.
+    async fn log_in(app: &Router, name: &str) -> TestClient {
+        let client = TestClient::new(app.clone());
+        let login = client.post("/login", name.to_owned()).await;
+        let cookie = login.headers()["set-cookie"].to_str().unwrap();
+        let (session, _) = cookie.split_once(';').unwrap();
+        client.header("cookie", format!("theme=dark; {session}"))
+    }
+
+    #[tokio::test]
+    async fn a_notification_is_an_event_of_its_variant() {
+        let app = example::app(EventStream::new());
+        let (ann, cat) = (log_in(&app, "ann").await, log_in(&app, "cat").await);
+        let mut stream = ann.get("/events").await;
+        cat.post("/mention/ann", "hello").await;
+        let (from, text) = ("cat".to_owned(), "hello".to_owned());
+        let mention = Notification::Mention { from, text };
+        stream.expect_tagged(&mention).await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_without_a_session_is_refused() {
+        let app = example::app(EventStream::new());
+        let nobody = TestClient::new(app.clone());
+        assert_eq!(nobody.refused("/events").await.0, 401);
+        let guess = nobody.header("cookie", "session=guess");
+        assert_eq!(guess.refused("/events").await.0, 401);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_when_its_session_expires() {
+        let app = example::app(EventStream::new());
+        let ann = log_in(&app, "ann").await.limit(Duration::from_secs(7200));
+        let opened = tokio::time::Instant::now();
+        let mut stream = ann.get("/events").await;
+        stream.expect_end().await;
+        assert!(
+            stream.retry().is_some(),
+            "a browser reconnects, and is refused"
+        );
+        let minutes = opened.elapsed().as_secs_f64() / 60.0;
+        assert!((59.0..=60.1).contains(&minutes), "{minutes}");
+    }
+
+    /// The ban comes before, between and after the steps of the handler.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_stream_survives_a_ban_at_any_time() {
+        for _ in 0..300 {
+            let app = example::app(EventStream::new());
+            let (ann, bob) = (log_in(&app, "ann").await, log_in(&app, "bob").await);
+            let opens = tokio::spawn(async move {
+                let request = Request::get("/events").body(Body::empty()).unwrap();
+                let response = bob.send(request).await;
+                axum::body::to_bytes(response.into_body(), 10_000).await
+            });
+            let bans = tokio::spawn(async move { ann.post("/ban/bob", "").await.status() });
+            assert_eq!(bans.await.unwrap(), 204);
+            let ended = crate::support::within("the end of the stream", opens).await;
+            ended.unwrap().unwrap();
+        }
+    }
 }
 
 #[tokio::test]
@@ -175,7 +326,6 @@ async fn chat_shows_who_is_here_as_streams_come_and_go() {
 
 #[tokio::test]
 async fn chat_delivers_messages_to_the_room_and_shows_them_after_a_reload() {
-    const JSON: &str = "application/json";
     let example = Example::start("chat").await;
     let mut ann = example.stream("/rooms/red/events?name=Ann").await;
     let mut eve = example.stream("/rooms/blue/events?name=Eve").await;

@@ -1,5 +1,6 @@
 //! What a real Chromium makes of the streams.
 
+mod board;
 mod event_source;
 mod pages;
 mod reconnect;

@@ -118,23 +118,18 @@ async fn quickstart_catches_up_behind_pushpin_and_is_told_by_it_when_the_server_
     .await;
 }
 
-fn address(example: &Example) -> SocketAddr {
-    let address = example.url.strip_prefix("http://").unwrap();
-    address.parse().unwrap()
-}
-
 /// Kills it, and starts another.
 async fn replace(example: &mut Example, name: &str, front: &Wire) {
     example.process.kill().await.unwrap();
     *example = Example::start(name).await;
-    front.lead_to(address(example));
+    front.lead_to(example.address());
 }
 
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn quickstart_shows_messages_in_all_windows_replays_missed_ones_and_survives_its_server() {
     let mut example = Example::start("quickstart").await;
-    let front = Wire::to(address(&example)).await;
+    let front = Wire::to(example.address()).await;
     let browser = Browser::start().await;
     let page = format!("http://{}/", front.address());
     browser.open(&page).await;
@@ -171,7 +166,7 @@ async fn quickstart_shows_messages_in_all_windows_replays_missed_ones_and_surviv
 
     browser.click("#cut").await;
     browser.shows("state", "cut off for 5 s").await;
-    let server = address(&example);
+    let server = example.address();
     say(server, "Published while this page was cut off").await;
     browser.shows("state", "live").await;
     browser.becomes(COUNTS, json!([1, 1, 0])).await;
@@ -217,7 +212,7 @@ async fn chat_lets_two_windows_talk_also_after_a_break_and_with_another_server()
     const HERE: &str = "[...document.querySelectorAll('#who li')].map(li => li.textContent)";
     const RESETS: &str = "document.querySelectorAll('#log .bad').length";
     let mut example = Example::start("chat").await;
-    let front = Wire::to(address(&example)).await;
+    let front = Wire::to(example.address()).await;
     let url = format!("http://{}/", front.address());
     let browser = Browser::start().await;
     let ann = browser.window().await;

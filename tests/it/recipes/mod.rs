@@ -74,6 +74,140 @@ mod session_cookie {
     }
 }
 
+mod state_first {
+    include!("state_first.rs");
+    use super::TestClient;
+    use axum_eventstream::{History, testing::FakeGripProxy};
+    use serde_json::json;
+
+    /// The application on an event stream with history, direct or behind a proxy.
+    fn stock(proxy: Option<&FakeGripProxy>) -> (Stock, TestClient) {
+        let mut builder = EventStream::builder().history(History::memory().events(3));
+        if let Some(proxy) = proxy {
+            builder = builder.grip(proxy.config());
+        }
+        let stock = Stock::new(builder.build().unwrap());
+        let client = TestClient::new(app(stock.clone()));
+        match proxy {
+            Some(proxy) => (stock, client.through(proxy)),
+            None => (stock, client),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_begins_with_the_state_and_resumes_or_begins_again() {
+        let proxy = FakeGripProxy::start().await;
+        for proxy in [None, Some(&proxy)] {
+            for path in ["/events", "/checked"] {
+                let (stock, client) = stock(proxy);
+                let count = |more| stock.change(Change::Counted("bolt".into(), more));
+                count(2).unwrap();
+                let mut stream = client.get(path).await;
+                stream.expect_json("stock", &json!({"bolt": 2})).await;
+                count(3).unwrap();
+                stream.expect_json("counted", &json!(["bolt", 3])).await;
+                let mut stream = stream.reconnect().await;
+                count(-1).unwrap();
+                stream.expect_json("counted", &json!(["bolt", -1])).await;
+                let id = stream.last_event_id().unwrap().to_owned();
+                drop(stream);
+                (0..4).for_each(|_| count(1).unwrap());
+                let client = client.header("last-event-id", id);
+                let mut stream = client.get(path).await;
+                stream.expect_json("stock", &json!({"bolt": 8})).await;
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn each_change_is_in_the_state_or_after_it() {
+        let (stock, client) = stock(None);
+        let other = stock.clone();
+        let changes = std::thread::spawn(move || {
+            for more in 1..500 {
+                other.change(Change::Counted("bolt".into(), more)).unwrap();
+            }
+        });
+        let mut stream = client.get("/events").await;
+        let (mut bolts, all) = (0, (1..500).sum::<i64>());
+        while bolts < all {
+            let event = stream.next().await;
+            match event.event() {
+                "stock" => {
+                    let stock: BTreeMap<String, i64> = event.json().unwrap();
+                    bolts = stock.get("bolt").copied().unwrap_or_default();
+                }
+                name => {
+                    assert_eq!(name, "counted");
+                    bolts += event.json::<(String, i64)>().unwrap().1;
+                }
+            }
+        }
+        changes.join().unwrap();
+        assert_eq!(bolts, all);
+        stock.change(Change::Removed("bolt".into())).unwrap();
+        stream.expect_json("removed", &"bolt").await;
+    }
+}
+
+mod bans_and_expiry {
+    include!("bans_and_expiry.rs");
+    use super::{TestClient, text};
+    use axum_eventstream::{History, testing::FakeGripProxy};
+    use std::time::Duration;
+
+    fn with_ann(es: EventStream, valid_for: Duration) -> App {
+        let (user, expires) = ("ann".to_owned(), SystemTime::now() + valid_for);
+        let ann = Token { user, expires };
+        let tokens = HashMap::from([("s3cret".to_owned(), ann)]);
+        App {
+            es,
+            tokens: Arc::new(RwLock::new(tokens)),
+        }
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[tokio::test]
+    async fn a_ban_ends_the_streams_of_a_user_and_its_reconnects_are_refused() {
+        let proxy = FakeGripProxy::start().await;
+        for is_proxied in [false, true] {
+            let builder = EventStream::builder();
+            let builder = match is_proxied {
+                true => builder.grip(proxy.config()).grip_link_path("/missed"),
+                false => builder,
+            };
+            let es = builder.history(History::memory()).build().unwrap();
+            let state = with_ann(es, HOUR);
+            let mut client = TestClient::new(app(state.clone()));
+            if is_proxied {
+                client = client.through(&proxy);
+            }
+            assert_eq!(client.refused("/events").await.0, 401);
+            let ann = client.header("authorization", "Bearer s3cret");
+            let mut stream = ann.get("/events").await;
+            state.es.publish_event("news", text("1")).await.unwrap();
+            stream.expect_text("message", "1").await;
+            state.ban("ann").await.unwrap();
+            stream.expect_end().await;
+            assert_eq!(ann.refused("/events").await.0, 401);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_when_its_token_expires() {
+        let state = with_ann(EventStream::new(), HOUR);
+        let client = TestClient::new(app(state.clone())).limit(2 * HOUR);
+        let ann = client.header("authorization", "Bearer s3cret");
+        let mut stream = ann.get("/events").await;
+        stream.expect_end().await;
+        assert!(stream.retry().is_some());
+        let expired = with_ann(state.es, Duration::ZERO);
+        let ann = TestClient::new(app(expired)).header("authorization", "Bearer s3cret");
+        assert_eq!(ann.refused("/events").await.0, 401);
+    }
+}
+
 mod query_token {
     include!("query_token.rs");
     use super::{TestClient, text};

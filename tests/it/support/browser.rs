@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thirtyfour::common::types::WindowHandle;
@@ -35,7 +36,7 @@ const read = new Function('return ' + expression), end = Date.now() + limit;
 
 pub(crate) struct Browser {
     session: WebDriver,
-    _driver: Driver,
+    driver: Driver,
     /// All that it writes.
     _folder: TempDir,
 }
@@ -59,7 +60,7 @@ impl Browser {
         session.clone().leak().unwrap();
         Self {
             session,
-            _driver: driver,
+            driver,
             _folder: folder,
         }
     }
@@ -126,6 +127,13 @@ impl Browser {
         self.session.close_window().await.unwrap();
     }
 
+    /// Stops all processes of the browser until `meanwhile` is complete. The connections stay open, and nobody reads.
+    pub(crate) async fn frozen(&self, meanwhile: impl Future<Output = ()>) {
+        self.driver.signal(Signal::STOP);
+        meanwhile.await;
+        self.driver.signal(Signal::CONT);
+    }
+
     /// A picture of the window, as PNG.
     pub(crate) async fn picture(&self) -> Vec<u8> {
         self.session.screenshot_as_png().await.unwrap()
@@ -189,6 +197,11 @@ impl Driver {
         }
         (driver, said)
     }
+
+    /// Sends a signal to all of its processes.
+    fn signal(&self, signal: Signal) {
+        kill_process_group(Pid::from_child(&self.process), signal).expect("it runs");
+    }
 }
 
 fn port(line: &str) -> Option<u16> {
@@ -197,8 +210,9 @@ fn port(line: &str) -> Option<u16> {
 }
 
 impl Drop for Driver {
-    /// Also after a panic.
+    /// Also after a panic, while it may be frozen.
     fn drop(&mut self) {
+        self.signal(Signal::CONT);
         drop(self.process.stdin.take());
         let _ = self.process.wait();
     }

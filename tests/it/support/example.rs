@@ -3,7 +3,7 @@
 use super::within;
 use reqwest::{Client, Method, Response};
 use rustix::process::{Pid, Signal, kill_process};
-use std::{env, path::PathBuf, process::Stdio};
+use std::{env, net::SocketAddr, path::PathBuf, process::Stdio};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
@@ -89,6 +89,16 @@ impl Example {
     pub(crate) async fn page(&self, path: &str) -> String {
         let page = self.get(path).await.error_for_status().unwrap();
         within("the page", page.text()).await.unwrap()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        let address = self.url.strip_prefix("http://").unwrap();
+        address.parse().unwrap()
+    }
+
+    /// Sends SIGKILL, and waits until it has ended.
+    pub(crate) async fn kill(mut self) {
+        self.process.kill().await.unwrap();
     }
 
     pub(crate) fn terminate(&self) {

@@ -18,11 +18,16 @@ pub(crate) mod stage;
 #[cfg(all(unix, feature = "full"))]
 pub(crate) mod wire;
 
-/// The example's own routes, on a stream of the test's.
+/// The examples' own routes, on a stream of the test's.
 #[cfg(all(unix, feature = "full"))]
 #[path = "../../../examples/quickstart.rs"]
 #[expect(dead_code, reason = "it is a program")]
 pub(crate) mod quickstart;
+
+#[cfg(all(unix, feature = "full"))]
+#[path = "../../../examples/notifications.rs"]
+#[expect(dead_code, reason = "it is a program")]
+pub(crate) mod notifications;
 
 use axum::{Router, body::Body, http::Request, response::Response, routing::get};
 use axum_eventstream::{Event, EventStream, History};

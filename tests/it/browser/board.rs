@@ -1,0 +1,297 @@
+//! The example `board` in a real Chromium: after each disturbance the page has the server's state.
+//!
+//! The page has no code for gaps. Changes go on during each disturbance.
+
+use crate::support::{
+    browser::Browser, example::Example, pushpin::Pushpin, server, wire::Wire, within,
+};
+use eventsource_stream::Eventsource;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    pin::pin,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    time::Duration,
+};
+use tokio::time::interval;
+
+/// The history holds 256 events, so a page that reconnects within 25 seconds can resume.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Counts how often the page has received the whole board, and how often its stream was opened.
+const COUNT: &str = "window.boards = window.opens = 0;
+    source.addEventListener('board', () => boards++);
+    source.addEventListener('open', () => opens++);";
+
+struct Stage {
+    browser: Browser,
+    /// Leads to the page's server: the proxy, or the application.
+    front: Wire,
+    /// Leads to the application.
+    origin: Wire,
+    proxy: Option<Pushpin>,
+    example: Example,
+}
+
+impl Stage {
+    async fn direct() -> Self {
+        let example = Example::start("board").await;
+        let origin = Wire::to(example.address()).await;
+        let front = Wire::to(example.address()).await;
+        Self::new(front, origin, None, example).await
+    }
+
+    async fn behind_pushpin() -> Self {
+        // The application needs the proxy's address, and is found by the wire.
+        let (unused, nowhere) = server::bind().await;
+        let origin = Wire::to(nowhere).await;
+        let proxy = Pushpin::builder().origin(origin.address());
+        let proxy = proxy.set("message_rate", "0").start().await;
+        drop(unused);
+        let example = Self::start(Some(&proxy)).await;
+        origin.lead_to(example.address());
+        let front = Wire::to(proxy.address()).await;
+        Self::new(front, origin, Some(proxy), example).await
+    }
+
+    async fn new(front: Wire, origin: Wire, proxy: Option<Pushpin>, example: Example) -> Self {
+        let browser = Browser::start().await;
+        let stage = Self {
+            browser,
+            front,
+            origin,
+            proxy,
+            example,
+        };
+        assert!(stage.change(&change(0)).await);
+        stage
+    }
+
+    /// Opens the page, and waits until it has the board.
+    async fn load(&self, server: SocketAddr) {
+        self.browser.open(&format!("http://{server}/")).await;
+        self.agrees().await;
+        self.browser.run(COUNT).await;
+    }
+
+    async fn start(proxy: Option<&Pushpin>) -> Example {
+        let grip_url = proxy.map(|proxy| format!("{}?verify-key=changeme", proxy.control_uri()));
+        let variables: Vec<_> = grip_url.iter().map(|url| ("GRIP_URL", &**url)).collect();
+        Example::start_with("board", &variables).await
+    }
+
+    async fn change(&self, change: &Value) -> bool {
+        send(&self.origin, change).await
+    }
+
+    /// Ends the application, and starts another one, whose board is empty.
+    async fn replace(mut self, end: impl AsyncFnOnce(Example)) -> Self {
+        let (front, origin, proxy) = (&self.front, &self.origin, self.proxy.as_ref());
+        let replaced = async {
+            end(self.example).await;
+            let next = Self::start(proxy).await;
+            origin.lead_to(next.address());
+            if proxy.is_none() {
+                front.lead_to(next.address());
+            }
+            next
+        };
+        self.example = changing(origin, PACE, replaced).await;
+        self
+    }
+
+    /// The board, as a new client receives it.
+    async fn board(&self) -> Value {
+        let events = reqwest::get(format!("{}/events", self.example.url));
+        let events = within("a stream", events).await.unwrap();
+        let mut events = pin!(events.bytes_stream().eventsource());
+        let board = async {
+            loop {
+                let event = events.next().await.unwrap().unwrap();
+                if event.event == "board" {
+                    break serde_json::from_str(&event.data).unwrap();
+                }
+            }
+        };
+        within("the board", board).await
+    }
+
+    /// Waits until the page has the server's state.
+    async fn agrees(&self) {
+        let board = self.board().await;
+        let board: Vec<_> = board.as_object().unwrap().iter().collect();
+        assert!(!board.is_empty());
+        self.browser
+            .becomes("[...orders].sort()", json!(board))
+            .await;
+    }
+
+    async fn count(&self, name: &str) -> u64 {
+        let count = self.browser.run(&format!("return {name}")).await;
+        count.as_u64().unwrap()
+    }
+
+    async fn survives_cuts(self) {
+        self.load(self.front.address()).await;
+        let cuts = async {
+            for _ in 0..3 {
+                let target = self.front.cut();
+                self.browser.becomes("source.readyState", 0).await;
+                self.front.lead_to(target);
+                self.browser.becomes("source.readyState", 1).await;
+            }
+        };
+        changing(&self.origin, PACE, cuts).await;
+        self.agrees().await;
+        assert_eq!(self.count("opens").await, 3);
+        assert_eq!(self.count("boards").await, 0, "the page has resumed");
+    }
+
+    async fn survives_another_server(self, end: impl AsyncFnOnce(Example)) {
+        self.load(self.front.address()).await;
+        let has_some = self.browser.becomes("orders.size > 3", true);
+        changing(&self.origin, PACE, has_some).await;
+        let stage = self.replace(end).await;
+        stage.change(&json!({"ordered": ["after", 1]})).await;
+        stage.agrees().await;
+        assert_ne!(stage.count("boards").await, 0);
+        if stage.proxy.is_some() {
+            assert_eq!(stage.count("opens").await, 0, "the proxy held the page");
+        }
+    }
+
+    /// Where the page's server is, past the wire: its buffers would read for the browser.
+    fn address(&self) -> SocketAddr {
+        let proxy = self.proxy.as_ref();
+        proxy.map_or_else(|| self.example.address(), Pushpin::address)
+    }
+
+    async fn survives_being_frozen(self) {
+        self.load(self.address()).await;
+        let six_seconds = tokio::time::sleep(Duration::from_secs(6));
+        let frozen = self.browser.frozen(six_seconds);
+        changing(&self.origin, Duration::from_millis(10), frozen).await;
+        self.agrees().await;
+        assert_eq!(self.count("opens").await, 0);
+    }
+
+    /// Changes the board more often while the browser is frozen than the history holds.
+    async fn survives_overload(&self, item: &str) {
+        self.load(self.address()).await;
+        let overload = async {
+            for number in 0..3_000 {
+                let change = json!({"ordered": [format!("{item}-{}", number % 7), number]});
+                assert!(self.change(&change).await);
+            }
+        };
+        self.browser.frozen(overload).await;
+        self.change(&change(0)).await;
+        self.agrees().await;
+        assert_eq!(self.count("opens").await, 0);
+    }
+}
+
+/// Sends a change past everything that can be cut. It fails while the application does not run.
+async fn send(origin: &Wire, change: &Value) -> bool {
+    let url = format!("http://{}/changes", origin.address());
+    let sent = reqwest::Client::new().post(url).json(change).send().await;
+    sent.is_ok_and(|answer| answer.status().is_success())
+}
+
+/// Changes the board, a change in each interval, until `disturbance` is complete.
+async fn changing<T>(origin: &Wire, pace: Duration, disturbance: impl Future<Output = T>) -> T {
+    let is_over = AtomicBool::new(false);
+    let changes = async {
+        let (mut ticks, mut number) = (interval(pace), 0);
+        while !is_over.load(SeqCst) {
+            ticks.tick().await;
+            send(origin, &change(number)).await;
+            number += 1;
+        }
+    };
+    let disturbance = async {
+        let done = disturbance.await;
+        is_over.store(true, SeqCst);
+        done
+    };
+    tokio::join!(disturbance, changes).0
+}
+
+/// A change of one of a few items: mostly of a number, so that a change that is missing or comes twice is seen.
+fn change(number: usize) -> Value {
+    let item = format!("item-{}", number % 7);
+    match number % 23 {
+        22 => json!({"served": item}),
+        more => json!({"ordered": [item, more]}),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs chromium"]
+async fn board_has_the_servers_state_after_cuts() {
+    Stage::direct().await.survives_cuts().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium"]
+async fn board_has_the_servers_state_after_a_restart() {
+    let stage = Stage::direct().await;
+    stage.survives_another_server(Example::stop).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium"]
+async fn board_has_the_servers_state_after_a_kill() {
+    let stage = Stage::direct().await;
+    stage.survives_another_server(Example::kill).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium"]
+async fn board_has_the_servers_state_after_it_was_frozen() {
+    Stage::direct().await.survives_being_frozen().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium"]
+async fn board_has_the_servers_state_after_an_overload() {
+    // More than the buffers of the sockets hold, so the ring overtakes the page.
+    let stage = Stage::direct().await;
+    stage.survives_overload(&"x".repeat(4_000)).await;
+    assert_eq!(stage.count("boards").await, 1);
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and pushpin"]
+async fn board_behind_pushpin_has_the_servers_state_after_cuts() {
+    Stage::behind_pushpin().await.survives_cuts().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and pushpin"]
+async fn board_behind_pushpin_has_the_servers_state_after_a_restart() {
+    let stage = Stage::behind_pushpin().await;
+    stage.survives_another_server(Example::stop).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and pushpin"]
+async fn board_behind_pushpin_has_the_servers_state_after_a_kill() {
+    let stage = Stage::behind_pushpin().await;
+    stage.survives_another_server(Example::kill).await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and pushpin"]
+async fn board_behind_pushpin_has_the_servers_state_after_it_was_frozen() {
+    Stage::behind_pushpin().await.survives_being_frozen().await;
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and pushpin"]
+async fn board_behind_pushpin_has_the_servers_state_after_an_overload() {
+    // A client whose sockets' buffers are full receives nothing more from Pushpin 1.36, also when it reads again.
+    let stage = Stage::behind_pushpin().await;
+    stage.survives_overload("item").await;
+}
