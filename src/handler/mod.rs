@@ -147,8 +147,9 @@ impl StreamHandler {
     /// eighth longer. A first event after a silence is sent immediately. The cost of many small events then
     /// depends on the number of clients and the interval, and not on the number of events.
     ///
-    /// The opening, keep-alives, and the end of the whole `EventStream` are not delayed. It applies to direct
-    /// delivery only, since a proxy sends each event when it receives it.
+    /// The opening, keep-alives, and the end of the whole `EventStream` are not delayed.
+    /// [`close_channel`](EventStream::close_channel) ends the stream after its pause. It applies to direct delivery
+    /// only, since a proxy sends each event when it receives it. Zero is no interval, and a day the longest one.
     #[must_use]
     pub fn min_interval(mut self, interval: Duration) -> Self {
         self.options.min_interval = Some(interval);

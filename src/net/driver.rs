@@ -520,6 +520,29 @@ impl Driver {
 #[cfg(all(test, target_os = "linux", target_pointer_width = "64"))]
 mod tests {
     use super::*;
+    use crate::{EventStream, channel::Channels, hub::Start};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_channel_has_one_scheduled_pass() {
+        let es = EventStream::new();
+        let _subscription = es.subscribe("a").unwrap();
+        let hub = es.core().hub.clone();
+        let channels = Channels::collect(["a"], 1).unwrap();
+        let (reader, _) = hub.subscribe(&channels, Start::Live).unwrap();
+        let log = reader.logs().next().unwrap().clone();
+        let mut driver = Driver::new(Arc::default(), Duration::from_secs(30));
+        let channel = driver.follow(hub, log);
+        let now = Instant::now();
+        for milliseconds in [900, 950, 100, 20_000, 500] {
+            driver.resume_at(channel, now + Duration::from_millis(milliseconds));
+        }
+        let first = (now + Duration::from_millis(100), channel);
+        assert!(driver.paused.iter().eq([&first]));
+        driver.resume(now + Duration::from_millis(99));
+        assert_eq!(driver.paused.len(), 1);
+        driver.unfollow(channel);
+        assert!(driver.paused.is_empty());
+    }
 
     #[test]
     fn a_connection_is_small() {

@@ -75,6 +75,9 @@ impl EventStream {
     /// It costs less than as many calls of [`publish_event`](Self::publish_event): one lock, and one request to
     /// each proxy as far as its limits allow. No events are published if one of them is too large.
     ///
+    /// A channel's log holds [`History::events`](crate::History::events) of them, 256 by default. Subscribers read
+    /// after the call, so they miss the first ones of a longer list, and are told so: publish it in parts.
+    ///
     /// # Errors
     ///
     /// As of [`publish_event`](Self::publish_event). If a proxy fails, it may have accepted some of the events.
@@ -114,7 +117,8 @@ impl EventStream {
     /// events then have the same order, which [`Snapshot::at`](crate::Snapshot::at) needs.
     ///
     /// Prefer [`publish_event`](Self::publish_event) in a loop: it yields to readers that lag. A proxy that fails
-    /// is logged and counted only, and [`health`](Self::health) reports it.
+    /// is logged and counted only, and [`health`](Self::health) reports it. Outside of a tokio runtime every proxy
+    /// fails.
     ///
     /// # Errors
     ///

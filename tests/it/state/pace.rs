@@ -77,3 +77,25 @@ async fn a_paused_stream_sends_keep_alives_and_ends_with_the_event_stream() {
     stream.expect_text("message", "2").await;
     stream.expect_end().await;
 }
+
+/// A long interval, so that a test would wait for the keep-alive if nothing else woke the stream.
+#[tokio::test]
+async fn a_new_stream_on_a_paused_channel_waits_for_no_pause() {
+    let es = EventStream::new();
+    let hour = Duration::from_secs(3600);
+    let app = Router::new()
+        .route("/paced", get(es.handler("a").min_interval(hour)))
+        .route("/longest", get(es.handler("a").min_interval(Duration::MAX)))
+        .route("/plain", get(es.handler("a")));
+    let server = server::start(app, true).await;
+    for path in ["/paced", "/longest"] {
+        let mut paced = client::get(server, path, &[]).await;
+        paced.until("stream-open").await;
+        publish(&es, "a", "first").await;
+        paced.until("data: first").await;
+        let mut plain = client::get(server, "/plain", &[]).await;
+        plain.until("stream-open").await;
+        publish(&es, "a", "second").await;
+        plain.until("data: second").await;
+    }
+}

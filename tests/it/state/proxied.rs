@@ -157,3 +157,136 @@ async fn an_expired_stream_ends_when_the_proxy_follows_its_link() {
     // The proxy polls a second after the expiry.
     stream.expect_end().await;
 }
+
+/// A response to a request that a proxy forwards, and an application whose snapshot waits for a permit.
+mod waiting {
+    use super::*;
+    use axum::{
+        body::{Body, to_bytes},
+        http::Request,
+        response::Response,
+    };
+    use std::sync::atomic::AtomicUsize;
+    use tokio::sync::Semaphore;
+    use tower::ServiceExt;
+
+    /// Nothing is published to it, so it need not exist.
+    const PROXY: &str = "http://127.0.0.1:9";
+
+    struct Waiting {
+        es: EventStream,
+        app: Router,
+        gate: Arc<Semaphore>,
+        subscribed: Arc<AtomicUsize>,
+    }
+
+    impl Waiting {
+        fn new() -> Self {
+            let subscribed = Arc::<AtomicUsize>::default();
+            let count = subscribed.clone();
+            let es = EventStream::builder()
+                .grip(PROXY)
+                .history(History::memory())
+                .grip_link_path("/missed")
+                .on_subscribe(move |_, _| _ = count.fetch_add(1, SeqCst))
+                .build()
+                .unwrap();
+            let gate = Arc::new(Semaphore::new(0));
+            let (stream, permits) = (es.clone(), gate.clone());
+            let custom = async move |request: StreamRequest| -> Result<StreamResponse> {
+                let permits = permits.clone();
+                let stream = stream.open(&request, ["a"])?;
+                Ok(stream.snapshot(move || {
+                    let permits = permits.clone();
+                    async move {
+                        permits.acquire().await.unwrap().forget();
+                        Event::text("state", "secret")
+                    }
+                }))
+            };
+            let (stream, permits) = (es.clone(), gate.clone());
+            let handler = stream.handler("a").snapshot(move |_| {
+                let permits = permits.clone();
+                async move {
+                    permits.acquire().await.unwrap().forget();
+                    Event::text("state", "secret")
+                }
+            });
+            let app = Router::new()
+                .route("/custom", get(custom))
+                .route("/handler", get(handler));
+            let app = app.route("/missed/{link}", get(es.link_handler()));
+            Self {
+                es,
+                app,
+                gate,
+                subscribed,
+            }
+        }
+
+        async fn get(&self, path: &str) -> Response {
+            let request = Request::get(path)
+                .header("grip-sig", "x")
+                .header("grip-feature", "link:gone");
+            let request = request.body(Body::empty()).unwrap();
+            self.app.clone().oneshot(request).await.unwrap()
+        }
+    }
+
+    async fn body(response: Response) -> Result<String, String> {
+        let bytes = to_bytes(response.into_body(), 10_000).await;
+        let text = bytes.map(|bytes| String::from_utf8(bytes.to_vec()).unwrap());
+        text.map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_close_while_the_body_waits_for_its_snapshot_breaks_it_off() {
+        let waiting = Waiting::new();
+        let response = waiting.get("/custom").await;
+        assert_eq!(response.headers()["grip-hold"], "stream");
+        waiting.es.close_channel("a").await.unwrap_err();
+        waiting.gate.add_permits(1);
+        body(response).await.unwrap_err();
+        assert_eq!(waiting.subscribed.load(SeqCst), 0, "nothing is held");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_has_waited_is_a_hold_with_its_hook() {
+        let waiting = Waiting::new();
+        let response = waiting.get("/custom").await;
+        assert_eq!(waiting.subscribed.load(SeqCst), 0);
+        waiting.gate.add_permits(1);
+        assert!(body(response).await.unwrap().contains("data: secret"));
+        assert_eq!(waiting.subscribed.load(SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn closing_changes_nothing_for_clients_with_snapshots() {
+        let waiting = Waiting::new();
+        waiting.es.close();
+        for path in ["/custom", "/handler"] {
+            waiting.gate.add_permits(1);
+            let response = waiting.get(path).await;
+            assert_eq!(response.headers()["grip-hold"], "stream");
+            assert!(body(response).await.unwrap().contains("data: secret"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn options_count_after_ready_too() {
+    async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse> {
+        let stream = es.open(&request, ["a"])?;
+        let stream = stream.snapshot(|| async { Event::text("state", "1") });
+        let stream = stream.ready().await;
+        Ok(stream.expires_at(SystemTime::now() + Duration::from_secs(1)))
+    }
+    let stage = stage(|builder| builder).await;
+    let app = Router::new()
+        .route("/", get(events))
+        .with_state(stage.sum.es.clone());
+    let client = TestClient::new(app).through(&stage.proxy);
+    let mut stream = client.get("/").await;
+    stream.expect_text("state", "1").await;
+    stream.expect_end().await;
+}

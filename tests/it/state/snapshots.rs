@@ -1,10 +1,10 @@
 //! A client without a position receives the state, and then every event after it.
 
 use super::sum::Sum;
-use crate::support::{client, publish, server};
+use crate::support::{client, publish, server, subscribed};
 use axum::{Router, response::Response, routing::get};
 use axum_eventstream::{
-    Event, EventStream, History, InvalidEvent, Limits, Rejection, StreamRequest,
+    Event, EventStream, History, InvalidEvent, Limits, Rejection, StreamRequest, StreamResponse,
     testing::TestClient,
 };
 use std::{
@@ -303,4 +303,52 @@ async fn a_detached_stream_receives_the_state_after_a_gap() {
         sum.add(3);
         response.until("event: add\ndata: 3\n").await;
     }
+}
+
+#[tokio::test]
+async fn a_ban_ends_a_stream_while_its_function_runs() {
+    async fn hangs(_: StreamRequest) -> Result<Event, Infallible> {
+        pending().await
+    }
+    let es = EventStream::new();
+    let app = Router::new().route("/", get(es.handler("a").snapshot(hangs)));
+    for detach in [false, true] {
+        let server = server::start(app.clone(), detach).await;
+        let mut response = client::get(server, "/", &[]).await;
+        response.until("stream-open").await;
+        es.close_channel("a").await.unwrap();
+        response.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_panics_when_it_is_dropped_ends_no_other_stream() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a bug");
+        }
+    }
+    async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse, Rejection> {
+        let bomb = Arc::new(Bomb);
+        let stream = es.open(&request, ["a"])?;
+        Ok(stream.snapshot(move || {
+            let bomb = Arc::as_ptr(&bomb) as usize;
+            async move { Event::text("state", (bomb == 0).to_string()) }
+        }))
+    }
+    let es = EventStream::new();
+    let app = Router::new()
+        .route("/", get(events))
+        .route("/plain", get(es.handler("a")))
+        .with_state(es.clone());
+    let server = server::start(app, true).await;
+    let mut plain = client::get(server, "/plain", &[]).await;
+    plain.until("stream-open").await;
+    let mut response = client::get(server, "/", &[]).await;
+    response.until("event: state").await;
+    drop(response);
+    subscribed(&es, 1).await;
+    publish(&es, "a", "1").await;
+    plain.until("data: 1").await;
 }
