@@ -379,8 +379,8 @@ impl Driver {
         }
     }
 
-    /// Schedules what a socket needs that was sent to by itself: a pass after its pause, or one that registers for
-    /// the entries of its channels.
+    /// Schedules passes over the channels of a socket that was polled: after its pause, or, if a channel's waiter has
+    /// left the wait list, one that registers it again.
     fn follow_socket(&mut self, key: usize) {
         let Client { socket, .. } = &self.sockets[key];
         let (until, waits) = (socket.paused_until(), !socket.is_blocked());

@@ -76,7 +76,8 @@ impl EventStream {
     /// each proxy as far as its limits allow. No events are published if one of them is too large.
     ///
     /// A channel's log holds [`History::events`](crate::History::events) of them, 256 by default. Subscribers read
-    /// after the call, so they miss the first ones of a longer list, and are told so: publish it in parts.
+    /// after the call, so they miss the first ones of a longer list and receive a `stream-reset`. Publish such a
+    /// list in parts.
     ///
     /// # Errors
     ///
