@@ -3,7 +3,7 @@
 //! The page has no code for gaps. Changes go on during each disturbance.
 
 use crate::support::{
-    browser::Browser, example::Example, pushpin::Pushpin, server, wire::Wire, within,
+    browser::Browser, example::Example, nginx::Nginx, pushpin::Pushpin, server, wire::Wire, within,
 };
 use eventsource_stream::Eventsource;
 use futures_util::StreamExt;
@@ -31,6 +31,8 @@ struct Stage {
     /// Leads to the application.
     origin: Wire,
     proxy: Option<Pushpin>,
+    /// Becomes true in the page while the application is down.
+    down: &'static str,
     example: Example,
 }
 
@@ -38,8 +40,20 @@ impl Stage {
     async fn direct() -> Self {
         let example = Example::start("board").await;
         let origin = Wire::to(example.address()).await;
-        let front = Wire::to(example.address()).await;
-        Self::new(front, origin, None, example).await
+        let front = Wire::to(origin.address()).await;
+        let down = "source.readyState === EventSource.CONNECTING";
+        Self::new(front, origin, None, down, example).await
+    }
+
+    async fn behind_nginx() -> (Self, Nginx) {
+        let example = Example::start("board").await;
+        let origin = Wire::to(example.address()).await;
+        let nginx = Nginx::before(origin.address()).await;
+        let front = Wire::to(nginx.address()).await;
+        // The page has reconnected, and nginx has answered.
+        let down = "opens > 0";
+        let stage = Self::new(front, origin, None, down, example).await;
+        (stage, nginx)
     }
 
     async fn behind_pushpin() -> Self {
@@ -52,16 +66,22 @@ impl Stage {
         let example = Self::start(Some(&proxy)).await;
         origin.lead_to(example.address());
         let front = Wire::to(proxy.address()).await;
-        Self::new(front, origin, Some(proxy), example).await
+        Self::new(front, origin, Some(proxy), "true", example).await
     }
 
-    async fn new(front: Wire, origin: Wire, proxy: Option<Pushpin>, example: Example) -> Self {
-        let browser = Browser::start().await;
+    async fn new(
+        front: Wire,
+        origin: Wire,
+        proxy: Option<Pushpin>,
+        down: &'static str,
+        example: Example,
+    ) -> Self {
         let stage = Self {
-            browser,
+            browser: Browser::start().await,
             front,
             origin,
             proxy,
+            down,
             example,
         };
         assert!(stage.change(&change(0)).await);
@@ -87,17 +107,14 @@ impl Stage {
 
     /// Ends the application, and starts another one, whose board is empty.
     async fn replace(mut self, end: impl AsyncFnOnce(Example)) -> Self {
-        let (front, origin, proxy) = (&self.front, &self.origin, self.proxy.as_ref());
         let replaced = async {
             end(self.example).await;
-            let next = Self::start(proxy).await;
-            origin.lead_to(next.address());
-            if proxy.is_none() {
-                front.lead_to(next.address());
-            }
+            self.browser.becomes(self.down, true).await;
+            let next = Self::start(self.proxy.as_ref()).await;
+            self.origin.lead_to(next.address());
             next
         };
-        self.example = changing(origin, PACE, replaced).await;
+        self.example = changing(&self.origin, PACE, replaced).await;
         self
     }
 
@@ -148,7 +165,7 @@ impl Stage {
         assert_eq!(self.count("boards").await, 0, "the page has resumed");
     }
 
-    async fn survives_another_server(self, end: impl AsyncFnOnce(Example)) {
+    async fn survives_another_server(self, end: impl AsyncFnOnce(Example)) -> Self {
         self.load(self.front.address()).await;
         let has_some = self.browser.becomes("orders.size > 3", true);
         changing(&self.origin, PACE, has_some).await;
@@ -159,6 +176,7 @@ impl Stage {
         if stage.proxy.is_some() {
             assert_eq!(stage.count("opens").await, 0, "the proxy held the page");
         }
+        stage
     }
 
     /// Where the page's server is, past the wire: its buffers would read for the browser.
@@ -260,6 +278,14 @@ async fn board_has_the_servers_state_after_an_overload() {
     let stage = Stage::direct().await;
     stage.survives_overload(&"x".repeat(4_000)).await;
     assert_eq!(stage.count("boards").await, 1);
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and nginx"]
+async fn board_behind_nginx_has_the_servers_state_after_a_restart_and_a_kill() {
+    let (stage, _nginx) = Stage::behind_nginx().await;
+    let stage = stage.survives_another_server(Example::stop).await;
+    stage.survives_another_server(Example::kill).await;
 }
 
 #[tokio::test]
