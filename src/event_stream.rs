@@ -88,7 +88,7 @@ impl EventStream {
     /// `retry` of 1 to 5 seconds. Streams end at different times within the budget, so clients do not reconnect
     /// all at once. Each receives events until it ends. Clients of a proxy are unaffected.
     ///
-    /// A [`Subscription`] in this process ends with the budget. The future completes when all streams have
+    /// A [`Subscription`](crate::Subscription) in this process ends with the budget. The future completes when all streams have
     /// ended. That takes up to 5 seconds more than the budget for clients of a
     /// [`net::Listener`](crate::net::Listener) that do not read.
     ///

@@ -57,7 +57,7 @@ impl EventStream {
     }
 
     /// Returns the handler for the route of all links for missed events: see
-    /// [`grip_link_path`](EventStreamBuilder::grip_link_path).
+    /// [`grip_link_path`](crate::EventStreamBuilder::grip_link_path).
     ///
     /// Only this route answers these links, and it answers nothing else.
     #[cfg(feature = "grip")]

@@ -25,10 +25,12 @@ pub enum Delivery {
     Proxied,
 }
 
-/// The part of a request that [`EventStream::open`] and [`EventStream::respond`] need: an extractor.
+/// The part of a request that [`EventStream::open`](crate::EventStream::open) and
+/// [`EventStream::respond`](crate::EventStream::respond) need: an extractor.
 ///
 /// It reads headers, the URI and the route's parameters, and refuses with 406 if `Accept` does not admit
-/// `text/event-stream`, or with 400 if the path cannot be decoded. `open` checks everything that depends on the [`EventStream`].
+/// `text/event-stream`, or with 400 if the path cannot be decoded. `open` checks everything that depends on the
+/// [`EventStream`](crate::EventStream).
 ///
 /// # Examples
 ///
