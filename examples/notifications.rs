@@ -98,6 +98,9 @@ impl App {
         if store.banned.contains(user.name) {
             return Err(StatusCode::FORBIDDEN);
         }
+        store
+            .sessions
+            .retain(|_, other| other.expires > SystemTime::now());
         store.sessions.insert(session.id.clone(), session.clone());
         Ok(session)
     }
@@ -211,7 +214,7 @@ async fn ban(
 }
 
 async fn notify(app: &App, channel: String, notification: Notification) -> Result<StatusCode> {
-    let event = Event::tagged(&notification).map_err(Error::from)?;
+    let event = Event::tagged(&notification)?;
     app.es.publish_event(channel, event).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -15,6 +15,7 @@ macro_rules! links {
 [react]: crate::recipes::frontends#react
 [reverse_proxies]: crate::recipes::reverse_proxies
 [shutdown]: crate::recipes::shutdown
+[state_first]: crate::recipes::state_first
 [size]: https://github.com/axum-eventstream/axum-eventstream/blob/main/docs/performance.md#how-to-size-a-machine
 "
     };

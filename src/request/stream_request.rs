@@ -25,10 +25,12 @@ pub enum Delivery {
     Proxied,
 }
 
-/// The part of a request that [`EventStream::open`](crate::EventStream::open) and [`EventStream::respond`](crate::EventStream::respond) need: an extractor.
+/// The part of a request that [`EventStream::open`](crate::EventStream::open) and
+/// [`EventStream::respond`](crate::EventStream::respond) need: an extractor.
 ///
 /// It reads headers, the URI and the route's parameters, and refuses with 406 if `Accept` does not admit
-/// `text/event-stream`, or with 400 if the path cannot be decoded. `open` checks everything that depends on the [`EventStream`](crate::EventStream).
+/// `text/event-stream`, or with 400 if the path cannot be decoded. `open` checks everything that depends on the
+/// [`EventStream`](crate::EventStream).
 ///
 /// # Examples
 ///
@@ -88,12 +90,12 @@ impl StreamRequest {
         Ok(())
     }
 
-    /// A copy that may live as long as the stream. Without a signature it has no parts: header values are slices of
-    /// the connection's read buffer.
+    /// A copy that may live as long as the stream: header values are slices of the connection's read buffer.
     pub(crate) fn for_snapshot(&self, parameters: Option<Arc<Parameters>>) -> Self {
         Self {
             parameters,
-            parts: self.parts.clone().filter(|_| self.signature().is_some()),
+            parts: None,
+            original_uri: None,
             ..self.clone()
         }
     }

@@ -3,7 +3,7 @@
 //! The page has no code for gaps. Changes go on during each disturbance.
 
 use crate::support::{
-    browser::Browser, example::Example, pushpin::Pushpin, server, wire::Wire, within,
+    browser::Browser, example::Example, nginx::Nginx, pushpin::Pushpin, server, wire::Wire, within,
 };
 use eventsource_stream::Eventsource;
 use futures_util::StreamExt;
@@ -28,43 +28,62 @@ struct Stage {
     browser: Browser,
     /// Leads to the page's server: the proxy, or the application.
     front: Wire,
-    /// Leads to the application.
-    origin: Wire,
+    origin: Origin,
     proxy: Option<Pushpin>,
+    /// Becomes true in the page while the application is down.
+    down: &'static str,
     example: Example,
 }
 
 impl Stage {
     async fn direct() -> Self {
         let example = Example::start("board").await;
-        let origin = Wire::to(example.address()).await;
-        let front = Wire::to(example.address()).await;
-        Self::new(front, origin, None, example).await
+        let origin = Origin::new(example.address()).await;
+        let front = Wire::to(origin.wire.address()).await;
+        let down = "source.readyState === EventSource.CONNECTING";
+        Self::new(front, origin, None, down, example).await
+    }
+
+    async fn behind_nginx() -> (Self, Nginx) {
+        let example = Example::start("board").await;
+        let origin = Origin::new(example.address()).await;
+        let nginx = Nginx::before(origin.wire.address()).await;
+        let front = Wire::to(nginx.address()).await;
+        // The page has reconnected, and nginx has answered.
+        let down = "opens > 0";
+        let stage = Self::new(front, origin, None, down, example).await;
+        (stage, nginx)
     }
 
     async fn behind_pushpin() -> Self {
         // The application needs the proxy's address, and is found by the wire.
         let (unused, nowhere) = server::bind().await;
-        let origin = Wire::to(nowhere).await;
-        let proxy = Pushpin::builder().origin(origin.address());
+        let origin = Origin::new(nowhere).await;
+        let proxy = Pushpin::builder().origin(origin.wire.address());
         let proxy = proxy.set("message_rate", "0").start().await;
         drop(unused);
         let example = Self::start(Some(&proxy)).await;
-        origin.lead_to(example.address());
+        origin.wire.lead_to(example.address());
         let front = Wire::to(proxy.address()).await;
-        Self::new(front, origin, Some(proxy), example).await
+        Self::new(front, origin, Some(proxy), "true", example).await
     }
 
-    async fn new(front: Wire, origin: Wire, proxy: Option<Pushpin>, example: Example) -> Self {
-        let browser = Browser::start().await;
+    async fn new(
+        front: Wire,
+        origin: Origin,
+        proxy: Option<Pushpin>,
+        down: &'static str,
+        example: Example,
+    ) -> Self {
         let stage = Self {
-            browser,
+            browser: Browser::start().await,
             front,
             origin,
             proxy,
+            down,
             example,
         };
-        assert!(stage.change(&change(0)).await);
+        assert!(stage.origin.change(&change(0)).await);
         stage
     }
 
@@ -81,23 +100,16 @@ impl Stage {
         Example::start_with("board", &variables).await
     }
 
-    async fn change(&self, change: &Value) -> bool {
-        send(&self.origin, change).await
-    }
-
     /// Ends the application, and starts another one, whose board is empty.
     async fn replace(mut self, end: impl AsyncFnOnce(Example)) -> Self {
-        let (front, origin, proxy) = (&self.front, &self.origin, self.proxy.as_ref());
         let replaced = async {
             end(self.example).await;
-            let next = Self::start(proxy).await;
-            origin.lead_to(next.address());
-            if proxy.is_none() {
-                front.lead_to(next.address());
-            }
+            self.browser.becomes(self.down, true).await;
+            let next = Self::start(self.proxy.as_ref()).await;
+            self.origin.wire.lead_to(next.address());
             next
         };
-        self.example = changing(origin, PACE, replaced).await;
+        self.example = self.origin.changing(PACE, replaced).await;
         self
     }
 
@@ -142,23 +154,24 @@ impl Stage {
                 self.browser.becomes("source.readyState", 1).await;
             }
         };
-        changing(&self.origin, PACE, cuts).await;
+        self.origin.changing(PACE, cuts).await;
         self.agrees().await;
         assert_eq!(self.count("opens").await, 3);
         assert_eq!(self.count("boards").await, 0, "the page has resumed");
     }
 
-    async fn survives_another_server(self, end: impl AsyncFnOnce(Example)) {
+    async fn survives_another_server(self, end: impl AsyncFnOnce(Example)) -> Self {
         self.load(self.front.address()).await;
         let has_some = self.browser.becomes("orders.size > 3", true);
-        changing(&self.origin, PACE, has_some).await;
+        self.origin.changing(PACE, has_some).await;
         let stage = self.replace(end).await;
-        stage.change(&json!({"ordered": ["after", 1]})).await;
+        stage.origin.change(&json!({"ordered": ["after", 1]})).await;
         stage.agrees().await;
         assert_ne!(stage.count("boards").await, 0);
         if stage.proxy.is_some() {
             assert_eq!(stage.count("opens").await, 0, "the proxy held the page");
         }
+        stage
     }
 
     /// Where the page's server is, past the wire: its buffers would read for the browser.
@@ -171,7 +184,9 @@ impl Stage {
         self.load(self.address()).await;
         let six_seconds = tokio::time::sleep(Duration::from_secs(6));
         let frozen = self.browser.frozen(six_seconds);
-        changing(&self.origin, Duration::from_millis(10), frozen).await;
+        self.origin
+            .changing(Duration::from_millis(10), frozen)
+            .await;
         self.agrees().await;
         assert_eq!(self.count("opens").await, 0);
     }
@@ -182,40 +197,55 @@ impl Stage {
         let overload = async {
             for number in 0..3_000 {
                 let change = json!({"ordered": [format!("{item}-{}", number % 7), number]});
-                assert!(self.change(&change).await);
+                assert!(self.origin.change(&change).await);
             }
         };
         self.browser.frozen(overload).await;
-        self.change(&change(0)).await;
+        self.origin.change(&change(0)).await;
         self.agrees().await;
         assert_eq!(self.count("opens").await, 0);
     }
 }
 
-/// Sends a change past everything that can be cut. It fails while the application does not run.
-async fn send(origin: &Wire, change: &Value) -> bool {
-    let url = format!("http://{}/changes", origin.address());
-    let sent = reqwest::Client::new().post(url).json(change).send().await;
-    sent.is_ok_and(|answer| answer.status().is_success())
+/// The way to the application, past everything that can be cut.
+struct Origin {
+    wire: Wire,
+    client: reqwest::Client,
 }
 
-/// Changes the board, a change in each interval, until `disturbance` is complete.
-async fn changing<T>(origin: &Wire, pace: Duration, disturbance: impl Future<Output = T>) -> T {
-    let is_over = AtomicBool::new(false);
-    let changes = async {
-        let (mut ticks, mut number) = (interval(pace), 0);
-        while !is_over.load(SeqCst) {
-            ticks.tick().await;
-            send(origin, &change(number)).await;
-            number += 1;
+impl Origin {
+    async fn new(application: SocketAddr) -> Self {
+        Self {
+            wire: Wire::to(application).await,
+            client: reqwest::Client::new(),
         }
-    };
-    let disturbance = async {
-        let done = disturbance.await;
-        is_over.store(true, SeqCst);
-        done
-    };
-    tokio::join!(disturbance, changes).0
+    }
+
+    /// Sends a change. Returns false while the application does not run.
+    async fn change(&self, change: &Value) -> bool {
+        let url = format!("http://{}/changes", self.wire.address());
+        let sent = self.client.post(url).json(change).send().await;
+        sent.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// Changes the board, a change in each interval, until `disturbance` is complete.
+    async fn changing<T>(&self, pace: Duration, disturbance: impl Future<Output = T>) -> T {
+        let is_over = AtomicBool::new(false);
+        let changes = async {
+            let (mut ticks, mut number) = (interval(pace), 0);
+            while !is_over.load(SeqCst) {
+                ticks.tick().await;
+                self.change(&change(number)).await;
+                number += 1;
+            }
+        };
+        let disturbance = async {
+            let done = disturbance.await;
+            is_over.store(true, SeqCst);
+            done
+        };
+        tokio::join!(disturbance, changes).0
+    }
 }
 
 /// A change of one of a few items: mostly of a number, so that a change that is missing or comes twice is seen.
@@ -260,6 +290,14 @@ async fn board_has_the_servers_state_after_an_overload() {
     let stage = Stage::direct().await;
     stage.survives_overload(&"x".repeat(4_000)).await;
     assert_eq!(stage.count("boards").await, 1);
+}
+
+#[tokio::test]
+#[ignore = "needs chromium and nginx"]
+async fn board_behind_nginx_has_the_servers_state_after_a_restart_and_a_kill() {
+    let (stage, _nginx) = Stage::behind_nginx().await;
+    let stage = stage.survives_another_server(Example::stop).await;
+    stage.survives_another_server(Example::kill).await;
 }
 
 #[tokio::test]

@@ -125,6 +125,12 @@ http {{
             proxy_http_version 1.1;
             proxy_set_header Connection "";
             proxy_set_header Host $host;
+            error_page 502 504 = @down;
+        }}
+        location @down {{
+            default_type text/event-stream;
+            if ($http_accept = text/event-stream) {{ return 200 "retry: 3000\n\n"; }}
+            return 502;
         }}
         location = /nginx-ready {{ return 200 "{folder}"; }}
     }}
