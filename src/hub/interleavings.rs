@@ -31,6 +31,7 @@ fn config(history: bool, events: usize) -> Config {
         max_subscriptions: 100,
         max_subscriptions_per_channel: 100,
         records_closes: false,
+        latest_per_key: false,
     }
 }
 

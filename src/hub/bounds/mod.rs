@@ -9,6 +9,7 @@ mod readers;
 
 use super::{
     evict::{FEW, STEP},
+    keyed::Select,
     sweep::Found,
     tests::{hub, publish, reader, waker},
     *,
