@@ -4,6 +4,7 @@ mod budget;
 mod counts;
 mod expiry;
 mod frames;
+mod keys;
 mod lock;
 mod readers;
 
