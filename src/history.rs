@@ -86,7 +86,8 @@ impl History {
 
     /// Sets the maximum memory of all channels together, in bytes. It must be at least 1.
     ///
-    /// An event counts its bytes and about 100 more. A channel with events counts its name and about 500
+    /// An event counts its bytes and about 100 more. With a [key](crate::EventBuilder::key), it counts the key and
+    /// about 100 more again. A channel with events counts its name and about 500
     /// bytes. Buffers that join events for several subscribers count too.
     /// [`Stats::history_bytes`](crate::Stats::history_bytes) returns the sum.
     ///

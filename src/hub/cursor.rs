@@ -168,8 +168,8 @@ impl Cursor {
         taken: impl Fn(&mut Inner),
     ) -> Result<Take, Missed> {
         let mut inner = self.log.lock();
-        let mut available = inner.log.available(self.next, select)?;
-        let (index, entry) = match available.next() {
+        let (first, following) = inner.log.first_two(self.next, select)?;
+        let (index, entry) = match first {
             Some((index, entry)) if entry.sequence == expected => (index, entry),
             later => return Ok(Take::Later(later.map(|(_, entry)| entry.sequence))),
         };
@@ -177,8 +177,6 @@ impl Cursor {
             return Ok(Take::NoRoom);
         }
         let entry = entry.clone();
-        let following = available.next().map(|(_, entry)| entry.sequence);
-        drop(available);
         taken(&mut inner);
         self.next = index + 1;
         Ok(Take::Entry(entry, following))

@@ -59,7 +59,7 @@ fn appends_with_keys(
     hub: &Arc<Hub>,
     names: &'static [(&'static str, &'static str)],
 ) -> JoinHandle<()> {
-    in_thread(hub, |hub| {
+    in_thread(hub, move |hub| {
         for (name, key) in names {
             let sealed = |(), sequence, _| Sealed {
                 bytes: Bytes::from(format!("{name} {sequence} 0\n")),

@@ -8,7 +8,7 @@
 //!    stops at the head, so it never returns a later event before an earlier one.
 //! 4. Memory is bounded by entries per channel, age, and total bytes including overhead (`evict`). A
 //!    channel is removed with its last reader, or with its last entry if history is kept. The `sweep`
-//!    task frees expired entries.
+//!    task frees expired entries. The newest entry of each key may outlive count and age, not the bytes.
 //! 5. An entry may have a key. It supersedes earlier entries with that key, and readers with a backlog skip
 //!    these (`keyed`).
 //! 6. Work under the sequencer's lock does not grow with the number of channels. Longer work runs in
