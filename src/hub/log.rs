@@ -79,6 +79,9 @@ pub(crate) struct Piece {
     pub(crate) at: Instant,
 }
 
+/// An entry with its index, and the sequence number of the following one.
+type FirstTwo<'a> = (Option<(u64, &'a Entry)>, Option<u64>);
+
 /// Entries to be joined.
 struct Run<'a> {
     oldest: &'a Entry,
@@ -368,13 +371,9 @@ impl Log {
         Ok(retained.chain(ring))
     }
 
-    /// The first selected entry from the index `next` with its index, and the sequence number of the second one.
+    /// The first two selected entries from the index `next`.
     #[inline]
-    pub(crate) fn first_two(
-        &self,
-        next: u64,
-        select: Select,
-    ) -> Result<(Option<(u64, &Entry)>, Option<u64>), Missed> {
+    pub(crate) fn first_two(&self, next: u64, select: Select) -> Result<FirstTwo<'_>, Missed> {
         if self.keyed.is_some() || select == Select::Latest {
             return self.first_two_of_keys(next, select);
         }
@@ -386,11 +385,7 @@ impl Log {
     }
 
     #[inline(never)]
-    fn first_two_of_keys(
-        &self,
-        next: u64,
-        select: Select,
-    ) -> Result<(Option<(u64, &Entry)>, Option<u64>), Missed> {
+    fn first_two_of_keys(&self, next: u64, select: Select) -> Result<FirstTwo<'_>, Missed> {
         let mut available = self.available(next, select)?;
         let first = available.next();
         Ok((first, available.next().map(|(_, entry)| entry.sequence)))

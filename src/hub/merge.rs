@@ -4,7 +4,7 @@
 
 use super::{
     channel_log::Inner,
-    cursor::{Cursor, Take},
+    cursor::{Cursor, NotTaken},
     keyed::Select,
 };
 use bytes::{Bytes, BytesMut};
@@ -104,7 +104,7 @@ impl Merge {
         {
             let has_room = |bytes: &Bytes| joined.has_room(bytes, limit);
             let following = match cursors[cursor].take(sequence, select, has_room, &taken) {
-                Ok(Take::Entry(entry, following)) => {
+                Ok((entry, following)) => {
                     let at = entry.at;
                     last = Some(Last {
                         cursor,
@@ -114,8 +114,8 @@ impl Merge {
                     joined.push(entry.bytes);
                     following
                 }
-                Ok(Take::Later(following)) => following,
-                Ok(Take::NoRoom) | Err(_) => {
+                Err(NotTaken::Superseded(following)) => following,
+                Err(NotTaken::NoRoom | NotTaken::Missed) => {
                     is_cut = true;
                     break;
                 }
