@@ -343,6 +343,7 @@ fn epoch() -> Result<u64, Error> {
 }
 
 fn hub_config(history: &History, limits: &Limits, has_proxies: bool) -> Config {
+    let latest_per_key = history.keeps_latest();
     let (history, events, max_age, bytes) = history.parts();
     Config {
         history,
@@ -353,6 +354,7 @@ fn hub_config(history: &History, limits: &Limits, has_proxies: bool) -> Config {
         max_subscriptions_per_channel: limits.subscriptions_per_channel,
         // Only the links of proxies with history read them.
         records_closes: history && has_proxies,
+        latest_per_key,
     }
 }
 

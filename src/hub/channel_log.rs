@@ -1,12 +1,15 @@
 //! Per-channel state behind the channel's lock: the log, its wait list, and the number of readers.
 
 use super::{
-    Config, Hub, Stage, lock,
+    Config, Hub, Stage,
+    keyed::Key,
+    lock,
     log::{Entry, Log},
     sync::{AtomicU64, Mutex, MutexGuard},
     wait_list::{WaitList, WaiterKey},
 };
 use crate::channel::Channel;
+use bytes::Bytes;
 use std::{
     fmt,
     sync::atomic::Ordering::{Acquire, Release},
@@ -43,7 +46,7 @@ pub(super) struct Inner {
 pub(super) struct Progress {
     /// Registered waiters that are not parked.
     pub(super) awake: usize,
-    /// Events returned to readers of the channel since it was created.
+    /// Events returned to readers of the channel, or skipped, since it was created.
     pub(super) delivered: u64,
 }
 
@@ -192,16 +195,31 @@ impl Inner {
         }
     }
 
-    /// Appends an entry. Returns true if awake readers lag by a good part of the ring or of the share.
-    pub(super) fn push(&mut self, entry: Entry, config: &Config) -> bool {
+    /// Appends an entry. Returns whether awake readers lag by a good part of the ring or of the share, and the
+    /// retained bytes that the entry supersedes.
+    pub(super) fn push(
+        &mut self,
+        entry: Entry,
+        key: Option<Key>,
+        config: &Config,
+    ) -> (bool, Option<Bytes>) {
         if self.waiters.awake() == 0 {
             self.settle();
         }
         self.unsettled += entry.bytes.len();
-        self.log.push(entry, config.events);
+        let superseded = self.push_entry(entry, key, config);
         let behind = self.log.end() - self.settled;
         let far = behind >= (config.events as u64 / 4).max(1) || self.unsettled >= config.share();
-        self.waiters.len() > 0 && far
+        (self.waiters.len() > 0 && far, superseded)
+    }
+
+    fn push_entry(&mut self, entry: Entry, key: Option<Key>, config: &Config) -> Option<Bytes> {
+        let Some(key) = key else {
+            self.log.push(entry, config.events);
+            return None;
+        };
+        let retains = config.latest_per_key;
+        self.log.push_keyed(entry, key, config.events, retains)
     }
 
     fn settle(&mut self) {
@@ -301,7 +319,7 @@ mod tests {
         publish(&hub, "a", "1");
         let log = a(&hub);
         let mark = log.mark(&hub);
-        log.lock().push(entry(2), &hub.config);
+        log.lock().push(entry(2), None, &hub.config);
         assert_eq!(log.mark(&hub), mark);
         hub.head.store(2, Release);
         assert_ne!(log.mark(&hub), mark);

@@ -1,12 +1,12 @@
 //! Eviction: its order, and how many entries a step evicts.
 //!
-//! 1. Expired entries are evicted, oldest first.
+//! 1. Expired entries are evicted, oldest first. Retained entries do not expire.
 //! 2. When memory exceeds the budget, joined frames are dropped first. Then the oldest entries of channels
 //!    above their share are evicted, then the oldest entries of the hub.
 //! 3. A call evicts at most a few entries under the lock. If that is not enough, it continues in steps
 //!    and releases the lock between them.
 
-use super::{Config, FrameIndex, channel_log::ChannelLog, state::HubState};
+use super::{Config, FrameIndex, channel_log::ChannelLog, log::Log, state::HubState};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -43,7 +43,7 @@ impl HubState {
                 return true;
             }
             let log = log.clone();
-            self.evict(&log, config);
+            self.evict(&log, config, Log::evict);
         }
         false
     }
@@ -71,14 +71,14 @@ impl HubState {
             return true;
         }
         let oldest = || {
-            let (sequence, (_, log)) = self.oldest.first_key_value()?;
-            (*sequence < newest.sequence).then_some(log)
+            let (sequence, log) = self.oldest_of_all()?;
+            (sequence < newest.sequence).then_some(log)
         };
         let Some(log) = self.oldest_of_large(newest).or_else(oldest) else {
             return false;
         };
         let log = log.clone();
-        self.evict(&log, config);
+        self.evict(&log, config, Log::discard);
         true
     }
 
@@ -87,8 +87,8 @@ impl HubState {
     fn oldest_of_large(&self, newest: Newest) -> Option<&Arc<ChannelLog>> {
         let front = |log: &ChannelLog| {
             let inner = log.lock();
-            let front = inner.log.front()?.sequence;
-            let may_go = inner.log.len() > 1 || inner.waiters.awake() == 0;
+            let front = inner.log.oldest()?;
+            let may_go = inner.log.available_len() > 1 || inner.waiters.awake() == 0;
             (may_go && front < newest.sequence).then_some(front)
         };
         let fronts = self.large.iter().filter_map(|log| Some((front(log)?, log)));

@@ -125,11 +125,11 @@ impl Frames {
         self.frames.push(frame);
     }
 
-    /// Drops frames with entries before `first`. Returns true if none is left.
-    pub(super) fn retain_from(&mut self, first: u64) -> bool {
+    /// Drops the other frames. Returns true if none is left.
+    pub(super) fn retain(&mut self, keeps: impl Fn(&Range<u64>) -> bool) -> bool {
         let index = &self.index;
         self.frames.retain(|frame| {
-            let keeps = frame.range.start >= first;
+            let keeps = keeps(&frame.range);
             if !keeps {
                 index.bytes.fetch_sub(frame.size(), Relaxed);
             }
@@ -147,7 +147,7 @@ impl Frame {
 
 impl Drop for Frames {
     fn drop(&mut self) {
-        self.retain_from(u64::MAX);
+        self.retain(|_| false);
         lock(&self.index.channels).channels.remove(&self.key);
     }
 }

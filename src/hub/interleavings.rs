@@ -31,6 +31,7 @@ fn config(history: bool, events: usize) -> Config {
         max_subscriptions: 100,
         max_subscriptions_per_channel: 100,
         records_closes: false,
+        latest_per_key: false,
     }
 }
 
@@ -51,6 +52,25 @@ fn append(hub: &Hub, name: &str) {
 /// Spawns a thread that appends an entry to each of these channels in turn.
 fn appends(hub: &Arc<Hub>, names: &'static [&'static str]) -> JoinHandle<()> {
     in_thread(hub, |hub| names.iter().for_each(|name| append(hub, name)))
+}
+
+/// Appends entries with these channels and keys. No entry before them is missing.
+fn appends_with_keys(
+    hub: &Arc<Hub>,
+    names: &'static [(&'static str, &'static str)],
+) -> JoinHandle<()> {
+    in_thread(hub, move |hub| {
+        for (name, key) in names {
+            let sealed = |(), sequence, _| Sealed {
+                bytes: Bytes::from(format!("{name} {sequence} 0\n")),
+                key: Some(Key {
+                    text: (*key).into(),
+                    is_removed: false,
+                }),
+            };
+            hub.append(&channel(name), [()], sealed);
+        }
+    })
 }
 
 fn in_thread(hub: &Arc<Hub>, run: impl FnOnce(&Arc<Hub>) + Send + 'static) -> JoinHandle<()> {
@@ -484,6 +504,46 @@ fn a_lagging_reader_gets_the_number_of_missed_entries() {
             client.assert_is_complete();
             assert_eq!(client.seen.len() as u64 + client.missed, published);
         }
+    });
+}
+
+/// The ring holds one entry. The newest entry of each key is retained.
+#[test]
+fn every_client_gets_the_newest_entry_of_each_key_without_a_gap() {
+    check(|| {
+        let config = Config {
+            latest_per_key: true,
+            ..config(true, 1)
+        };
+        let hub = Hub::new(config, 7);
+        let mut clients = [
+            Client::new(&hub, &["a"], Start::Live),
+            Client::new(&hub, &["a", "b"], Start::Live),
+        ];
+        let appending = [
+            appends_with_keys(&hub, &[("a", "x"), ("b", "x"), ("a", "y"), ("a", "x")]),
+            appends_with_keys(&hub, &[("b", "y"), ("a", "x"), ("b", "x")]),
+        ];
+        let mut latest = Client::without_reader(&hub, &["b", "a"]);
+        latest.subscribe(Start::Latest);
+        latest.last = vec![0; 2];
+        clients[1].read();
+        clients[1].resume();
+        latest.read();
+        join(appending);
+        for client in clients.iter_mut().chain([&mut latest]) {
+            client.read();
+            assert_eq!((client.missed, client.has_gap.contains(&true)), (0, false));
+            for name in client.names {
+                let log = hub.state().get(&channel(name)).unwrap();
+                let inner = log.lock();
+                let newest = inner.log.available(0, keyed::Select::Latest).unwrap();
+                let has = |(_, entry): (u64, &Entry)| client.seen.contains(&entry.sequence);
+                assert!(newest.map(has).all(|has| has), "of {name}");
+            }
+        }
+        drop((clients, latest));
+        assert_is_clean(&hub);
     });
 }
 

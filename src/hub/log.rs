@@ -4,12 +4,14 @@
 //!    channels. Its *index* counts the entries of this channel: a cursor needs no search, and a gap
 //!    has a length.
 //! 2. Entries are evicted from the front only. `evicted` is the sequence number of the last evicted entry. A
-//!    position at or after it has missed nothing.
+//!    position at or after it has missed nothing. With keys, a position before it may have missed nothing
+//!    either: see `keyed`.
 //! 3. A read returns all available entries as one piece. Readers with the same cursor share it.
 
 use super::{
     ChannelLog,
     frames::{FrameIndex, Frames},
+    keyed::{Key, Keyed, Lost, Select, Superseded},
 };
 use bytes::{Bytes, BytesMut};
 use std::{
@@ -35,7 +37,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// Memory outside of the ring.
-    fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.bytes.len() + BYTES_OVERHEAD
     }
 }
@@ -49,9 +51,19 @@ pub(crate) struct Log {
     /// Memory of the entries outside of the ring.
     size: usize,
     frames: Option<Box<Frames>>,
+    /// `None` until an entry has a key, so that logs without keys pay nothing.
+    keyed: Option<Box<Keyed>>,
 }
 
-/// A cursor is before the front of the ring. Contains the number of entries it missed.
+/// An entry that left the ring.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Evicted {
+    pub(crate) sequence: u64,
+    /// Empty if the log retains the entry.
+    pub(crate) bytes: Bytes,
+}
+
+/// A cursor is before entries that were lost. Contains the number of entries it missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Missed(pub(crate) u64);
 
@@ -67,6 +79,43 @@ pub(crate) struct Piece {
     pub(crate) at: Instant,
 }
 
+/// An entry with its index, and the sequence number of the following one.
+type FirstTwo<'a> = (Option<(u64, &'a Entry)>, Option<u64>);
+
+/// Entries to be joined.
+struct Run<'a> {
+    oldest: &'a Entry,
+    last: &'a Entry,
+    /// The index after the last one.
+    to: u64,
+    length: usize,
+}
+
+impl<'a> Run<'a> {
+    /// The entries up to the sequence number `until`, with at most `limit` bytes but at least one entry.
+    fn new(
+        mut entries: impl Iterator<Item = (u64, &'a Entry)>,
+        limit: usize,
+        until: u64,
+    ) -> Option<Self> {
+        let is_wanted = |(_, entry): &(u64, &Entry)| entry.sequence <= until;
+        let (at, oldest) = entries.next().filter(is_wanted)?;
+        let (mut length, mut to, mut last) = (oldest.bytes.len(), at + 1, oldest);
+        for (at, entry) in entries.take_while(is_wanted) {
+            if length + entry.bytes.len() > limit {
+                break;
+            }
+            (length, to, last) = (length + entry.bytes.len(), at + 1, entry);
+        }
+        Some(Self {
+            oldest,
+            last,
+            to,
+            length,
+        })
+    }
+}
+
 impl Log {
     /// Creates an empty log whose entries up to the sequence number `evicted` were evicted.
     pub(crate) fn new(evicted: u64) -> Self {
@@ -76,11 +125,44 @@ impl Log {
             evicted,
             size: 0,
             frames: None,
+            keyed: None,
         }
     }
 
     /// Appends an entry to a ring of at most `limit` entries.
     pub(crate) fn push(&mut self, entry: Entry, limit: usize) {
+        if let Some(keyed) = &mut self.keyed {
+            keyed.push_without_key();
+        }
+        self.push_entry(entry, limit);
+    }
+
+    /// Appends an entry with a key. Returns the retained bytes that it supersedes. `retains` is the same in each
+    /// call.
+    pub(crate) fn push_keyed(
+        &mut self,
+        entry: Entry,
+        key: Key,
+        limit: usize,
+        retains: bool,
+    ) -> Option<Bytes> {
+        let (index, len, lost) = (self.end(), self.len(), self.lost());
+        let keyed = self
+            .keyed
+            .get_or_insert_with(|| Box::new(Keyed::new(len, lost, retains)));
+        let superseded = keyed.push(index, entry.sequence, key);
+        self.push_entry(entry, limit);
+        match superseded? {
+            Superseded::Retained(bytes) => Some(bytes),
+            Superseded::InRing(index) => {
+                // Later readers skip the entry.
+                self.retain_frames(|range| !range.contains(&index));
+                None
+            }
+        }
+    }
+
+    fn push_entry(&mut self, entry: Entry, limit: usize) {
         self.grow(limit);
         self.size += entry.size();
         self.entries.push_back(entry);
@@ -97,18 +179,53 @@ impl Log {
         }
     }
 
-    /// Removes the oldest entry.
-    pub(crate) fn evict(&mut self) -> Option<Entry> {
+    /// Removes the ring's oldest entry, because of its age or the number of entries.
+    pub(crate) fn evict(&mut self) -> Option<Evicted> {
+        self.evict_entry(true)
+    }
+
+    /// Removes the oldest entry of all, to save memory.
+    pub(crate) fn discard(&mut self) -> Option<Evicted> {
+        match self.keyed.as_mut().and_then(|keyed| keyed.discard()) {
+            Some(evicted) => {
+                self.drop_unused_keys();
+                Some(evicted)
+            }
+            None => self.evict_entry(false),
+        }
+    }
+
+    fn evict_entry(&mut self, retains: bool) -> Option<Evicted> {
         let entry = self.entries.pop_front()?;
+        let index = self.first;
         self.first += 1;
         self.evicted = entry.sequence;
         self.size -= entry.size();
+        self.retain_frames(|range| range.start > index);
+        self.shrink();
+        let Some(keyed) = &mut self.keyed else {
+            return Some(Evicted {
+                sequence: entry.sequence,
+                bytes: entry.bytes,
+            });
+        };
+        let evicted = keyed.evict(index, entry, retains);
+        self.drop_unused_keys();
+        Some(evicted)
+    }
+
+    /// Without entries there are no keys, and the last entry was lost: it was the newest of its key.
+    fn drop_unused_keys(&mut self) {
+        if self.is_empty() {
+            self.keyed = None;
+        }
+    }
+
+    fn retain_frames(&mut self, keeps: impl Fn(&Range<u64>) -> bool) {
         let frames = self.frames.as_mut();
-        if frames.is_some_and(|frames| frames.retain_from(self.first)) {
+        if frames.is_some_and(|frames| frames.retain(keeps)) {
             self.frames = None;
         }
-        self.shrink();
-        Some(entry)
     }
 
     fn shrink(&mut self) {
@@ -122,19 +239,40 @@ impl Log {
 
     /// Memory of the ring and its entries, as the budget counts it.
     pub(crate) fn size(&self) -> usize {
-        self.size + self.entries.capacity() * size_of::<Entry>()
+        let keyed = self.keyed.as_ref().map_or(0, |keyed| keyed.size());
+        self.size + self.entries.capacity() * size_of::<Entry>() + keyed
     }
 
+    /// The ring's oldest entry.
     pub(crate) fn front(&self) -> Option<&Entry> {
         self.entries.front()
     }
 
+    /// The sequence number of the oldest retained entry. It is older than the ring's.
+    pub(crate) fn oldest_retained(&self) -> Option<u64> {
+        let (_, entry) = self.keyed.as_ref()?.retained(0).next()?;
+        Some(entry.sequence)
+    }
+
+    /// The sequence number of the oldest entry, retained or in the ring.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        let in_ring = || self.front().map(|entry| entry.sequence);
+        self.oldest_retained().or_else(in_ring)
+    }
+
+    /// Number of entries in the ring.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
+    /// Number of entries, retained ones included.
+    pub(crate) fn available_len(&self) -> usize {
+        self.len() + self.keyed.as_ref().map_or(0, |keyed| keyed.retained_len())
+    }
+
+    /// Whether there is no entry, in the ring or retained.
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.available_len() == 0
     }
 
     /// The index that the next entry will have.
@@ -142,9 +280,13 @@ impl Log {
         self.first + self.entries.len() as u64
     }
 
-    /// The sequence number of the last evicted entry.
-    pub(crate) fn evicted(&self) -> u64 {
-        self.evicted
+    /// The end of the entries that were lost.
+    pub(crate) fn lost(&self) -> Lost {
+        let evicted = Lost {
+            end: self.first,
+            sequence: self.evicted,
+        };
+        self.keyed.as_ref().map_or(evicted, |keyed| keyed.lost())
     }
 
     /// The sequence number of the last entry, evicted or not.
@@ -154,23 +296,49 @@ impl Log {
             .map_or(self.evicted, |entry| entry.sequence)
     }
 
-    /// The index of the first entry after the position `sequence`, or `None` if entries after it were
-    /// evicted. An expired entry counts as evicted.
+    /// The index of the first entry after the position `sequence`, or `None` if entries after it were lost. An
+    /// expired entry counts as evicted.
     pub(crate) fn after(&self, sequence: u64, is_expired: impl Fn(&Entry) -> bool) -> Option<u64> {
-        let expired = self.entries.partition_point(is_expired);
-        let gone = match expired.checked_sub(1) {
-            Some(last) => self.entries[last].sequence,
-            None => self.evicted,
-        };
+        if sequence < self.lost_with(self.entries.partition_point(is_expired)) {
+            return None;
+        }
+        Some(self.index_after(sequence))
+    }
+
+    fn index_after(&self, sequence: u64) -> u64 {
+        let retained = |keyed: &Keyed| keyed.retained_after(sequence);
         let older = |entry: &Entry| entry.sequence <= sequence;
-        (sequence >= gone).then(|| self.first + self.entries.partition_point(older) as u64)
+        let in_ring = || self.first + self.entries.partition_point(older) as u64;
+        let retained = self.keyed.as_deref().and_then(retained);
+        retained.unwrap_or_else(in_ring)
+    }
+
+    /// The sequence number of the last lost entry, if the ring's first `expired` entries were evicted.
+    fn lost_with(&self, expired: usize) -> u64 {
+        let would_lose = |at: &usize| {
+            let keyed = self.keyed.as_ref();
+            keyed.is_none_or(|keyed| keyed.would_lose(*at))
+        };
+        let lost = (0..expired).rev().find(would_lose);
+        lost.map_or(self.lost().sequence, |at| self.entries[at].sequence)
     }
 
     /// The sequence number of the entry before the index `next`: the position of a cursor there.
     pub(crate) fn before(&self, next: u64) -> u64 {
-        let index = next.checked_sub(self.first + 1);
-        let entry = index.and_then(|index| self.entries.get(usize::try_from(index).ok()?));
-        entry.map_or(self.evicted, |entry| entry.sequence)
+        match next.checked_sub(self.first + 1) {
+            Some(at) => {
+                let entry = usize::try_from(at).ok().and_then(|at| self.entries.get(at));
+                entry.map_or(self.last(), |entry| entry.sequence)
+            }
+            None if next == self.first => self.evicted,
+            None => self.before_ring(next),
+        }
+    }
+
+    fn before_ring(&self, next: u64) -> u64 {
+        let retained = |keyed: &Keyed| keyed.retained_before(next);
+        let retained = self.keyed.as_deref().and_then(retained);
+        retained.unwrap_or(0).max(self.lost().sequence)
     }
 
     /// Number of entries after the sequence number `head`.
@@ -179,21 +347,80 @@ impl Log {
         newest.take_while(|entry| entry.sequence > head).count() as u64
     }
 
-    /// The entries from the index `next`, oldest first.
-    pub(crate) fn entries(
+    /// The selected entries from the index `next` with their indices, oldest first: retained ones, then the ring.
+    pub(crate) fn available(
         &self,
         next: u64,
-    ) -> Result<impl ExactSizeIterator<Item = &Entry>, Missed> {
-        let skip = next.checked_sub(self.first);
-        let skip = skip.ok_or_else(|| Missed(self.first - next))?;
-        let skip =
-            usize::try_from(skip).map_or(self.entries.len(), |skip| skip.min(self.entries.len()));
-        Ok(self.entries.range(skip..))
+        select: Select,
+    ) -> Result<impl Iterator<Item = (u64, &Entry)>, Missed> {
+        let lost = self.lost();
+        if next < lost.end && select != Select::Latest {
+            return Err(Missed(lost.end - next));
+        }
+        let skip = next.saturating_sub(self.first).min(self.len() as u64) as usize;
+        let keyed = self.keyed.as_deref();
+        let retained = keyed
+            .into_iter()
+            .flat_map(move |keyed| keyed.retained(next));
+        let selects =
+            move |at| keyed.map_or(select != Select::Latest, |keyed| keyed.selects(at, select));
+        let ring = self.entries.range(skip..).enumerate();
+        let ring = ring.filter(move |(at, _)| selects(skip + at));
+        let first = self.first + skip as u64;
+        let ring = ring.map(move |(at, entry)| (first + at as u64, entry));
+        Ok(retained.chain(ring))
     }
 
-    /// The index of the oldest entry.
-    pub(crate) fn first(&self) -> u64 {
-        self.first
+    /// The first two selected entries from the index `next`.
+    #[inline]
+    pub(crate) fn first_two(&self, next: u64, select: Select) -> Result<FirstTwo<'_>, Missed> {
+        if self.keyed.is_some() || select == Select::Latest {
+            return self.first_two_of_keys(next, select);
+        }
+        let at = next.checked_sub(self.first);
+        let at = at.ok_or_else(|| Missed(self.first - next))? as usize;
+        let first = self.entries.get(at).map(|entry| (next, entry));
+        let second = self.entries.get(at + 1);
+        Ok((first, second.map(|entry| entry.sequence)))
+    }
+
+    #[inline(never)]
+    fn first_two_of_keys(&self, next: u64, select: Select) -> Result<FirstTwo<'_>, Missed> {
+        let mut available = self.available(next, select)?;
+        let first = available.next();
+        Ok((first, available.next().map(|(_, entry)| entry.sequence)))
+    }
+
+    /// The entries from the index `next` of a log without keys: [`Self::available`] takes twice the time.
+    #[inline]
+    fn without_keys(&self, next: u64) -> Result<impl Iterator<Item = (u64, &Entry)>, Missed> {
+        let skip = next.checked_sub(self.first);
+        let skip = skip.ok_or_else(|| Missed(self.first - next))?;
+        let skip = skip.min(self.len() as u64) as usize;
+        Ok((next..).zip(self.entries.range(skip..)))
+    }
+
+    /// The sequence number of the first selected entry from the index `next`.
+    pub(crate) fn peek(&self, next: u64, select: Select) -> Result<Option<u64>, Missed> {
+        let (first, _) = self.first_two(next, select)?;
+        Ok(first.map(|(_, entry)| entry.sequence))
+    }
+
+    /// The index after the position `sequence` from which [`Select::Latest`] yields unexpired and retained entries
+    /// only, and the number of keys.
+    pub(crate) fn latest(
+        &self,
+        sequence: u64,
+        is_expired: impl Fn(&Entry) -> bool,
+    ) -> (u64, usize) {
+        let Some(keyed) = &self.keyed else {
+            return (self.end(), 0);
+        };
+        let expired = match keyed.retains() {
+            true => 0,
+            false => self.first + self.entries.partition_point(is_expired) as u64,
+        };
+        (self.index_after(sequence).max(expired), keyed.len())
     }
 
     /// Reads the entries from the index `next` to the sequence number `until` as one piece.
@@ -208,23 +435,24 @@ impl Log {
         index: &Arc<FrameIndex>,
         log: impl FnOnce() -> Weak<ChannelLog>,
     ) -> Result<Option<Piece>, Missed> {
-        let is_wanted = |entry: &&Entry| entry.sequence <= until;
-        let mut entries = self.entries(next)?.take_while(is_wanted);
-        let Some(oldest) = entries.next() else {
+        let found = match self.keyed {
+            None => Run::new(self.without_keys(next)?, limit, until),
+            Some(_) => Run::new(self.available(next, Select::UpTo(until))?, limit, until),
+        };
+        let Some(Run {
+            oldest,
+            last,
+            to,
+            length,
+        }) = found
+        else {
             return Ok(None);
         };
-        let (mut length, mut count, mut last) = (oldest.bytes.len(), 1, oldest);
-        for entry in entries {
-            if length + entry.bytes.len() > limit {
-                break;
-            }
-            (length, count, last) = (length + entry.bytes.len(), count + 1, entry);
-        }
         let (sequence, at) = (last.sequence, last.at);
-        let to = next + count;
-        let bytes = match count {
-            1 => oldest.bytes.clone(),
-            _ => self.frame(next..to, length, index, log),
+        let bytes = match oldest.sequence == sequence {
+            true => oldest.bytes.clone(),
+            false if self.shares(next, until) => self.frame(next..to, length, index, log),
+            false => self.join(&(next..to), length, until),
         };
         Ok(Some(Piece {
             bytes,
@@ -232,6 +460,12 @@ impl Log {
             sequence,
             at,
         }))
+    }
+
+    /// Whether readers from the index `next` to `until` may share frames. The entries of a frame depend on its
+    /// range only, and the frame is dropped when one of them is evicted or superseded.
+    fn shares(&self, next: u64, until: u64) -> bool {
+        self.keyed.is_none() || next >= self.first && until == u64::MAX
     }
 
     /// The entries of `range` as one frame of `length` bytes, from the kept frames if possible.
@@ -244,7 +478,7 @@ impl Log {
     ) -> Bytes {
         let kept = self.frames.as_ref().and_then(|frames| frames.get(&range));
         kept.unwrap_or_else(|| {
-            let bytes = self.join(&range, length);
+            let bytes = self.join(&range, length, u64::MAX);
             let frames = self
                 .frames
                 .get_or_insert_with(|| Box::new(Frames::new(index, log())));
@@ -253,10 +487,18 @@ impl Log {
         })
     }
 
-    fn join(&self, range: &Range<u64>, length: usize) -> Bytes {
+    fn join(&self, range: &Range<u64>, length: usize, until: u64) -> Bytes {
         let mut bytes = BytesMut::with_capacity(length);
-        let (from, to) = (range.start - self.first, range.end - self.first);
-        for entry in self.entries.range(from as usize..to as usize) {
+        if self.keyed.is_none() {
+            let (from, to) = (range.start - self.first, range.end - self.first);
+            for entry in self.entries.range(from as usize..to as usize) {
+                bytes.extend_from_slice(&entry.bytes);
+            }
+            return bytes.freeze();
+        }
+        let available = self.available(range.start, Select::UpTo(until));
+        let is_wanted = |(at, _): &(u64, &Entry)| *at < range.end;
+        for (_, entry) in available.into_iter().flatten().take_while(is_wanted) {
             bytes.extend_from_slice(&entry.bytes);
         }
         bytes.freeze()
@@ -272,7 +514,11 @@ impl Log {
     /// Compares the counted size with the sum over all entries.
     pub(super) fn is_consistent(&self) -> bool {
         let size = self.entries.iter().map(Entry::size).sum::<usize>();
-        size == self.size && self.frames.as_ref().is_none_or(|frames| frames.len() > 0)
+        let keyed = self.keyed.as_ref();
+        keyed.is_none_or(|keyed| keyed.is_consistent(self.first, self.len()))
+            && (keyed.is_none() || !self.is_empty())
+            && size == self.size
+            && self.frames.as_ref().is_none_or(|frames| frames.len() > 0)
     }
 
     /// The frames' share of the bytes that the index counts.
@@ -409,12 +655,12 @@ mod tests {
     #[test]
     fn a_cursor_before_the_front_gets_the_number_of_missed_entries() {
         let mut log = abc();
-        assert_eq!(log.evict().map(|entry| entry.sequence), Some(10));
-        assert_eq!(log.evict().map(|entry| entry.sequence), Some(20));
+        assert_eq!(log.evict().map(|evicted| evicted.sequence), Some(10));
+        assert_eq!(log.evict().map(|evicted| evicted.sequence), Some(20));
         assert_eq!(read(&mut log, 0, 100), Err(Missed(2)));
         assert_eq!(read(&mut log, 1, 100), Err(Missed(1)));
         assert_eq!(text(&mut log, 2, 100), Some(("c".into(), 3, 30)));
-        assert_eq!((log.first(), log.end(), log.len()), (2, 3, 1));
+        assert_eq!((log.lost().end, log.end(), log.len()), (2, 3, 1));
     }
 
     #[test]
@@ -434,7 +680,7 @@ mod tests {
         assert_eq!(log.after(9, never), None);
         assert_eq!(log.after(10, never), Some(1));
         while log.evict().is_some() {}
-        assert_eq!(log.evicted(), 30);
+        assert_eq!(log.lost().sequence, 30);
         assert_eq!(log.after(29, never), None);
         assert_eq!(log.after(30, never), Some(3), "indices go on");
         assert_eq!(Log::new(7).after(6, never), None);

@@ -2,16 +2,22 @@
 //!
 //! Each cursor is locked once to find its next entry, and once for each entry that is taken.
 
-use super::{channel_log::Inner, cursor::Cursor};
+use super::{
+    channel_log::Inner,
+    cursor::{Cursor, NotTaken},
+    keyed::Select,
+};
 use bytes::{Bytes, BytesMut};
 use std::{cmp::Reverse, collections::BinaryHeap};
 use tokio::time::Instant;
 
 /// The next entry of each cursor, and where to stop.
 pub(super) struct Merge {
-    /// Cursors by the sequence number of their next entry. A cursor that the ring has overtaken comes first.
+    /// Cursors by the sequence number of their next entry, or of a superseded one before it. A cursor that has
+    /// missed entries comes first.
     next: BinaryHeap<Reverse<(u64, usize)>>,
     head: u64,
+    is_latest: bool,
     /// The last sequence number to return, if a channel or the hub was closed.
     end: Option<u64>,
 }
@@ -20,7 +26,7 @@ pub(super) struct Merge {
 pub(super) struct Merged {
     pub(super) bytes: Bytes,
     pub(super) last: Option<Last>,
-    /// Whether it stopped before an entry that does not fit, or that was evicted.
+    /// Whether it stopped before an entry that does not fit, or that was lost.
     pub(super) is_cut: bool,
 }
 
@@ -38,15 +44,31 @@ impl Merge {
     /// `head` and `closed_after` are loaded before: an entry up to `head` is in its log, but beyond it, an earlier
     /// entry of another channel may not be.
     pub(super) fn new(cursors: &[Cursor], head: u64, closed_after: Option<u64>) -> Self {
+        // The end is not known yet, so an entry that a later one supersedes may have to be returned.
+        Self::from(cursors, head, closed_after, Select::All)
+    }
+
+    /// Merges only the newest entry of each key, up to `until`.
+    pub(super) fn latest(cursors: &[Cursor], until: u64, closed_after: Option<u64>) -> Self {
+        Self::from(cursors, until, closed_after, Select::Latest)
+    }
+
+    fn from(cursors: &[Cursor], head: u64, closed_after: Option<u64>, select: Select) -> Self {
         let mut next = BinaryHeap::with_capacity(cursors.len());
         let mut end = closed_after;
         for (index, cursor) in cursors.iter().enumerate() {
-            let (sequence, end_of_channel) = cursor.peek();
+            let (sequence, end_of_channel) = cursor.peek(select);
             let sequence = sequence.unwrap_or(Some(0));
             next.extend(sequence.map(|sequence| Reverse((sequence, index))));
             end = end.into_iter().chain(end_of_channel).min();
         }
-        Self { next, head, end }
+        let is_latest = select == Select::Latest;
+        Self {
+            next,
+            head,
+            is_latest,
+            end,
+        }
     }
 
     /// The sequence number at which it stops.
@@ -72,22 +94,32 @@ impl Merge {
         taken: impl Fn(&mut Inner),
     ) -> Merged {
         let to = self.to();
+        let select = match self.is_latest {
+            true => Select::Latest,
+            false => Select::UpTo(to),
+        };
         let (mut joined, mut last, mut is_cut) = (Joined::default(), None, false);
         while let Some(Reverse((sequence, cursor))) = self.next.pop()
             && sequence <= to
         {
             let has_room = |bytes: &Bytes| joined.has_room(bytes, limit);
-            let Ok(Some((entry, following))) = cursors[cursor].take(has_room, &taken) else {
-                is_cut = true;
-                break;
+            let following = match cursors[cursor].take(sequence, select, has_room, &taken) {
+                Ok((entry, following)) => {
+                    let at = entry.at;
+                    last = Some(Last {
+                        cursor,
+                        sequence,
+                        at,
+                    });
+                    joined.push(entry.bytes);
+                    following
+                }
+                Err(NotTaken::Superseded(following)) => following,
+                Err(NotTaken::NoRoom | NotTaken::Missed) => {
+                    is_cut = true;
+                    break;
+                }
             };
-            let at = entry.at;
-            last = Some(Last {
-                cursor,
-                sequence,
-                at,
-            });
-            joined.push(entry.bytes);
             self.next
                 .extend(following.map(|sequence| Reverse((sequence, cursor))));
         }

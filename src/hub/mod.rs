@@ -8,8 +8,10 @@
 //!    stops at the head, so it never returns a later event before an earlier one.
 //! 4. Memory is bounded by entries per channel, age, and total bytes including overhead (`evict`). A
 //!    channel is removed with its last reader, or with its last entry if history is kept. The `sweep`
-//!    task frees expired entries.
-//! 5. Work under the sequencer's lock does not grow with the number of channels. Longer work runs in
+//!    task frees expired entries. The newest entry of each key may outlive count and age, not the bytes.
+//! 5. An entry may have a key. It supersedes earlier entries with that key, and readers with a backlog skip
+//!    these (`keyed`).
+//! 6. Work under the sequencer's lock does not grow with the number of channels. Longer work runs in
 //!    steps and releases the lock between them. Under the lock nothing is woken and nothing large is freed.
 //!
 //! Entries are opaque bytes.
@@ -20,6 +22,7 @@ mod cursor;
 mod ending;
 mod evict;
 mod frames;
+mod keyed;
 mod log;
 mod merge;
 mod reader;
@@ -34,6 +37,7 @@ mod wait_list;
 mod wake_batch;
 
 pub(crate) use channel_log::{ChannelLog, Mark};
+pub(crate) use keyed::Key;
 pub(crate) use reader::{Batch, Gap, Read, Reader};
 pub(crate) use recall::Recall;
 pub(crate) use wait_list::WaiterKey;
@@ -73,6 +77,20 @@ pub(crate) struct Config {
     pub(crate) max_subscriptions_per_channel: usize,
     /// Whether the times of closes are kept.
     pub(crate) records_closes: bool,
+    /// Whether the newest entry of each key outlives `events` and `max_age`.
+    pub(crate) latest_per_key: bool,
+}
+
+/// The bytes of an entry, and its key.
+pub(crate) struct Sealed {
+    pub(crate) bytes: Bytes,
+    pub(crate) key: Option<Key>,
+}
+
+impl From<Bytes> for Sealed {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, key: None }
+    }
 }
 
 impl Config {
@@ -114,6 +132,8 @@ pub(crate) enum Start {
     After(u64),
     /// At the next entry, after a gap: the client's position is not from this hub.
     Unknown,
+    /// At the newest entry of each key, then at the next entry.
+    Latest,
 }
 
 /// Why a subscription was refused.
@@ -185,16 +205,16 @@ impl Hub {
         self.sequencer.in_turn()
     }
 
-    /// Appends the bytes that `seal` returns for each of the items, with consecutive sequence numbers, and wakes
+    /// Appends the entry that `seal` returns for each of the items, with consecutive sequence numbers, and wakes
     /// the channel's readers.
     ///
     /// `seal` receives the sequence numbers of the new entry and of the channel's previous entry. It runs
     /// under the sequencer's lock, so its side effects have the order of all publishes.
-    pub(crate) fn append<I>(
+    pub(crate) fn append<I, S: Into<Sealed>>(
         &self,
         channel: &Channel,
         items: impl IntoIterator<Item = I>,
-        mut seal: impl FnMut(I, u64, u64) -> Bytes,
+        mut seal: impl FnMut(I, u64, u64) -> S,
     ) -> Appended {
         let at = Instant::now();
         let mut state = self.state();
@@ -207,7 +227,7 @@ impl Hub {
         let (mut appended, mut count, mut excess) = (Appended::default(), 0, None);
         for item in items {
             let sequence = state.next_sequence();
-            let bytes = seal(item, sequence, previous);
+            let Sealed { bytes, key } = seal(item, sequence, previous).into();
             let newest = Newest::new(sequence, bytes.len(), &self.config);
             if let Some(log) = &log {
                 let entry = Entry {
@@ -218,7 +238,7 @@ impl Hub {
                 let Appended {
                     subscribers,
                     congested,
-                } = state.append(log, entry, &self.config);
+                } = state.append(log, entry, key, &self.config);
                 appended.subscribers = subscribers;
                 appended.congested = congested.or(appended.congested);
                 previous = sequence;
@@ -248,7 +268,8 @@ impl Hub {
         while !self.in_turn().fit(newest, &self.frames, &self.config, STEP) {}
     }
 
-    /// Subscribes to `channels`. Returns the reader and the number of entries it will replay.
+    /// Subscribes to `channels`. Returns the reader and the number of entries it will replay at most: superseded
+    /// ones count.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         channels: &Channels,
@@ -387,5 +408,7 @@ impl fmt::Debug for Hub {
 mod bounds;
 #[cfg(all(test, shuttle))]
 mod interleavings;
+#[cfg(all(test, not(shuttle)))]
+mod key_tests;
 #[cfg(test)]
 pub(crate) mod tests;

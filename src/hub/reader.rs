@@ -2,8 +2,11 @@
 //!
 //! 1. A position is a sequence number. Every entry up to it was returned, or reported as missed.
 //! 2. Entries are returned in the order of their sequence numbers across channels.
-//! 3. A reader that the ring has overtaken returns a gap first. It continues with the oldest entry.
-//! 4. Dropping the reader ends its subscription.
+//! 3. A reader that has missed entries returns a gap first. It continues after the last lost entry.
+//! 4. A reader skips an entry that is superseded by a later one that it may return.
+//! 5. A start at the latest entries returns the newest entry of each key up to the sequence number of that time,
+//!    and continues after it. It reports no gap for the entries that it skips.
+//! 6. Dropping the reader ends its subscription.
 
 use super::{
     ChannelLog, Hub, Stage, Start,
@@ -21,10 +24,25 @@ pub(crate) struct Reader {
     hub: Arc<Hub>,
     cursors: Few<Cursor>,
     position: u64,
-    /// Entries that were already missing at the start, not reported yet.
-    gap: Option<Box<Gap>>,
+    /// The next reads return this first.
+    pending: Option<Box<Pending>>,
     /// The hub's stage at the last read.
     stage: Stage,
+}
+
+#[derive(Debug)]
+enum Pending {
+    /// Entries that were already missing at the start.
+    Gap(Gap),
+    Latest(Latest),
+}
+
+/// The newest entries of each key, which the cursors read.
+#[derive(Debug)]
+struct Latest {
+    until: u64,
+    /// The indices after it at which the cursors continue.
+    following: Vec<u64>,
 }
 
 /// Result of a read.
@@ -50,11 +68,11 @@ pub(crate) struct Batch {
     pub(crate) more: bool,
 }
 
-/// Entries of `channels` were evicted before they were read.
+/// Entries of `channels` were lost before they were read.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
     pub(crate) channels: Vec<Channel>,
-    /// Number of missed entries, if known.
+    /// Number of missed entries, superseded ones included, if known.
     pub(crate) missed: Option<u64>,
 }
 
@@ -79,7 +97,9 @@ impl Reader {
             let (cursor, found) = Cursor::after(log, after, is_expired);
             match found {
                 Some(following) => replayed += following,
-                None if start != Start::Live => incomplete.push(cursor.channel().clone()),
+                None if !matches!(start, Start::Live | Start::Latest) => {
+                    incomplete.push(cursor.channel().clone())
+                }
                 None => {}
             }
             cursor
@@ -95,25 +115,50 @@ impl Reader {
             (Some(sequence), Some(_)) if replayed > 0 => sequence,
             _ => last,
         };
-        let reader = Self {
+        let mut reader = Self {
             hub,
             cursors,
             position,
-            gap: gap.map(Box::new),
+            pending: gap.map(|gap| Box::new(Pending::Gap(gap))),
             stage: Stage::Open,
         };
+        if start == Start::Latest {
+            replayed = reader.start_at_latest(last, now);
+        }
         (reader, replayed)
     }
 
     /// Moves the reader after this sequence number, which the hub has assigned, and forgets a gap. Returns false
-    /// if entries after it were evicted: then the next read may return entries out of order.
+    /// if entries after it were lost: then the next read may return entries out of order.
     pub(crate) fn seek(&mut self, after: u64) -> bool {
-        (self.gap, self.position) = (None, after);
+        (self.pending, self.position) = (None, after);
         let mut found = true;
         for cursor in &mut *self.cursors {
             found &= cursor.seek(after);
         }
         found
+    }
+
+    /// Moves the reader to the newest entry of each key, as [`Start::Latest`], and forgets a gap.
+    pub(crate) fn seek_latest(&mut self) {
+        let hub = self.hub.clone();
+        // Nothing is appended while the lock is held.
+        let state = hub.state();
+        self.start_at_latest(state.sequence(), Instant::now());
+    }
+
+    /// Returns the number of entries it will replay at most. `until` is the sequence number of the last publish.
+    /// The caller holds the sequencer's lock.
+    fn start_at_latest(&mut self, until: u64, now: Instant) -> u64 {
+        let config = &self.hub.config;
+        let (mut keys, mut following) = (0, Vec::with_capacity(self.cursors.len()));
+        for cursor in &mut *self.cursors {
+            let (end, count) = cursor.seek_latest(0, |entry| config.is_expired(entry.at, now));
+            following.push(end);
+            keys += count as u64;
+        }
+        self.pending = Some(Box::new(Pending::Latest(Latest { until, following })));
+        keys
     }
 
     /// The hub this reader belongs to.
@@ -123,7 +168,13 @@ impl Reader {
 
     /// Whether the next read returns a gap that was known at the start.
     pub(crate) fn has_gap(&self) -> bool {
-        self.gap.is_some()
+        matches!(self.pending.as_deref(), Some(Pending::Gap(_)))
+    }
+
+    /// Whether a client can resume from the position: a gap was reported, and all of the latest entries were
+    /// returned.
+    pub(crate) fn has_position(&self) -> bool {
+        self.pending.is_none()
     }
 
     /// Every entry up to this sequence number was returned, or reported as missed.
@@ -144,14 +195,40 @@ impl Reader {
     /// With a waker, a reader of one channel that returns the last entry also parks:
     /// [`Self::is_waiting`] is then true.
     pub(crate) fn read(&mut self, limit: usize, waker: Option<&Waker>) -> Read {
-        let read = match self.gap.take() {
-            Some(gap) => Read::Gap(*gap),
+        let read = match self.pending.take().map(|pending| *pending) {
+            Some(Pending::Gap(gap)) => Read::Gap(gap),
+            Some(Pending::Latest(latest)) => self.read_latest(latest, limit, waker),
             None => self.read_logs(limit, waker),
         };
         if let Read::Gap(gap) = &read {
             self.hub.observer().reset(gap.missed);
         }
         read
+    }
+
+    /// Reads the latest entries, and continues after them when all were read.
+    fn read_latest(&mut self, latest: Latest, limit: usize, waker: Option<&Waker>) -> Read {
+        let merge = Merge::latest(&self.cursors, latest.until, self.hub.closed_after());
+        let merged = merge.join(&mut self.cursors, limit, |inner| inner.delivered += 1);
+        if let Some(last) = merged.last {
+            self.pending = Some(Box::new(Pending::Latest(latest)));
+            return self.batch(merged.bytes, last, true);
+        }
+        self.position = latest.until;
+        for (cursor, next) in self.cursors.iter_mut().zip(latest.following) {
+            cursor.jump(next);
+        }
+        self.read_logs(limit, waker)
+    }
+
+    fn batch(&mut self, bytes: Bytes, last: Last, more: bool) -> Read {
+        self.position = last.sequence;
+        Read::Batch(Batch {
+            bytes,
+            channel: last.cursor,
+            at: last.at,
+            more,
+        })
     }
 
     fn read_logs(&mut self, limit: usize, waker: Option<&Waker>) -> Read {
@@ -170,21 +247,12 @@ impl Reader {
         let (to, has_end, is_at_end) = (merge.to(), merge.has_end(), merge.is_at_end());
         let merged = merge.join(&mut self.cursors, limit, |inner| inner.delivered += 1);
         match merged.last {
-            Some(Last {
-                cursor,
-                sequence,
-                at,
-            }) => {
-                self.position = sequence;
-                Read::Batch(Batch {
-                    bytes: merged.bytes,
-                    channel: cursor,
-                    at,
-                    more: merged.is_cut || has_end || self.stage != Stage::Open,
-                })
+            Some(last) => {
+                let more = merged.is_cut || has_end || self.stage != Stage::Open;
+                self.batch(merged.bytes, last, more)
             }
-            // The first entry always fits, so it was evicted.
-            None if merged.is_cut => Read::Gap(self.skip_evicted(to)),
+            // The first entry always fits, so it was lost.
+            None if merged.is_cut => Read::Gap(self.skip_lost(to)),
             None if is_at_end => Read::End,
             None => Read::Empty,
         }
@@ -195,13 +263,13 @@ impl Reader {
         self.cursors.iter().any(Cursor::is_closed)
     }
 
-    /// Advances cursors that the ring has overtaken to the oldest entry.
-    fn skip_evicted(&mut self, to: u64) -> Gap {
+    /// Advances cursors that have missed entries beyond the last lost one.
+    fn skip_lost(&mut self, to: u64) -> Gap {
         let (mut channels, mut missed) = (Vec::new(), 0);
         // A client that resumes from this position must get the unread entries of all channels.
         let mut position = to;
         for cursor in &mut *self.cursors {
-            let (skipped, next) = cursor.skip_evicted();
+            let (skipped, next) = cursor.skip_lost();
             if skipped > 0 {
                 missed += skipped;
                 channels.push(cursor.channel().clone());
@@ -237,7 +305,7 @@ impl Reader {
         let waits = |cursor: &mut Cursor| cursor.wait(hub, waker);
         // The stage changes before waiters are woken, so it is loaded after the waker is stored.
         let is_new = |stage| stage != self.stage || stage == Stage::Closed;
-        !self.has_gap() && self.cursors.iter_mut().all(waits) && !is_new(hub.stage())
+        self.pending.is_none() && self.cursors.iter_mut().all(waits) && !is_new(hub.stage())
     }
 }
 

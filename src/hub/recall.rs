@@ -1,6 +1,11 @@
 //! Reading the entries after a position on several channels without a subscription.
 
-use super::{Hub, cursor::Cursor, log::Entry, merge::Merge};
+use super::{
+    Hub,
+    cursor::Cursor,
+    log::Entry,
+    merge::{Merge, Merged},
+};
 use crate::channel::Channel;
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -41,10 +46,7 @@ impl Hub {
         let mut gone = Vec::new();
         let cursor = |(channel, after): &(Channel, Option<u64>)| {
             let after = after.filter(|after| *after <= head);
-            let log = state
-                .get(channel)
-                .unwrap_or_else(|| state.without_entries(channel));
-            let (cursor, found) = Cursor::after(log, after, is_expired);
+            let (cursor, found) = Cursor::after(state.log_of(channel), after, is_expired);
             if found.is_none() {
                 gone.push(channel.clone());
             }
@@ -52,12 +54,53 @@ impl Hub {
         };
         let mut cursors: Vec<_> = wanted.iter().map(cursor).collect();
         let merged = Merge::new(&cursors, head, None).join(&mut cursors, limit, |_| {});
+        Recall::new(merged, gone, &cursors, head)
+    }
+
+    /// Reads the newest entry of each key, at most `limit` bytes but at least one entry. Returns the page with the
+    /// sequence number up to which it reads.
+    ///
+    /// `page` is `None` for the first page. For the next one it is the position of the page before, and that
+    /// sequence number. On the last page, the positions are those at that number, and `gone` lists the channels
+    /// that lost entries since.
+    pub(crate) fn recall_latest(
+        &self,
+        channels: &[Channel],
+        page: Option<(u64, u64)>,
+        limit: usize,
+    ) -> (Recall, u64) {
+        let (now, state) = (Instant::now(), self.state());
+        let head = state.sequence();
+        let (after, until) = page.unwrap_or((0, head));
+        let is_expired = |entry: &Entry| self.config.is_expired(entry.at, now);
+        let cursor = |channel: &Channel| {
+            let (mut cursor, _) = Cursor::after(state.log_of(channel), None, is_expired);
+            cursor.seek_latest(after, is_expired);
+            cursor
+        };
+        let mut cursors: Vec<_> = channels.iter().map(cursor).collect();
+        let merge = Merge::latest(&cursors, until.min(head), None);
+        let merged = merge.join(&mut cursors, limit, |_| {});
+        let mut gone = Vec::new();
+        if !merged.is_cut {
+            cursors.iter_mut().for_each(|cursor| {
+                if !cursor.seek(until) {
+                    gone.push(cursor.channel().clone());
+                }
+            });
+        }
+        (Recall::new(merged, gone, &cursors, until), until)
+    }
+}
+
+impl Recall {
+    fn new(merged: Merged, gone: Vec<Channel>, cursors: &[Cursor], to: u64) -> Self {
         let last = merged.last.filter(|_| merged.is_cut);
-        Recall {
+        Self {
             bytes: merged.bytes,
             gone,
             positions: cursors.iter().map(Cursor::position).collect(),
-            position: last.map_or(head, |last| last.sequence),
+            position: last.map_or(to, |last| last.sequence),
             more: merged.is_cut,
         }
     }

@@ -6,7 +6,8 @@ use super::{
     Appended, Config,
     channel_log::{ChannelLog, Inner},
     frames::FrameIndex,
-    log::{Entry, Log},
+    keyed::Key,
+    log::{Entry, Evicted, Log},
     table::Table,
     tombstones::Tombstones,
     wait_list::WaiterKey,
@@ -28,8 +29,10 @@ pub(super) struct HubState {
     logs: Table,
     /// Unordered. `Inner::index` is a channel's index in it.
     with_readers: Vec<Arc<ChannelLog>>,
-    /// The oldest entry of each channel, by sequence number: the first one is the oldest of the hub.
+    /// The oldest entry of each channel's ring, by sequence number.
     pub(super) oldest: BTreeMap<u64, (Instant, Arc<ChannelLog>)>,
+    /// The oldest retained entry of each channel with such entries, by sequence number.
+    retained: BTreeMap<u64, Arc<ChannelLog>>,
     /// Channels above their share of the budget, which is a quarter: hardly ever more than four.
     pub(super) large: Vec<Arc<ChannelLog>>,
     /// Memory of the channels with entries.
@@ -91,8 +94,14 @@ impl HubState {
         log
     }
 
+    /// The channel's log, or an empty one that is not kept.
+    pub(super) fn log_of(&self, channel: &Channel) -> Arc<ChannelLog> {
+        let log = self.get(channel);
+        log.unwrap_or_else(|| self.without_entries(channel))
+    }
+
     /// An empty log for a channel without one. Its position is where the removed one ended.
-    pub(super) fn without_entries(&self, channel: &Channel) -> Arc<ChannelLog> {
+    fn without_entries(&self, channel: &Channel) -> Arc<ChannelLog> {
         let log = Log::new(self.tombstones.evicted(channel));
         Arc::new(ChannelLog::new(channel.clone(), log))
     }
@@ -149,29 +158,44 @@ impl HubState {
         &mut self,
         log: &Arc<ChannelLog>,
         entry: Entry,
+        key: Option<Key>,
         config: &Config,
     ) -> Appended {
-        let (evicted, front, (subscribers, congested)) = self.change(log, config, |inner| {
+        let (evicted, front, pushed, subscribers) = self.change(log, config, |inner| {
             let is_full = inner.log.len() >= config.events;
-            let evicted = if is_full { inner.log.evict() } else { None };
-            let is_new = inner.log.is_empty() || evicted.is_some();
-            let congested = inner.push(entry, config);
-            let front = if is_new { front(inner) } else { None };
-            (evicted, front, (inner.subscribers, congested))
+            // If the new entry supersedes the oldest one, its eviction loses nothing.
+            let evicts_after = is_full && key.is_some();
+            let evict = |inner: &mut Inner| inner.log.evict();
+            let before = (is_full && !evicts_after).then(|| evict(inner)).flatten();
+            let pushed = inner.push(entry, key, config);
+            let after = evicts_after.then(|| evict(inner)).flatten();
+            let front = if is_full || inner.log.len() == 1 {
+                front(inner)
+            } else {
+                None
+            };
+            (before.or(after), front, pushed, inner.subscribers)
         });
         self.advance(log, evicted, front);
+        let (congested, superseded) = pushed;
+        superseded.into_iter().for_each(|bytes| self.free(bytes));
         Appended {
             subscribers,
             congested: congested.then(|| log.clone()),
         }
     }
 
-    /// Evicts the oldest entry of `log`, and removes the log if it is then empty and has no reader.
-    pub(super) fn evict(&mut self, log: &Arc<ChannelLog>, config: &Config) {
+    /// Evicts an entry of `log`, and removes the log if it is then empty and has no reader.
+    pub(super) fn evict(
+        &mut self,
+        log: &Arc<ChannelLog>,
+        config: &Config,
+        evict: fn(&mut Log) -> Option<Evicted>,
+    ) {
         let (evicted, front, unused) = self.change(log, config, |inner| {
-            let evicted = inner.log.evict();
-            let front = front(inner);
-            (evicted, front, front.is_none() && inner.subscribers == 0)
+            let evicted = evict(&mut inner.log);
+            let unused = inner.log.is_empty() && inner.subscribers == 0;
+            (evicted, front(inner), unused)
         });
         self.advance(log, evicted, front);
         if unused {
@@ -179,7 +203,17 @@ impl HubState {
         }
     }
 
-    /// Applies `change` to a channel and accounts for the difference in size.
+    /// The channel with the oldest entry of the hub, and its sequence number.
+    pub(super) fn oldest_of_all(&self) -> Option<(u64, &Arc<ChannelLog>)> {
+        let in_ring = self.oldest.first_key_value();
+        let in_ring = in_ring.map(|(sequence, (_, log))| (*sequence, log));
+        let retained = self.retained.first_key_value();
+        let retained = retained.map(|(sequence, log)| (*sequence, log));
+        let oldest = in_ring.into_iter().chain(retained);
+        oldest.min_by_key(|(sequence, _)| *sequence)
+    }
+
+    /// Applies `change` to a channel and accounts for the difference in size and in retained entries.
     fn change<T>(
         &mut self,
         log: &Arc<ChannelLog>,
@@ -187,12 +221,25 @@ impl HubState {
         change: impl FnOnce(&mut Inner) -> T,
     ) -> T {
         let mut inner = log.lock();
-        let before = log.size(&inner);
+        let (before, retained) = (log.size(&inner), inner.log.oldest_retained());
         let changed = change(&mut inner);
-        let after = log.size(&inner);
+        let (after, now_retained) = (log.size(&inner), inner.log.oldest_retained());
         drop(inner);
         self.count(log, before, after, config);
+        if retained != now_retained {
+            self.retain(log, retained, now_retained);
+        }
         changed
+    }
+
+    /// Replaces the channel's oldest retained entry in its index.
+    fn retain(&mut self, log: &Arc<ChannelLog>, before: Option<u64>, now: Option<u64>) {
+        if let Some(sequence) = before {
+            self.retained.remove(&sequence);
+        }
+        if let Some(sequence) = now {
+            self.retained.insert(sequence, log.clone());
+        }
     }
 
     fn count(&mut self, log: &Arc<ChannelLog>, before: usize, after: usize, config: &Config) {
@@ -206,18 +253,20 @@ impl HubState {
     }
 
     /// Replaces the channel's oldest entry `evicted` by `front` in the index of oldest entries.
-    fn advance(&mut self, log: &Arc<ChannelLog>, evicted: Option<Entry>, front: Option<Front>) {
-        if let Some(Entry {
-            sequence, bytes, ..
-        }) = evicted
-        {
+    fn advance(&mut self, log: &Arc<ChannelLog>, evicted: Option<Evicted>, front: Option<Front>) {
+        if let Some(Evicted { sequence, bytes }) = evicted {
             self.oldest.remove(&sequence);
-            if bytes.len() >= LARGE {
-                self.garbage.push(bytes);
-            }
+            self.free(bytes);
         }
         if let Some((sequence, at)) = front {
             self.oldest.insert(sequence, (at, log.clone()));
+        }
+    }
+
+    /// Frees an entry, if it is large after the lock is released.
+    fn free(&mut self, bytes: Bytes) {
+        if bytes.len() >= LARGE {
+            self.garbage.push(bytes);
         }
     }
 
@@ -227,7 +276,9 @@ impl HubState {
         self.logs.remove(log.name());
         let inner = log.lock();
         let (size, front, last) = (log.size(&inner), front(&inner), inner.log.last());
+        let retained = inner.log.oldest_retained();
         drop(inner);
+        self.retain(log, retained, None);
         self.count(log, size, 0, config);
         if let Some((sequence, _)) = front {
             self.oldest.remove(&sequence);
@@ -243,7 +294,7 @@ impl HubState {
     }
 }
 
-/// Sequence number and time of a channel's oldest entry.
+/// Sequence number and time of the oldest entry of a channel's ring.
 type Front = (u64, Instant);
 
 fn front(inner: &Inner) -> Option<Front> {
@@ -268,7 +319,7 @@ impl HubState {
 
     /// Compares counters and indices with the logs themselves.
     pub(super) fn is_consistent(&self, config: &Config) -> bool {
-        let (mut bytes, mut fronts, mut large, mut read) = (0, 0, 0, 0);
+        let (mut bytes, mut fronts, mut large, mut read, mut retained) = (0, 0, 0, 0, 0);
         for log in self.logs() {
             let inner = log.lock();
             let size = log.size(&inner);
@@ -276,6 +327,10 @@ impl HubState {
             if let Some((sequence, _)) = front(&inner) {
                 fronts += 1;
                 assert!(Arc::ptr_eq(&self.oldest[&sequence].1, &log));
+            }
+            if let Some(sequence) = inner.log.oldest_retained() {
+                retained += 1;
+                assert!(Arc::ptr_eq(&self.retained[&sequence], &log));
             }
             if size > config.share() {
                 large += 1;
@@ -288,6 +343,6 @@ impl HubState {
             assert!(inner.log.is_consistent());
         }
         let lists = (self.oldest.len(), self.large.len(), self.with_readers.len());
-        bytes == self.bytes && lists == (fronts, large, read)
+        bytes == self.bytes && lists == (fronts, large, read) && self.retained.len() == retained
     }
 }

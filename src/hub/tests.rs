@@ -16,6 +16,7 @@ fn config() -> Config {
         max_subscriptions: 100,
         max_subscriptions_per_channel: 100,
         records_closes: false,
+        latest_per_key: false,
     }
 }
 
@@ -29,7 +30,7 @@ fn live() -> Arc<Hub> {
     hub(|config| config.history = false)
 }
 
-fn channels(names: &[&str]) -> Channels {
+pub(super) fn channels(names: &[&str]) -> Channels {
     Channels::collect(names, 100).unwrap()
 }
 
@@ -45,7 +46,7 @@ pub(super) fn publish(hub: &Hub, channel: &str, text: &'static str) -> Appended 
 }
 
 /// Reads all available entries as text, with gaps as `[channels missed @position]`.
-fn all(reader: &mut Reader) -> String {
+pub(super) fn all(reader: &mut Reader) -> String {
     let mut text = String::new();
     loop {
         match reader.read(LIMIT, None) {
@@ -294,7 +295,7 @@ fn a_reader_of_several_channels_stops_at_the_head() {
     };
     let mut state = hub.state();
     let log = state.open(&Channel::new("a").unwrap());
-    state.append(&log, entry, &hub.config);
+    state.append(&log, entry, None, &hub.config);
     drop(state);
     assert_eq!(all(&mut reader), "");
     assert!(reader.wait(&waker));
@@ -567,7 +568,7 @@ fn appends_of_many_threads_have_one_order() {
 }
 
 /// Recalls `wanted` with `limit`, as `text | positions | gone`.
-fn recall(hub: &Hub, wanted: &[(&str, Option<u64>)], limit: usize) -> String {
+pub(super) fn recall(hub: &Hub, wanted: &[(&str, Option<u64>)], limit: usize) -> String {
     let channel = |(name, after): &(&str, _)| (Channel::new(name).unwrap(), *after);
     let wanted: Vec<_> = wanted.iter().map(channel).collect();
     let recall = hub.recall(&wanted, limit);

@@ -56,7 +56,8 @@ pub struct Stats {
     pub lagged: u64,
     /// `stream-reset` events. Snapshots and ends of streams in their place count too.
     pub resets: u64,
-    /// Events replayed to subscriptions that resumed from a position.
+    /// Events replayed to subscriptions that resumed from a position. Events that were skipped, because a newer one
+    /// with their [key](crate::EventBuilder::key) supersedes them, count too.
     pub replayed: u64,
     /// Requests and subscriptions that were refused for any reason, and events beyond
     /// [`Limits::event_bytes`](crate::Limits::event_bytes).

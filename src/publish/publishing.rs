@@ -3,7 +3,7 @@
 use super::{ChannelPublisher, ChannelSink};
 use crate::{
     Channel, Error, ErrorKind, Event, EventStream,
-    hub::{ChannelLog, Hub},
+    hub::{ChannelLog, Hub, Key, Sealed},
     proxies::{InFlight, Proxies},
     sse::LastEventId,
 };
@@ -209,17 +209,19 @@ impl EventStream {
         let hub = &core.hub;
         events.as_mut().iter_mut().for_each(Event::prepare);
         let mut in_flight = Vec::new();
-        let appended = hub.append(channel, events, |event: Event, sequence, previous| {
+        let appended = hub.append(channel, events, |mut event: Event, sequence, previous| {
             let at = |sequence| core.id(sequence);
             let id = (hub.keeps_history() && !event.has_id()).then(|| at(sequence));
             assigned(id);
+            let key = event.take_key();
+            let key = key.map(|(text, is_removed)| Key { text, is_removed });
             let bytes = event.seal(id);
             // Under the sequencer's lock, so that the proxies get events in the order of their ids.
             let enqueue = |proxies: &dyn Proxies| {
                 proxies.enqueue(channel, &bytes, at(sequence), at(previous))
             };
             in_flight.extend(proxies.map(enqueue));
-            bytes
+            Sealed { bytes, key }
         });
         in_flight.iter_mut().for_each(|in_flight| in_flight.start());
         Publishing {

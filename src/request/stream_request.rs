@@ -90,12 +90,12 @@ impl StreamRequest {
         Ok(())
     }
 
-    /// A copy that may live as long as the stream: header values are slices of the connection's read buffer.
+    /// A copy that may live as long as the stream. Without a signature it has no parts: header values are slices of
+    /// the connection's read buffer.
     pub(crate) fn for_snapshot(&self, parameters: Option<Arc<Parameters>>) -> Self {
         Self {
             parameters,
-            parts: None,
-            original_uri: None,
+            parts: self.parts.clone().filter(|_| self.signature().is_some()),
             ..self.clone()
         }
     }

@@ -14,7 +14,9 @@ use std::time::Duration;
 ///
 /// An event is evicted when its channel exceeds [`events`](Self::events), or when all channels exceed
 /// [`bytes`](Self::bytes). It is also evicted when it is older than [`max_age`](Self::max_age). On a
-/// tokio runtime, expired events are freed even if nothing is published.
+/// tokio runtime, expired events are freed even if nothing is published. Events with a
+/// [key](crate::EventBuilder::key) that a newer event supersedes are not replayed, and not missed when they are
+/// evicted.
 ///
 /// Ids begin with an epoch, a random number that is unique to the process. Processes restored from one
 /// snapshot (a virtual machine, CRIU) share the epoch and therefore produce the same ids. Build the
@@ -40,6 +42,7 @@ pub struct History {
     events: usize,
     max_age: Duration,
     bytes: usize,
+    latest_per_key: bool,
 }
 
 impl History {
@@ -51,6 +54,7 @@ impl History {
             events: 256,
             max_age: Duration::from_secs(300),
             bytes: 64 << 20,
+            latest_per_key: false,
         }
     }
 
@@ -82,7 +86,8 @@ impl History {
 
     /// Sets the maximum memory of all channels together, in bytes. It must be at least 1.
     ///
-    /// An event counts its bytes and about 100 more. A channel with events counts its name and about 500
+    /// An event counts its bytes and about 100 more. With a [key](crate::EventBuilder::key), it counts the key and
+    /// about 100 more again. A channel with events counts its name and about 500
     /// bytes. Buffers that join events for several subscribers count too.
     /// [`Stats::history_bytes`](crate::Stats::history_bytes) returns the sum.
     ///
@@ -94,6 +99,55 @@ impl History {
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self
+    }
+
+    /// Keeps the newest event of every [key](crate::EventBuilder::key) on each channel, beyond
+    /// [`events`](Self::events) and [`max_age`](Self::max_age).
+    ///
+    /// A client that reconnects, or a subscriber that lags, receives the kept events after its position first, then
+    /// the others. It has missed something only if an event without a newer one of its key was evicted: an event
+    /// without a key, one that [removed its key](crate::EventBuilder::remove_key), or one that exceeded
+    /// [`bytes`](Self::bytes).
+    ///
+    /// A key is kept until an event removes it, and its channel as long, also without subscribers. Remove keys that
+    /// are no longer needed: the limit of [`bytes`](Self::bytes) still applies, and beyond it the oldest events go
+    /// first. A kept event counts its bytes, its key and about 300 bytes.
+    ///
+    /// A client behind a proxy receives each event, since the proxy does not merge them. The kept events are in the
+    /// answers to a proxy that asks for missed events.
+    ///
+    /// Without history, the method has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{Event, EventStream, History};
+    /// use tokio_stream::StreamExt;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), axum_eventstream::Error> {
+    /// let history = History::memory().events(1).latest_per_key();
+    /// let es = EventStream::builder().history(history).build()?;
+    /// let start = es.publish_event("prices", Event::text("open", "")?).await?;
+    /// for (symbol, price) in [("AAPL", "190.5"), ("MSFT", "410"), ("AAPL", "191")] {
+    ///     let event = Event::builder().event(symbol).key(symbol).data(price).build()?;
+    ///     es.publish_event("prices", event).await?;
+    /// }
+    /// let mut subscription = es.subscribe_from(["prices"], start.id.expect("there is history"))?;
+    /// for expected in ["410", "191"] {
+    ///     assert_eq!(subscription.next().await.expect("it is open").data(), expected);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn latest_per_key(mut self) -> Self {
+        self.latest_per_key = true;
+        self
+    }
+
+    pub(crate) fn keeps_latest(&self) -> bool {
+        self.on && self.latest_per_key
     }
 
     pub(crate) fn is_on(&self) -> bool {

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     Event, InvalidEvent, encode,
-    invalid_event::{check_id, check_name, check_retry},
+    invalid_event::{check_id, check_key, check_name, check_retry},
 };
 
 /// Builds an [`Event`]: see [`Event::builder`].
@@ -38,6 +38,8 @@ pub struct EventBuilder {
     data: Option<String>,
     id: Option<String>,
     retry: Option<Duration>,
+    key: Option<String>,
+    removes_key: bool,
 }
 
 impl EventBuilder {
@@ -84,6 +86,51 @@ impl EventBuilder {
         self
     }
 
+    /// Sets the key: what the event is about, such as the symbol of a price. It has 1 to 255 bytes, and is not
+    /// sent to clients.
+    ///
+    /// The event supersedes the earlier events with this key on its channel. A client that keeps up receives
+    /// each of them. A client that lags, or that reconnects, receives only the newest event of each key, in the
+    /// order of the publishes, and nothing is missing if the others are evicted. Each event should therefore
+    /// contain the whole state of its key, not a change.
+    ///
+    /// Clients behind a proxy receive each event, because the proxy does not know the keys. Only the events
+    /// that the proxy missed and asks for are without superseded ones.
+    ///
+    /// [`History::latest_per_key`](crate::History::latest_per_key) keeps the newest event of every key.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::Event;
+    ///
+    /// let event = Event::builder().event("price").key("AAPL").data("190.5").build()?;
+    /// assert_eq!(event.encode(), "event: price\ndata: 190.5\n\n");
+    /// # Ok::<(), axum_eventstream::InvalidEvent>(())
+    /// ```
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Makes this the last event of its [`key`](Self::key): it supersedes earlier ones and is delivered as they
+    /// are, but it is not kept as the newest event of the key.
+    ///
+    /// Its data should say that the key is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::Event;
+    ///
+    /// let gone = Event::builder().event("delisted").data("AAPL").key("AAPL").remove_key().build()?;
+    /// # Ok::<(), axum_eventstream::InvalidEvent>(())
+    /// ```
+    pub fn remove_key(mut self) -> Self {
+        self.removes_key = true;
+        self
+    }
+
     /// Adds text that clients ignore, written right after a `:`. Each line of it is a comment line.
     pub fn comment(mut self, text: impl AsRef<str>) -> Self {
         encode::comment_lines(&mut self.comments, text.as_ref());
@@ -99,7 +146,8 @@ impl EventBuilder {
     /// - the name is empty, or contains CR, LF or NUL;
     /// - the id has more than 255 bytes, contains CR, LF or NUL, has white space at either end, or is `error`;
     /// - the retry time is above `i32::MAX` milliseconds;
-    /// - nothing was set.
+    /// - the key is empty or has more than 255 bytes, or [`remove_key`](Self::remove_key) was called without one;
+    /// - nothing but a key was set.
     pub fn build(self) -> Result<Event, InvalidEvent> {
         self.check()?;
         let retry = self.retry.map(check_retry).transpose()?;
@@ -114,6 +162,8 @@ impl EventBuilder {
             lines,
             id: self.id.map(String::into_boxed_str),
             retry,
+            key: self.key.map(Into::into),
+            removes_key: self.removes_key,
         })
     }
 
@@ -124,6 +174,7 @@ impl EventBuilder {
         if let Some(id) = &self.id {
             check_id(id)?;
         }
+        check_key(self.key.as_deref(), self.removes_key)?;
         let nothing = self.comments.is_empty()
             && self.event.is_none()
             && self.data.is_none()
@@ -243,6 +294,24 @@ mod tests {
                 "invalid event retry 18446744073709551615999 ms: at most 2147483647 ms are allowed",
             ),
             (
+                builder().data("a").key(""),
+                r#"invalid event key "": it is empty"#,
+            ),
+            (
+                builder().data("a").key(&*long),
+                &*format!(
+                    "invalid event key \"{shown}\"…: it has 256 bytes, at most 255 are allowed"
+                ),
+            ),
+            (
+                builder().data("a").remove_key(),
+                "`remove_key` needs a `key`, and the event has none",
+            ),
+            (
+                builder().key("a").remove_key(),
+                "the event is empty: it has no name, data, id, retry or comment",
+            ),
+            (
                 builder(),
                 "the event is empty: it has no name, data, id, retry or comment",
             ),
@@ -253,6 +322,18 @@ mod tests {
         for valid in [&long[1..], "", "Error", "errors", "a b"] {
             assert!(builder().id(valid).build().is_ok(), "{valid}");
         }
+    }
+
+    #[test]
+    fn a_key_is_not_encoded_and_may_have_any_characters() {
+        for key in ["a", "\0\r\n\u{feff}", &"x".repeat(255)] {
+            let mut event = builder().data("a").key(key).build().unwrap();
+            assert_eq!(event.encode(), "data: a\n\n");
+            assert_eq!(event.take_key(), Some((key.into(), false)));
+            assert_eq!(event.take_key(), None);
+        }
+        let mut removal = builder().data("a").key("a").remove_key().build().unwrap();
+        assert_eq!(removal.take_key(), Some(("a".into(), true)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The event that an application publishes.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -38,6 +38,8 @@ pub struct Event {
     pub(super) id: Option<Box<str>>,
     /// In milliseconds.
     pub(super) retry: Option<u64>,
+    pub(super) key: Option<Arc<str>>,
+    pub(super) removes_key: bool,
 }
 
 impl Event {
@@ -144,6 +146,8 @@ impl Event {
             lines,
             id: None,
             retry: None,
+            key: None,
+            removes_key: false,
         }
     }
 
@@ -169,6 +173,11 @@ impl Event {
         let own = self.id.as_deref().map(Id::Own);
         encode::end(&mut self.lines, own.or(id.map(Id::Position)), self.retry);
         self.lines.into_boxed_slice().into()
+    }
+
+    /// Takes the key, and whether the event removes it.
+    pub(crate) fn take_key(&mut self) -> Option<(Arc<str>, bool)> {
+        Some((self.key.take()?, self.removes_key))
     }
 
     /// Whether the event has an id of its own, which may be empty.

@@ -8,8 +8,8 @@ use crate::{
 };
 use std::time::Duration;
 
-/// The maximum length of an event's id in bytes.
-const MAX_ID_LEN: usize = 255;
+/// The maximum length of an event's id or key in bytes.
+const MAX_LEN: usize = 255;
 
 /// The maximum `retry` in milliseconds. Browsers read it as a 32-bit `int`. With a longer one, npm's
 /// `eventsource` reconnects in a loop without a pause, since `setTimeout` overflows.
@@ -23,7 +23,7 @@ pub(super) const TAGGED_RULE: &str = "a tagged event is an enum in serde's defau
 ///
 /// As a response it is a plain `500 Internal Server Error`, and the reason is logged.
 ///
-/// The message shows the start of the name or id, the retry time, or the type that is no enum, and the rule. If
+/// The message shows the start of the name, id or key, the retry time, or the type that is no enum, and the rule. If
 /// a value cannot be serialised, the [`source`](std::error::Error::source) is the error of `serde_json`.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -46,6 +46,8 @@ enum Reason {
     },
     #[error("the event is empty: it has no name, data, id, retry or comment")]
     Nothing,
+    #[error("`remove_key` needs a `key`, and the event has none")]
+    NoKey,
     #[error("invalid event retry {0} ms: at most {MAX_RETRY} ms are allowed")]
     Retry(u128),
 }
@@ -54,7 +56,7 @@ enum Reason {
 enum Rule {
     #[error("it is empty")]
     Empty,
-    #[error("it has {0} bytes, at most {MAX_ID_LEN} are allowed")]
+    #[error("it has {0} bytes, at most {MAX_LEN} are allowed")]
     TooLong(usize),
     #[error("{0:?} is not allowed")]
     Character(char),
@@ -102,7 +104,7 @@ pub(super) fn check_name(name: &str) -> Result<(), InvalidEvent> {
 
 pub(super) fn check_id(id: &str) -> Result<(), InvalidEvent> {
     match id.len() {
-        0..=MAX_ID_LEN => check_characters("id", id)?,
+        0..=MAX_LEN => check_characters("id", id)?,
         len => return Err(InvalidEvent::new("id", id, Rule::TooLong(len))),
     }
     match id {
@@ -112,6 +114,17 @@ pub(super) fn check_id(id: &str) -> Result<(), InvalidEvent> {
         _ if has_outer_white_space(id) => Err(InvalidEvent::new("id", id, Rule::OuterWhiteSpace)),
         _ => Ok(()),
     }
+}
+
+/// Any characters are allowed, since a key is not sent.
+pub(super) fn check_key(key: Option<&str>, is_removed: bool) -> Result<(), InvalidEvent> {
+    let rule = match key {
+        None if is_removed => return Err(InvalidEvent(Reason::NoKey)),
+        Some("") => Rule::Empty,
+        Some(key) if key.len() > MAX_LEN => Rule::TooLong(key.len()),
+        _ => return Ok(()),
+    };
+    Err(InvalidEvent::new("key", key.unwrap_or_default(), rule))
 }
 
 /// Returns a `retry` in whole milliseconds.

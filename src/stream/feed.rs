@@ -189,7 +189,7 @@ impl Feed {
     fn id(&self) -> Option<LastEventId> {
         let hub = self.reader.hub();
         let id = || LastEventId::new(hub.epoch(), self.reader.position());
-        (hub.keeps_history() && !self.reader.has_gap()).then(id)
+        (hub.keeps_history() && self.reader.has_position()).then(id)
     }
 }
 

@@ -21,8 +21,11 @@ fn the_oldest_entry_of_the_hub_is_evicted_first() {
         let logs = hub.state().logs();
         let entries = |log: &Arc<ChannelLog>| {
             let inner = log.lock();
-            let entries = inner.log.entries(inner.log.first()).unwrap();
-            entries.map(|entry| entry.sequence).collect::<Vec<_>>()
+            let entries = inner.log.available(inner.log.lost().end, Select::All);
+            entries
+                .unwrap()
+                .map(|(_, entry)| entry.sequence)
+                .collect::<Vec<_>>()
         };
         let mut kept: Vec<_> = logs.iter().flat_map(entries).collect();
         kept.sort_unstable();

@@ -132,7 +132,7 @@ impl Model {
 fn publish_line(hub: &Hub, name: u8, length: usize) -> usize {
     let mut line = vec![b'x'; length];
     line.push(b'\n');
-    let appended = hub.append(&channel(name), [line], |line, _, _| line.into());
+    let appended = hub.append(&channel(name), [line], |line, _, _| Bytes::from(line));
     let exempt = if length + 1 > hub.config.share() {
         length + 1
     } else {

@@ -4,11 +4,13 @@ mod budget;
 mod counts;
 mod expiry;
 mod frames;
+mod keys;
 mod lock;
 mod readers;
 
 use super::{
     evict::{FEW, STEP},
+    keyed::Select,
     sweep::Found,
     tests::{hub, publish, reader, waker},
     *,
