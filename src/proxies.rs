@@ -94,6 +94,7 @@ pub(crate) struct HoldResponse {
     pub(crate) needs_snapshot: bool,
     /// The sequence number up to which the body has all events.
     pub(crate) position: u64,
+    pub(crate) channels: Vec<Channel>,
 }
 
 /// The response to a proxy that follows a link.

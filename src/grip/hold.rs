@@ -54,6 +54,7 @@ pub(super) fn without_history(
         missing: 0,
         needs_snapshot: options.snapshot.is_none(),
         position: core.hub.sequence(),
+        channels: channels.to_vec(),
     };
     answer.respond(None)
 }

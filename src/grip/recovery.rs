@@ -53,6 +53,7 @@ pub(super) struct Answer {
     pub(super) needs_snapshot: bool,
     /// The sequence number up to which the body has all events.
     pub(super) position: u64,
+    pub(super) channels: Vec<Channel>,
 }
 
 impl Answer {
@@ -67,6 +68,7 @@ impl Answer {
                 reports_disconnect: true,
                 needs_snapshot: self.needs_snapshot,
                 position: self.position,
+                channels: self.channels.clone(),
             });
         }
         Ok(HoldResponse {
@@ -74,6 +76,7 @@ impl Answer {
             reports_disconnect: false,
             needs_snapshot: self.needs_snapshot,
             position: self.position,
+            channels: self.channels.clone(),
         })
     }
 
@@ -119,6 +122,7 @@ impl Recovery<'_> {
             missing: head_limit::missing_digits(&recall.positions),
             needs_snapshot: self.is_incomplete(recall),
             position: recall.position,
+            channels: self.channels.clone(),
         })
     }
 
@@ -140,6 +144,7 @@ impl Recovery<'_> {
             missing: 0,
             needs_snapshot: self.is_incomplete(recall),
             position: recall.position,
+            channels: self.channels.clone(),
         })
     }
 

@@ -7,7 +7,7 @@ use crate::{
     hub::Reader,
     proxies::{HoldOptions, HoldResponse, LinkResponse},
     request::{Rejection, Route, StreamRequest, ended},
-    stream::{Failure, TakeSnapshot, Taken, Task, reconnect_after},
+    stream::{Failure, SnapshotSource, TakeSnapshot, Taken, Task, reconnect_after},
 };
 use axum::{
     body::Body,
@@ -34,7 +34,9 @@ pub(super) type Ended = Box<Response>;
 impl Held {
     /// Takes the snapshot, if the client needs one.
     pub(super) async fn ready(&mut self, options: &Options) -> Result<(), Ended> {
-        if let Some(take) = options.state.as_ref().filter(|_| self.takes_snapshot()) {
+        if let Some(SnapshotSource::Function(take)) = &options.state
+            && self.takes_function()
+        {
             let taken = self.task(take).taken().await;
             let taken = taken.map_err(|failure| self.failed(&failure))?;
             self.snapshot = Some(taken);
@@ -42,10 +44,10 @@ impl Held {
         Ok(())
     }
 
-    /// Whether a snapshot may be in the response. A proxy sends the response to a link to all clients whose links
-    /// are equal, so it may have a snapshot only if that depends on nothing but the path. That holds for a
-    /// `StreamHandler`, and is unknown for a custom handler.
-    fn takes_snapshot(&self) -> bool {
+    /// Whether the result of a function may be in the response. A proxy sends the response to a link to all clients
+    /// whose links are equal, so it may have a snapshot only if that depends on nothing but the path. That
+    /// holds for a `StreamHandler`, and is unknown for a custom handler.
+    fn takes_function(&self) -> bool {
         let is_shared = self.channels.is_none() && self.request.route() != Route::Handler;
         self.hold.needs_snapshot && !is_shared && self.snapshot.is_none()
     }
@@ -54,6 +56,16 @@ impl Held {
         let core = self.event_stream.core();
         let limits = core.streams.snapshot_limits.clone();
         Task::start(take.clone(), limits, core.hub.clone())
+    }
+
+    /// The newest event of each key. A client that had a position forgets the keys that were removed since.
+    fn latest(&self) -> Taken {
+        let channels = &self.hold.channels;
+        let latest = Taken::latest(&self.event_stream.core().hub, channels);
+        match self.channels.is_none() || self.request.last_event_id().is_some() {
+            true => latest.after_reset(channels),
+            false => latest,
+        }
     }
 
     fn failed(&self, failure: &Failure) -> Ended {
@@ -67,11 +79,16 @@ impl Held {
 
     fn try_respond(mut self, options: Options) -> Result<Response, Ended> {
         let is_link = self.channels.is_none();
-        let deferred = options
-            .state
-            .as_ref()
-            .filter(|_| !is_link && self.takes_snapshot());
-        let deferred = deferred.map(|take| self.task(take));
+        let deferred = match &options.state {
+            Some(SnapshotSource::Function(take)) if !is_link && self.takes_function() => {
+                Some(self.task(take))
+            }
+            Some(SnapshotSource::Latest) if self.hold.needs_snapshot => {
+                self.snapshot = Some(self.latest());
+                None
+            }
+            _ => None,
+        };
         let has_options = options.state.is_some() || options.expires_at.is_some();
         if self.snapshot.is_some() || has_options && !is_link {
             self.build(&options, deferred.is_some())?;

@@ -22,7 +22,7 @@ pub use response::StreamResponse;
 use crate::{
     EventStream, Limits, Snapshot,
     request::{Parameters, Rejection, Route, StreamRequest},
-    stream::TakeSnapshot,
+    stream::{SnapshotSource, TakeSnapshot},
 };
 use axum::{
     extract::Request,
@@ -138,6 +138,42 @@ impl StreamHandler {
             let function = function.clone();
             TakeSnapshot::new(move || function(request.clone()))
         })));
+        self.options.state = None;
+        self
+    }
+
+    /// Sends the newest event of each [key](crate::EventBuilder::key) to a client that has no position to resume
+    /// from, as [`snapshot`](Self::snapshot) sends the state that a function returns.
+    ///
+    /// The events are those that the channels' history still has: with
+    /// [`History::latest_per_key`](crate::History::latest_per_key) all of them. Events without a key are not among
+    /// them. Of `snapshot` and this, the later call counts.
+    ///
+    /// A client whose position is gone receives `stream-reset` before them. The page should then forget what it has:
+    /// a key may have been removed meanwhile. Superseded events are no loss, so with `latest_per_key` this happens
+    /// only after a restart, or if events without a key or removals are gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum::{Router, routing::get};
+    /// use axum_eventstream::{Event, EventStream, History};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let history = History::memory().latest_per_key();
+    /// let es = EventStream::builder().history(history).build()?;
+    /// let prices = es.handler("prices").snapshot_latest();
+    /// let app: Router = Router::new().route("/prices", get(prices));
+    /// let price = Event::builder().event("price").key("AAPL").data("190.50").build()?;
+    /// es.publish_event("prices", price).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn snapshot_latest(mut self) -> Self {
+        self.snapshot = None;
+        self.options.state = Some(SnapshotSource::Latest);
         self
     }
 
@@ -145,7 +181,8 @@ impl StreamHandler {
     ///
     /// A stream then sends everything that is ready at once, and nothing for this time afterwards, or up to an
     /// eighth longer. A first event after a silence is sent immediately. The cost of many small events then
-    /// depends on the number of clients and the interval, and not on the number of events.
+    /// depends on the number of clients and the interval, and not on the number of events. An event whose
+    /// [key](crate::EventBuilder::key) has a newer one is not sent.
     ///
     /// The opening, keep-alives, and the end of the whole `EventStream` are not delayed.
     /// [`close_channel`](EventStream::close_channel) ends the stream after its pause. It applies to direct delivery
@@ -170,7 +207,7 @@ impl StreamHandler {
         })?;
         let snapshot = self.snapshot.as_ref().map(|SnapshotOf(of)| {
             let parameters = parameters.as_ref().ok().cloned();
-            of(request.for_snapshot(parameters))
+            SnapshotSource::Function(of(request.for_snapshot(parameters)))
         });
         let channels = |limits: &Limits| {
             let parameters = parameters?;
@@ -178,7 +215,7 @@ impl StreamHandler {
         };
         let response = self.event_stream.open_stream(&request, channels)?;
         let response = response.options(Options {
-            state: snapshot,
+            state: snapshot.or_else(|| self.options.state.clone()),
             ..self.options.clone()
         });
         Ok(response.ready().await)

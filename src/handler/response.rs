@@ -7,7 +7,7 @@ use crate::{
     request::with_head,
     stream::Feed,
     stream::TakeSnapshot,
-    stream::{Guard, OpenStream, Snapshots},
+    stream::{Guard, OpenStream, SnapshotSource, Snapshots},
 };
 use axum::{
     body::Body,
@@ -148,7 +148,14 @@ impl StreamResponse {
         S: Into<Snapshot>,
         E: fmt::Display,
     {
-        self.options.state = Some(TakeSnapshot::new(function));
+        self.options.state = Some(SnapshotSource::Function(TakeSnapshot::new(function)));
+        self
+    }
+
+    /// Sends the newest event of each key to a client that has no position to resume from: see
+    /// [`StreamHandler::snapshot_latest`](crate::StreamHandler::snapshot_latest).
+    pub fn snapshot_latest(mut self) -> Self {
+        self.options.state = Some(SnapshotSource::Latest);
         self
     }
 
@@ -241,7 +248,7 @@ impl Direct {
             left.unwrap_or_default()
         });
         let limits = || core.streams.snapshot_limits.clone();
-        let snapshots = |take| Snapshots::new(take, limits(), self.is_new);
+        let snapshots = |source| Snapshots::new(source, limits(), self.is_new);
         let stream = OpenStream::new(self.feed, core.streams.clone())
             .max_age(core.max_age)
             .expires_in(expires_in)

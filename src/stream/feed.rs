@@ -121,6 +121,11 @@ impl Feed {
         self.reader.seek(after)
     }
 
+    /// Continues with the newest event of each key, and then after them.
+    pub(crate) fn seek_latest(&mut self) {
+        self.reader.seek_latest();
+    }
+
     /// Whether the feed ends at its position, or soon after it.
     pub(crate) fn is_closed(&self) -> bool {
         self.hub().is_closed() || self.reader.is_closed()
@@ -151,7 +156,7 @@ impl Feed {
     }
 
     /// Reports missed events by `stream-reset`. Lag may also end the feed, depending on the policy.
-    fn reset(&mut self, gap: &Gap) -> Next {
+    pub(super) fn reset(&mut self, gap: &Gap) -> Next {
         let Gap { channels, missed } = gap;
         trace::event!(info, ?missed, channels = channels.len(), "stream reset");
         if self.ends_with(gap) && self.hub().keeps_history() {

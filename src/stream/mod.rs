@@ -15,5 +15,5 @@ pub(crate) use hooks::Hooks;
 pub(crate) use open_stream::{DetachGuard, FRAME, OpenStream, Streams};
 pub(crate) use reconnect::reconnect_after;
 pub use snapshot::Snapshot;
-pub(crate) use snapshot::TakeSnapshot;
+pub(crate) use snapshot::{SnapshotSource, TakeSnapshot};
 pub(crate) use snapshots::{Failure, SnapshotLimits, Snapshots, Taken, Task};

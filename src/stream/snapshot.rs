@@ -82,6 +82,14 @@ impl FromIterator<Event> for Snapshot {
 
 type Taken = Pin<Box<dyn Future<Output = Result<Snapshot, String>> + Send>>;
 
+/// Where the snapshots of a stream come from.
+#[derive(Clone, Debug)]
+pub(crate) enum SnapshotSource {
+    Function(TakeSnapshot),
+    /// The newest event of each key.
+    Latest,
+}
+
 /// The function of one stream that returns its snapshots.
 #[derive(Clone)]
 pub(crate) struct TakeSnapshot(Option<Arc<dyn Fn() -> Taken + Send + Sync>>);

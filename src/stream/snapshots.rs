@@ -4,8 +4,13 @@
 //! function. Meanwhile the stream sends nothing but keep-alives. It then sends the state, and continues with the
 //! events after the state's position.
 
-use super::{Feed, Next, TakeSnapshot, reconnect_after};
-use crate::{Event, LastEventId, hub::Hub, observe::trace, sse};
+use super::{Feed, Next, SnapshotSource, TakeSnapshot, reconnect_after};
+use crate::{
+    Channel, Event, LastEventId,
+    hub::{Gap, Hub},
+    observe::trace,
+    sse,
+};
 use bytes::{Bytes, BytesMut};
 use std::{
     future::{Future, poll_fn},
@@ -24,6 +29,9 @@ use tokio::{
 /// Number of times in a row that the position of a snapshot may be gone when the snapshot is complete.
 const LATE: u8 = 3;
 
+/// Most bytes of the newest events of all keys in the response to a proxy.
+const LATEST: usize = 1 << 20;
+
 /// Limits of all snapshots of an `EventStream`.
 #[derive(Clone, Debug)]
 pub(crate) struct SnapshotLimits {
@@ -33,7 +41,7 @@ pub(crate) struct SnapshotLimits {
 
 #[derive(Debug)]
 pub(crate) struct Snapshots {
-    take: TakeSnapshot,
+    source: SnapshotSource,
     limits: SnapshotLimits,
     state: State,
     /// Number of snapshots in a row whose position was gone.
@@ -59,6 +67,27 @@ pub(crate) struct Taken {
     pub(crate) at: u64,
 }
 
+impl Taken {
+    /// The newest event of each key, and the position after them. If they are too many, the position is the one of
+    /// the last event, and the others follow it.
+    pub(crate) fn latest(hub: &Hub, channels: &[Channel]) -> Self {
+        let (recall, until) = hub.recall_latest(channels, None, LATEST);
+        Self {
+            bytes: recall.bytes,
+            at: if recall.more { recall.position } else { until },
+        }
+    }
+
+    /// Puts a `stream-reset` before it.
+    pub(crate) fn after_reset(self, channels: &[Channel]) -> Self {
+        let reset = sse::stream_reset(channels, None, None);
+        Self {
+            bytes: [reset, self.bytes].concat().into(),
+            at: self.at,
+        }
+    }
+}
+
 /// Why a snapshot is not sent.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -78,9 +107,9 @@ pub(crate) enum Failure {
 
 impl Snapshots {
     /// `is_due`: the client has no position that it can resume from.
-    pub(crate) fn new(take: TakeSnapshot, limits: SnapshotLimits, is_due: bool) -> Self {
+    pub(crate) fn new(source: SnapshotSource, limits: SnapshotLimits, is_due: bool) -> Self {
         Self {
-            take,
+            source,
             limits,
             state: if is_due { State::Due } else { State::Idle },
             late: 0,
@@ -103,14 +132,14 @@ impl Snapshots {
                 State::Idle => match feed.read(limit, waker) {
                     Ok(next) => return next,
                     Err(gap) if feed.ends_with(&gap) => return Next::End,
-                    Err(_) => self.state = State::Due,
+                    Err(gap) => match self.source {
+                        SnapshotSource::Function(_) => self.state = State::Due,
+                        SnapshotSource::Latest => return Self::reset_to_latest(feed, &gap),
+                    },
                 },
-                State::Due => {
-                    let hub = feed.hub().clone();
-                    let ending = Box::pin(hub.ending());
-                    let task = Task::start(self.take.clone(), self.limits.clone(), hub);
-                    self.state = State::Running(task, ending);
-                }
+                // The reset comes first.
+                State::Due if feed.has_gap() && self.is_latest() => {}
+                State::Due => self.begin(feed),
                 State::Running(task, ending) if !task.is_finished() => {
                     self.state = State::Running(task, ending);
                     return Next::Empty;
@@ -126,6 +155,32 @@ impl Snapshots {
                         return next;
                     }
                 }
+            }
+        }
+    }
+
+    fn is_latest(&self) -> bool {
+        matches!(self.source, SnapshotSource::Latest)
+    }
+
+    /// The removal of a key may be among the lost events, so the client has to forget its state.
+    fn reset_to_latest(feed: &mut Feed, gap: &Gap) -> Next {
+        feed.seek_latest();
+        feed.hub().observer().snapshot("sent");
+        feed.reset(gap)
+    }
+
+    fn begin(&mut self, feed: &mut Feed) {
+        let hub = feed.hub().clone();
+        match &self.source {
+            SnapshotSource::Function(take) => {
+                let ending = Box::pin(hub.ending());
+                let task = Task::start(take.clone(), self.limits.clone(), hub);
+                self.state = State::Running(task, ending);
+            }
+            SnapshotSource::Latest => {
+                feed.seek_latest();
+                hub.observer().snapshot("sent");
             }
         }
     }
