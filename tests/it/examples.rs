@@ -8,6 +8,7 @@ use futures_util::{Stream, StreamExt};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     future::ready,
     net::Ipv4Addr,
     pin::{Pin, pin},
@@ -535,4 +536,32 @@ async fn metrics_are_there_for_prometheus() {
     }
     assert_eq!(example.page("/ready").await, "ok\n");
     example.stop().await;
+}
+
+#[tokio::test]
+async fn ticker_begins_with_the_newest_price_of_each_symbol() {
+    let example = Example::start_with("ticker", &[("ROUNDS", "20")]).await;
+    let mut events = example.stream("/prices").await;
+    let mut seen = BTreeMap::new();
+    within("the prices of the server", async {
+        loop {
+            let price = events.json("price").await;
+            let name = price[0].as_str().unwrap().to_owned();
+            seen.insert(name, price[1].as_f64().unwrap());
+            // Until the last round, the server may be ahead.
+            if seen.len() == 500 && seen == prices(&example).await {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+/// The prices of the server, rounded as in the events.
+async fn prices(example: &Example) -> BTreeMap<String, f64> {
+    let prices: BTreeMap<String, f64> =
+        serde_json::from_str(&example.page("/state").await).unwrap();
+    let rounded = |price: f64| (price * 100.0).round() / 100.0;
+    let prices = prices.into_iter();
+    prices.map(|(name, price)| (name, rounded(price))).collect()
 }

@@ -4,3 +4,4 @@ mod board;
 mod event_source;
 mod pages;
 mod reconnect;
+mod ticker;
