@@ -79,7 +79,9 @@ async fn serve_as(mode: &str) {
             publish(&es, has_keys).await;
         }
     };
-    let served = axum::serve(net::Listener::new(tcp), app);
+    // Of what waits in the kernel, nothing is superseded.
+    let listener = net::Listener::new(tcp).notsent_lowat(16 << 10);
+    let served = axum::serve(listener, app);
     tokio::select! { _ = async { served.await } => {}, () = publishing => {} }
 }
 
@@ -221,28 +223,21 @@ fn summary(behind: &mut [f64]) -> String {
     }
 }
 
-/// Returns the age of the newest price after each read, without the warm-up.
+/// Returns the age of the newest price before each read, which is as old as a page gets. The warm-up is left out.
 async fn client(server: SocketAddr, started: Instant, is_slow: bool) -> Vec<f64> {
     let mut stream = connect(server, is_slow).await;
     let (mut behind, mut received, mut buffer) = (Vec::new(), Vec::new(), vec![0; 64 << 10]);
+    let mut newest = None;
     while started.elapsed() < WARM_UP + MEASURED {
         let limit = if is_slow { SLOW / 10 } else { buffer.len() };
         let Ok(read @ 1..) = stream.read(&mut buffer[..limit]).await else {
             break;
         };
-        received.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&received);
-        let newest = text.rsplit("data: [").find_map(|rest| {
-            rest.split_once(']')?
-                .0
-                .rsplit(',')
-                .next()?
-                .parse::<f64>()
-                .ok()
-        });
         if let Some(at) = newest.filter(|_| started.elapsed() > WARM_UP) {
             behind.push(now() - at);
         }
+        received.extend_from_slice(&buffer[..read]);
+        newest = time_of_last(&String::from_utf8_lossy(&received)).or(newest);
         let kept = received.len().saturating_sub(200);
         received.drain(..kept);
         if is_slow {
@@ -250,6 +245,12 @@ async fn client(server: SocketAddr, started: Instant, is_slow: bool) -> Vec<f64>
         }
     }
     behind
+}
+
+/// The time in the last complete price of a text.
+fn time_of_last(text: &str) -> Option<f64> {
+    let mut prices = text.rsplit("data: [");
+    prices.find_map(|price| price.split_once(']')?.0.rsplit(',').next()?.parse().ok())
 }
 
 async fn connect(server: SocketAddr, is_slow: bool) -> TcpStream {

@@ -72,6 +72,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let stop = es.close_on(async { signal::ctrl_c().await.expect("a signal handler") });
-    let served = axum::serve(net::Listener::new(listener), app);
+    // What waits in the kernel for a slow client is not superseded, so little may.
+    let listener = net::Listener::new(listener).notsent_lowat(16 << 10);
+    let served = axum::serve(listener, app);
     Ok(served.with_graceful_shutdown(stop).await?)
 }
