@@ -43,6 +43,9 @@ pub mod fastly_fanout {}
 #[doc = include_str!("../docs/recipes/frontends.md")]
 pub mod frontends {}
 
+#[doc = include_str!("../docs/recipes/latest_value.md")]
+pub mod latest_value {}
+
 #[doc = links!()]
 #[doc = include_str!("../docs/recipes/many_channels.md")]
 pub mod many_channels {}

@@ -145,12 +145,12 @@ impl StreamHandler {
     /// Sends the newest event of each [key](crate::EventBuilder::key) to a client that has no position to resume
     /// from, as [`snapshot`](Self::snapshot) sends the state that a function returns.
     ///
-    /// The events are those that the channels' history still has: with
-    /// [`History::latest_per_key`](crate::History::latest_per_key) all of them. Events without a key are not among
-    /// them. Of `snapshot` and this, the later call counts.
+    /// The history of the channels has them: with
+    /// [`History::latest_per_key`](crate::History::latest_per_key) for every key. Events without a key are left
+    /// out. Of `snapshot` and this, the later call counts.
     ///
-    /// A client whose position is gone receives `stream-reset` before them. The page should then forget what it has:
-    /// a key may have been removed meanwhile. Superseded events are no loss, so with `latest_per_key` this happens
+    /// A client whose position is gone receives `stream-reset` first. The page should then forget its state: a key
+    /// may have been removed meanwhile. Superseded events are no loss, so with `latest_per_key` this happens
     /// only after a restart, or if events without a key or removals are gone.
     ///
     /// # Examples

@@ -435,3 +435,22 @@ mod typed_events {
         assert_eq!(lines, ["7 is tea", "7 is removed", "all are removed"]);
     }
 }
+
+mod latest_value {
+    include!("latest_value.rs");
+    use super::TestClient;
+
+    #[tokio::test]
+    async fn a_new_page_has_the_newest_price_of_each_listed_symbol() {
+        let es = event_stream().unwrap();
+        for (symbol, price) in [("A", 1.5), ("B", 2.5), ("A", 3.5), ("C", 4.5)] {
+            update(&es, symbol, price).await.unwrap();
+        }
+        delist(&es, "C").await.unwrap();
+        let mut page = TestClient::new(routes(&es)).get("/prices").await;
+        page.expect_json("price", &("B", 2.5)).await;
+        page.expect_json("price", &("A", 3.5)).await;
+        delist(&es, "B").await.unwrap();
+        page.expect_json("delisted", "B").await;
+    }
+}
