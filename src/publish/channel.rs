@@ -44,7 +44,7 @@ impl ChannelPublisher {
     ///
     /// As of [`EventStream::publish_event`], except for the name.
     pub async fn publish_event(&self, event: Event) -> Result<Published, Error> {
-        self.publish(event)?.finish().await
+        self.begin(event)?.finish().await
     }
 
     /// Publishes several events: see [`EventStream::publish_events`].
@@ -57,7 +57,7 @@ impl ChannelPublisher {
         events: impl IntoIterator<Item = Event>,
     ) -> Result<Vec<Published>, Error> {
         let events = events.into_iter().collect();
-        let publishing = self.event_stream.publish_all(&self.channel, events)?;
+        let publishing = self.event_stream.begin_all(&self.channel, events)?;
         publishing.finish().await
     }
 
@@ -67,11 +67,11 @@ impl ChannelPublisher {
     ///
     /// As of [`EventStream::try_publish`], except for the name.
     pub fn try_publish(&self, event: Event) -> Result<Published, Error> {
-        Ok(self.publish(event)?.leave())
+        Ok(self.begin(event)?.leave())
     }
 
-    pub(super) fn publish(&self, event: Event) -> Result<Publishing<Published>, Error> {
-        self.event_stream.publish(&self.channel, event)
+    pub(super) fn begin(&self, event: Event) -> Result<Publishing<Published>, Error> {
+        self.event_stream.begin(&self.channel, event)
     }
 
     /// Returns a sink that publishes to this channel.

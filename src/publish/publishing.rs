@@ -67,7 +67,7 @@ impl EventStream {
         channel: impl AsRef<str>,
         event: Event,
     ) -> Result<Published, Error> {
-        self.publish(&Channel::new(channel)?, event)?.finish().await
+        self.begin(&Channel::new(channel)?, event)?.finish().await
     }
 
     /// Publishes several events to the subscribers of `channel`, in order and without another event in between.
@@ -107,7 +107,7 @@ impl EventStream {
         channel: impl AsRef<str>,
         events: impl IntoIterator<Item = Event>,
     ) -> Result<Vec<Published>, Error> {
-        let publishing = self.publish_all(&Channel::new(channel)?, events.into_iter().collect())?;
+        let publishing = self.begin_all(&Channel::new(channel)?, events.into_iter().collect())?;
         publishing.finish().await
     }
 
@@ -139,11 +139,11 @@ impl EventStream {
     /// }
     /// ```
     pub fn try_publish(&self, channel: impl AsRef<str>, event: Event) -> Result<Published, Error> {
-        Ok(self.publish(&Channel::new(channel)?, event)?.leave())
+        Ok(self.begin(&Channel::new(channel)?, event)?.leave())
     }
 
     /// Does the local part of a publish, and puts it in the proxies' queues.
-    pub(super) fn publish(
+    pub(super) fn begin(
         &self,
         channel: &Channel,
         event: Event,
@@ -162,7 +162,7 @@ impl EventStream {
         })
     }
 
-    pub(super) fn publish_all(
+    pub(super) fn begin_all(
         &self,
         channel: &Channel,
         events: Vec<Event>,

@@ -4,6 +4,12 @@
 //! soon and shows the event or status it received instead. With paused time it fails at once. Everything here
 //! panics where an assertion would.
 //!
+//! ```toml
+//! [dev-dependencies]
+//! axum-eventstream = { path = "../axum-eventstream", features = ["testing"] }
+//! tokio = { version = "1", features = ["full", "test-util"] } # `test-util` for paused time
+//! ```
+//!
 //! ```
 //! use axum::{Extension, Router, routing::get};
 //! use axum_eventstream::{Error, Event, EventStream, testing::TestClient};

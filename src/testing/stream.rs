@@ -78,7 +78,8 @@ impl TestStream {
         self.last_event_id.as_deref()
     }
 
-    /// Returns the last received reconnect time. A stream that is ended on purpose sends one before its end.
+    /// Returns the last received reconnect time. A stream sends one before its end at a drain, at its maximum age,
+    /// when it expires, and if its snapshot fails.
     #[must_use]
     pub fn retry(&self) -> Option<Duration> {
         self.retry
@@ -222,6 +223,11 @@ impl TestStream {
     }
 
     /// Disconnects, and reopens the stream with the last id, as a browser does.
+    ///
+    /// # Panics
+    ///
+    /// The response is not a stream: for a client that is refused now, use
+    /// [`TestClient::refused`](super::TestClient::refused).
     pub async fn reconnect(self) -> Self {
         let Self {
             client,
