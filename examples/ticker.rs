@@ -1,7 +1,7 @@
 //! Prices of 500 symbols, with 100 updates a second each: more than any page can show.
 //!
-//! Each price has its symbol as a key, so an update supersedes the one before it. A stream sends what has changed ten
-//! times a second, and a slow client receives the newest prices rather than a backlog.
+//! Each price has its symbol as a key, so an update supersedes the one before it. A stream sends the changes ten times
+//! a second, and a slow client receives the newest prices rather than a backlog.
 //!
 //! Run with: `cargo run --release --example ticker`, then open <http://127.0.0.1:3000>.
 //!
