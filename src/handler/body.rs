@@ -26,7 +26,7 @@ pin_project! {
         // Whether the feed may have more bytes to yield without another wake.
         more: bool,
         #[pin]
-        keep_alive_timer: KeepAliveTimer,
+        timer: StreamTimer,
     }
 
     impl PinnedDrop for EventBody {
@@ -58,7 +58,7 @@ impl EventBody {
             owner: Owner::Body(stream),
             may_detach,
             more: true,
-            keep_alive_timer: KeepAliveTimer::default(),
+            timer: StreamTimer::default(),
         }
     }
 }
@@ -122,7 +122,7 @@ impl EventBody {
         };
         loop {
             // Spurious poll: the waker is still registered.
-            let waker = this.keep_alive_timer.wakes(cx.waker()).then(|| cx.waker());
+            let waker = this.timer.wakes(cx.waker()).then(|| cx.waker());
             if waker.is_some() && stream.is_waiting() {
                 return Poll::Pending;
             }
@@ -140,13 +140,9 @@ impl EventBody {
                 }
             }
             match stream.wait(cx.waker()) {
-                true => ready!(
-                    this.keep_alive_timer
-                        .as_mut()
-                        .poll_at(stream.wakes_at(), cx)
-                ),
+                true => ready!(this.timer.as_mut().poll_at(stream.wakes_at(), cx)),
                 // The feed may hold a waker that differs from the one of the timer.
-                false if waker.is_none() => this.keep_alive_timer.as_mut().forget(),
+                false if waker.is_none() => this.timer.as_mut().forget(),
                 false => {}
             }
         }
@@ -156,7 +152,7 @@ impl EventBody {
 pin_project! {
     /// A timer that events do not reset: it is reset only when it fires too early, or would fire too late.
     #[derive(Debug, Default)]
-    struct KeepAliveTimer {
+    struct StreamTimer {
         // The waker that the running timer wakes.
         waker: Option<Waker>,
         #[pin]
@@ -164,7 +160,7 @@ pin_project! {
     }
 }
 
-impl KeepAliveTimer {
+impl StreamTimer {
     /// Whether the timer is running and wakes the same task as `waker`.
     fn wakes(&self, waker: &Waker) -> bool {
         let is_set = |timer: &Sleep| !timer.is_elapsed();

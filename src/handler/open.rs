@@ -116,7 +116,7 @@ impl EventStream {
 
     fn linked(&self, request: &StreamRequest, response: LinkResponse) -> StreamResponse {
         match response {
-            LinkResponse::Ended(response) => StreamResponse::ready_made(response),
+            LinkResponse::Ended(response) => StreamResponse::finished(response),
             LinkResponse::Held(hold, reader) => self.held(request, None, hold, reader),
         }
     }
@@ -145,7 +145,7 @@ fn head(core: &Core, channels: &Channels) -> Result<StreamResponse, Rejection> {
         let admitted = core.hub.admits(channels);
         admitted.map_err(|refused| unavailable(core, &refused))?;
     }
-    Ok(StreamResponse::ready_made(request::head()))
+    Ok(StreamResponse::finished(request::head()))
 }
 
 fn unavailable(core: &Core, refused: &Refused) -> Rejection {

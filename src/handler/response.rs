@@ -42,7 +42,7 @@ pub struct StreamResponse {
 
 enum Kind {
     /// The response to HEAD, or to a proxy that follows a link.
-    Ready(Box<Response>),
+    Finished(Box<Response>),
     Direct(Direct),
     Held(Box<Held>),
 }
@@ -66,8 +66,8 @@ impl StreamResponse {
         }
     }
 
-    pub(super) fn ready_made(response: Response) -> Self {
-        Self::new(Kind::Ready(Box::new(response)))
+    pub(super) fn finished(response: Response) -> Self {
+        Self::new(Kind::Finished(Box::new(response)))
     }
 
     pub(super) fn direct(direct: Direct) -> Self {
@@ -215,7 +215,7 @@ impl StreamResponse {
         if let Kind::Held(held) = &mut self.kind
             && let Err(ended) = held.ready(&self.options).await
         {
-            self.kind = Kind::Ready(ended);
+            self.kind = Kind::Finished(ended);
         }
         self
     }
@@ -229,7 +229,7 @@ impl StreamResponse {
 impl IntoResponse for StreamResponse {
     fn into_response(self) -> Response {
         match self.kind {
-            Kind::Ready(response) => *response,
+            Kind::Finished(response) => *response,
             Kind::Direct(direct) => direct.respond(self.guard, self.options),
             Kind::Held(held) => held.respond(self.options),
         }
@@ -275,7 +275,7 @@ impl fmt::Debug for StreamResponse {
             .field(
                 "kind",
                 &match self.kind {
-                    Kind::Ready(_) => "ready",
+                    Kind::Finished(_) => "finished",
                     Kind::Direct(_) => "direct",
                     Kind::Held(_) => "held by a proxy",
                 },

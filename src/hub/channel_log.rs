@@ -265,7 +265,7 @@ mod tests {
     use tokio::time::Instant;
 
     fn a(hub: &Hub) -> Arc<ChannelLog> {
-        hub.state().open(&Channel::new("a").unwrap())
+        hub.state().get_or_create(&Channel::new("a").unwrap())
     }
 
     fn entry(sequence: u64) -> Entry {

@@ -220,7 +220,7 @@ impl Hub {
         let mut state = self.state();
         state.expire(at, &self.config, FEW);
         let log = match self.config.history {
-            true => Some(state.open(channel)),
+            true => Some(state.get_or_create(channel)),
             false => state.get(channel),
         };
         let mut previous = log.as_ref().map_or(0, |log| log.last());

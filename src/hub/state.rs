@@ -21,7 +21,7 @@ use tokio::time::Instant;
 const LARGE: usize = 64 << 10;
 
 /// Minimum capacity of a list that is shrunk.
-const FEW: usize = 64;
+const SMALL: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct HubState {
@@ -85,7 +85,7 @@ impl HubState {
     }
 
     /// The channel's log, created if missing.
-    pub(super) fn open(&mut self, channel: &Channel) -> Arc<ChannelLog> {
+    pub(super) fn get_or_create(&mut self, channel: &Channel) -> Arc<ChannelLog> {
         if let Some(log) = self.logs.get(channel) {
             return log.clone();
         }
@@ -108,7 +108,7 @@ impl HubState {
 
     /// Adds a reader to the channel and returns its log.
     pub(super) fn add_reader(&mut self, channel: &Channel) -> Arc<ChannelLog> {
-        let log = self.open(channel);
+        let log = self.get_or_create(channel);
         let mut inner = log.lock();
         inner.subscribers += 1;
         if inner.subscribers == 1 {
@@ -146,7 +146,7 @@ impl HubState {
         if let Some(moved) = self.with_readers.get(index) {
             moved.lock().index = index;
         }
-        if self.with_readers.capacity() > FEW
+        if self.with_readers.capacity() > SMALL
             && self.with_readers.len() <= self.with_readers.capacity() / 8
         {
             self.with_readers.shrink_to(2 * self.with_readers.len());

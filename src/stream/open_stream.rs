@@ -181,7 +181,7 @@ impl OpenStream {
 
     /// Returns a keep-alive if one is due.
     fn idle(&mut self, now: Instant) -> Next {
-        if self.last + self.interval() <= now {
+        if self.last + self.keep_alive_interval() <= now {
             self.last = now;
             return Next::frame(self.streams.keep_alive.frame().clone());
         }
@@ -204,7 +204,7 @@ impl OpenStream {
 
     /// When a keep-alive or the end is due.
     pub(crate) fn idle_until(&self) -> Instant {
-        let keep_alive = self.last + self.interval();
+        let keep_alive = self.last + self.keep_alive_interval();
         self.ends().map_or(keep_alive, |ends| keep_alive.min(ends))
     }
 
@@ -216,7 +216,7 @@ impl OpenStream {
     }
 
     /// Maximum time between two frames.
-    pub(crate) fn interval(&self) -> Duration {
+    pub(crate) fn keep_alive_interval(&self) -> Duration {
         self.streams.keep_alive.after()
     }
 
@@ -314,6 +314,6 @@ mod tests {
             stream.next(None, Instant::now),
             Next::Frame { last: Some(_), .. }
         ));
-        assert_eq!(stream.wakes_at(), opened + stream.interval());
+        assert_eq!(stream.wakes_at(), opened + stream.keep_alive_interval());
     }
 }

@@ -80,7 +80,7 @@ impl FromIterator<Event> for Snapshot {
     }
 }
 
-type Taken = Pin<Box<dyn Future<Output = Result<Snapshot, String>> + Send>>;
+type SnapshotFuture = Pin<Box<dyn Future<Output = Result<Snapshot, String>> + Send>>;
 
 /// Where the snapshots of a stream come from.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ pub(crate) enum SnapshotSource {
 
 /// The function of one stream that returns its snapshots.
 #[derive(Clone)]
-pub(crate) struct TakeSnapshot(Option<Arc<dyn Fn() -> Taken + Send + Sync>>);
+pub(crate) struct TakeSnapshot(Option<Arc<dyn Fn() -> SnapshotFuture + Send + Sync>>);
 
 impl Drop for TakeSnapshot {
     /// Catches a panic of what the function has captured, which would otherwise end other streams on the same thread.
