@@ -1,4 +1,4 @@
-//! A response body that reads a feed, and sends keep-alives while the feed is silent.
+//! A response body that polls an [`OpenStream`].
 
 use crate::{net::Opening, stream::Next, stream::OpenStream};
 use bytes::Bytes;
@@ -23,7 +23,7 @@ pin_project! {
         owner: Owner,
         // Whether the stream may be detached once its opening is written.
         may_detach: bool,
-        // Whether the feed may have more bytes to yield without another wake.
+        // Whether the stream may have another frame to yield without a wake.
         more: bool,
         #[pin]
         timer: StreamTimer,
@@ -121,8 +121,8 @@ impl EventBody {
             return Poll::Ready(None);
         };
         loop {
-            // Spurious poll: the waker is still registered.
             let waker = this.timer.wakes(cx.waker()).then(|| cx.waker());
+            // Spurious poll: the waker is still registered.
             if waker.is_some() && stream.is_waiting() {
                 return Poll::Pending;
             }
@@ -150,7 +150,8 @@ impl EventBody {
 }
 
 pin_project! {
-    /// A timer that events do not reset: it is reset only when it fires too early, or would fire too late.
+    /// The timer for [`OpenStream::wakes_at`]. Events do not reset it: it is reset only when it fires too early, or
+    /// would fire too late.
     #[derive(Debug, Default)]
     struct StreamTimer {
         // The waker that the running timer wakes.

@@ -27,8 +27,9 @@ use std::{
 /// [`close_channel`](EventStream::close_channel) since then reaches the stream. Dropping the value
 /// unsubscribes.
 ///
-/// Behind a proxy nothing is subscribed in this process: the response instructs the proxy to hold the client.
-/// If one of the channels was closed since `open`, the response ends the stream instead.
+/// Behind a proxy, the response instructs the proxy to hold the client. The subscription in this process lasts until
+/// the response is built, or until a [snapshot](Self::snapshot) in its body is sent. If one of the channels is closed
+/// until then, the stream ends.
 ///
 /// # Examples
 ///
@@ -41,7 +42,8 @@ pub struct StreamResponse {
 }
 
 enum Kind {
-    /// The response to HEAD, or to a proxy that follows a link.
+    /// A response that holds no client: to HEAD, to a link that ends its stream or reports a disconnect, or in place of
+    /// a hold whose snapshot has failed.
     Finished(Box<Response>),
     Direct(Direct),
     Held(Box<Held>),
@@ -81,8 +83,8 @@ impl StreamResponse {
     /// Attaches a value that is dropped after the stream has ended: a permit, a counter, an entry in a list of
     /// connected users.
     ///
-    /// Each call adds a value. Behind a proxy no stream stays in this process, so they are dropped with the
-    /// response.
+    /// Each call adds a value. Behind a proxy no stream stays in this process, so they are dropped when the response
+    /// is built.
     ///
     /// # Examples
     ///
@@ -159,7 +161,7 @@ impl StreamResponse {
         self
     }
 
-    /// Sets the least time between two frames of the stream: see
+    /// Sets the least pause between two bursts of the stream: see
     /// [`StreamHandler::min_interval`](crate::StreamHandler::min_interval).
     pub fn min_interval(mut self, interval: Duration) -> Self {
         self.options.min_interval = Some(interval);

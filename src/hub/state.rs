@@ -119,7 +119,7 @@ impl HubState {
         log
     }
 
-    /// Removes a reader from `log`, and the log with its last reader unless it has history.
+    /// Removes a reader from `log`, and the log with its last reader unless its entries are kept.
     pub(super) fn remove_reader(
         &mut self,
         log: &Arc<ChannelLog>,
@@ -270,8 +270,10 @@ impl HubState {
         }
     }
 
-    /// Removes a log without readers and leaves a tombstone. The caller's `Arc` frees the entries after
-    /// the lock is released.
+    /// Removes a log without readers and leaves a tombstone.
+    ///
+    /// Only the last reader leaves entries in it. The `Arc` of that reader's cursor frees them after the lock is
+    /// released.
     fn remove(&mut self, log: &Arc<ChannelLog>, config: &Config) {
         self.logs.remove(log.name());
         let inner = log.lock();

@@ -1,4 +1,5 @@
-//! A reader's entries as server-sent events. Every kind of stream reads a feed and adds only keep-alives.
+//! A reader's entries as server-sent events, with the opening and `stream-reset`. A [`Subscription`](crate::Subscription)
+//! reads a feed. An [`OpenStream`](super::OpenStream) adds keep-alives, snapshots, the pace and deadlines.
 
 use crate::{
     LagPolicy,
@@ -84,7 +85,6 @@ impl Feed {
     pub(crate) fn take_opening(&mut self, has_position: bool) -> Option<Next> {
         let opening = self.opening.take()?;
         let id = self.id().filter(|_| has_position);
-        // `more` is false: `wait` finds events that are available already.
         Some(Next::frame(opening.frame(id)))
     }
 
@@ -110,7 +110,7 @@ impl Feed {
         })
     }
 
-    /// Whether the policy for lag ends the feed at this gap.
+    /// Ends the feed if this gap is a lag and the policy says so. Returns whether the feed has ended.
     pub(crate) fn end_on_lag(&mut self, gap: &Gap) -> bool {
         self.ended |= gap.missed.is_some() && self.lag_policy == LagPolicy::Disconnect;
         self.ended
@@ -171,7 +171,8 @@ impl Feed {
         self.reader.is_waiting()
     }
 
-    /// Parks until the next event. Returns false if there is one already: then `waker` may not be woken.
+    /// Parks until the next event. Returns false if there may be one already. Then a wake is not guaranteed, and the
+    /// caller reads again.
     pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
         self.reader.wait(waker)
     }

@@ -119,8 +119,8 @@ impl OpenStream {
         self.feed.is_waiting()
     }
 
-    /// Parks until the next frame. [`wakes_at`](Self::wakes_at) is the time of a frame without an event. Returns false if
-    /// there is one already: then `waker` may not be woken.
+    /// Parks until the next event; the caller also polls at [`wakes_at`](Self::wakes_at). Returns false if a frame is
+    /// ready. Then a wake is not guaranteed, and the caller calls [`next`](Self::next) again.
     pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
         if self.paused_until().is_some() {
             return true;
@@ -215,7 +215,7 @@ impl OpenStream {
         resumes_at.map_or(self.idle_until(), |at| at.min(self.idle_until()))
     }
 
-    /// Maximum time between two frames.
+    /// The silence after which a keep-alive is due.
     pub(crate) fn keep_alive_interval(&self) -> Duration {
         self.streams.keep_alive.after()
     }

@@ -38,10 +38,9 @@ impl Snapshot {
     /// Read the state and [`current_id`](crate::EventStream::current_id) under the lock under which
     /// the application changes its state and calls [`try_publish`](crate::EventStream::try_publish).
     ///
-    /// Without a position, as without history, it is the one when the function was called. An event that is
-    /// published while the function runs may then be in the state, and come again after it.
-    ///
-    /// `None`, a position of another process, or one that was not reached yet, is the same as no position.
+    /// If you set no position, the state belongs to the last event before the function was called. An event that is
+    /// published while the function runs may then be in the state, and come again after it. The same holds without
+    /// history, for `None`, for a position of another process, and for one that was not reached yet.
     pub fn at(mut self, id: impl Into<Option<LastEventId>>) -> Self {
         self.at = id.into();
         self
