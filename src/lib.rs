@@ -57,13 +57,16 @@
 //! # Guarantees
 //!
 //! 1. **Channels.** A [`Channel`] is a name. It needs no creation, and costs nothing without subscribers and
-//!    history. Subscribing and publishing accept the same names, and change none of them.
+//!    history. Names are the same everywhere. Only the text that you give to [`handler`](EventStream::handler) is
+//!    trimmed.
 //! 2. **Streams.** A stream begins with the event `stream-open`. After 20 seconds without an event it sends
-//!    [`keep-alive`](KeepAlive). A subscription ends at the latest when the response's body is dropped.
+//!    [`keep-alive`](KeepAlive). A subscription ends at the latest with its response body or, once
+//!    [detached](net), with its connection.
 //! 3. **Encoding.** An [`Event`] is checked when it is built, and encoded once: direct clients, history and
 //!    proxies receive the same bytes.
-//! 4. **Publishing.** An event reaches subscribers in this process first, then all proxies at once. A publish waits
-//!    for no reader. A proxy that fails or hangs delays no other, and the error names it.
+//! 4. **Publishing.** An event reaches subscribers in this process first, then all proxies at once. A slow reader
+//!    never blocks a publish. `publish_event` may yield briefly to readers that lag; `try_publish` never does. A
+//!    proxy that fails or hangs delays no other, and the error names it.
 //! 5. **Order.** All publishes of an [`EventStream`] have one order, across channels and in each proxy's queue.
 //! 6. **Replay.** With [`History`], a client resumes after its `Last-Event-ID`, or `lastEventId` in the query. It
 //!    receives the later events of the channels it requests, in order, each once.
@@ -83,15 +86,19 @@
 //! | it has a `Grip-Sig`, every proxy has a verify key, and none of these verifies it | 403 |
 //! | not through a proxy, with [`require_grip_proxy`](EventStreamBuilder) | 501 |
 //! | `Last-Event-ID: error` | 400 |
-//! | the path cannot be decoded | 400 |
-//! | no channel, an invalid name, or too many channels | 400 |
-//! | through a proxy with history: more than 60 channels, or too long names | 400 |
+//! | a proxy follows a [link](#direct-and-proxied-delivery) | 200: the missed events, or the end of the stream |
+//! | the path cannot be decoded, and the handler needs its parameters | 400 |
 //! | the function that names the channels refuses | its own response |
 //! | a [template](EventStream::handler) names a parameter that the route does not have | 500, and an error in the log |
+//! | no channel, an invalid name, or too many channels | 400 |
 //! | `HEAD` | the head |
 //! | direct, and the stream is closing or closed | 200, a `retry` of 1 to 5 seconds, and the end |
 //! | too many subscriptions are open | the same with 5 to 15 seconds |
+//! | through a proxy: too long names or, with history, more than 60 channels | 400 |
 //! | any other | 200 and the stream, or instructions for the proxy |
+//!
+//! In a custom handler, the extractor [`StreamRequest`] answers with the 406, and with the 400 for the path. There an
+//! error among the [`IntoChannels`] takes the place of the function's refusal.
 //!
 //! With [`refuse_with_status`](EventStreamBuilder::refuse_with_status), both responses that end at once are a 503,
 //! and `HEAD` gets the same status.
@@ -108,12 +115,13 @@
 //!
 //! - **Without history**, an event that the proxy loses is lost.
 //! - **With history in memory and one publishing process**, no event is lost silently. Each event names the one
-//!   before it on its channel, so the proxy notices a gap and requests the missed events through a signed link.
+//!   before it on its channel, so the proxy notices a gap and requests the missed events through a *link*: a signed
+//!   URI in the instructions for each client.
 //!   When the application restarts, clients receive `stream-reset`, provided that both processes sign links with
 //!   the same key (`EventStreamBuilder::grip_link_key`).
 //! - **With several publishing processes**, history must be off: each process would give ids of its own.
 //!
-//! A link is a request of the proxy, without the client's cookies, headers or query. So a custom handler or middleware
+//! The proxy requests a link without the client's cookies, headers or query. So a custom handler or middleware
 //! that checks these needs `EventStreamBuilder::grip_link_path`. Otherwise Pushpin holds back the events of its clients.
 //!
 //! # Testing

@@ -1,4 +1,4 @@
-//! A response body that reads a feed, and sends keep-alives while the feed is silent.
+//! A response body that polls an [`OpenStream`].
 
 use crate::{net::Opening, stream::Next, stream::OpenStream};
 use bytes::Bytes;
@@ -23,10 +23,10 @@ pin_project! {
         owner: Owner,
         // Whether the stream may be detached once its opening is written.
         may_detach: bool,
-        // Whether the feed may have more bytes to yield without another wake.
+        // Whether the stream may have another frame to yield without a wake.
         more: bool,
         #[pin]
-        keep_alive_timer: KeepAliveTimer,
+        timer: StreamTimer,
     }
 
     impl PinnedDrop for EventBody {
@@ -58,7 +58,7 @@ impl EventBody {
             owner: Owner::Body(stream),
             may_detach,
             more: true,
-            keep_alive_timer: KeepAliveTimer::default(),
+            timer: StreamTimer::default(),
         }
     }
 }
@@ -121,8 +121,8 @@ impl EventBody {
             return Poll::Ready(None);
         };
         loop {
+            let waker = this.timer.wakes(cx.waker()).then(|| cx.waker());
             // Spurious poll: the waker is still registered.
-            let waker = this.keep_alive_timer.wakes(cx.waker()).then(|| cx.waker());
             if waker.is_some() && stream.is_waiting() {
                 return Poll::Pending;
             }
@@ -140,13 +140,9 @@ impl EventBody {
                 }
             }
             match stream.wait(cx.waker()) {
-                true => ready!(
-                    this.keep_alive_timer
-                        .as_mut()
-                        .poll_at(stream.wakes_at(), cx)
-                ),
+                true => ready!(this.timer.as_mut().poll_at(stream.wakes_at(), cx)),
                 // The feed may hold a waker that differs from the one of the timer.
-                false if waker.is_none() => this.keep_alive_timer.as_mut().forget(),
+                false if waker.is_none() => this.timer.as_mut().forget(),
                 false => {}
             }
         }
@@ -154,9 +150,10 @@ impl EventBody {
 }
 
 pin_project! {
-    /// A timer that events do not reset: it is reset only when it fires too early, or would fire too late.
+    /// The timer for [`OpenStream::wakes_at`]. Events do not reset it: it is reset only when it fires too early, or
+    /// would fire too late.
     #[derive(Debug, Default)]
-    struct KeepAliveTimer {
+    struct StreamTimer {
         // The waker that the running timer wakes.
         waker: Option<Waker>,
         #[pin]
@@ -164,7 +161,7 @@ pin_project! {
     }
 }
 
-impl KeepAliveTimer {
+impl StreamTimer {
     /// Whether the timer is running and wakes the same task as `waker`.
     fn wakes(&self, waker: &Waker) -> bool {
         let is_set = |timer: &Sleep| !timer.is_elapsed();

@@ -77,6 +77,17 @@ impl Held {
         self.try_respond(options).unwrap_or_else(|ended| *ended)
     }
 
+    /// Builds the response in four steps:
+    ///
+    /// 1. Take the snapshot if the client needs one. The newest events of keys are read now. A function starts as a
+    ///    task, and a deferred body will send its result. Such a body begins with the opening, which a response to a
+    ///    link does not have. So there, only [`ready`](Self::ready) takes the snapshot of a function.
+    /// 2. Build the response again if it changes: the first one was built before the application set its options. The
+    ///    response to a link has the options that are in the link, so only a snapshot changes it.
+    /// 3. End the stream if a channel was closed or the stream has expired. This check follows the build, since the
+    ///    build puts the number of the last close into the link, by which the proxy detects any later close. End the
+    ///    stream also if the response to a link lacks the snapshot that its client needs: it reconnects and gets one.
+    /// 4. Respond. A deferred body calls the hook and counts the snapshot when it is sent.
     fn try_respond(mut self, options: Options) -> Result<Response, Ended> {
         let is_link = self.channels.is_none();
         let deferred = match &options.state {
@@ -93,9 +104,7 @@ impl Held {
         if self.snapshot.is_some() || has_options && !is_link {
             self.build(&options, deferred.is_some())?;
         }
-        // The number of the last close is in the response, so a later close is detected by the link.
         if self.is_over(&options) || is_link && self.hold.needs_snapshot {
-            // The client reconnects, and gets a snapshot then.
             return Err(Box::new(ended(reconnect_after())));
         }
         if let Some(task) = deferred {

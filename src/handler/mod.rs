@@ -177,16 +177,16 @@ impl StreamHandler {
         self
     }
 
-    /// Sets the least time between two frames of a stream: none by default.
+    /// Sets the least pause between two bursts of a stream: none by default.
     ///
-    /// A stream then sends everything that is ready at once, and nothing for this time afterwards, or up to an
-    /// eighth longer. A first event after a silence is sent immediately. The cost of many small events then
-    /// depends on the number of clients and the interval, and not on the number of events. An event whose
-    /// [key](crate::EventBuilder::key) has a newer one is not sent.
+    /// A stream then sends everything that is ready, as a burst, and nothing for this time afterwards. The pause is
+    /// longer by up to an eighth, or by up to 1 ms if that is more. A first event after a silence is sent
+    /// immediately. The cost of many small events then depends on the number of clients and the interval, and not on
+    /// the number of events. An event whose [key](crate::EventBuilder::key) has a newer one is not sent.
     ///
     /// The opening, keep-alives, and the end of the whole `EventStream` are not delayed.
-    /// [`close_channel`](EventStream::close_channel) ends the stream after its pause. It applies to direct delivery
-    /// only, since a proxy sends each event when it receives it. Zero is no interval, and a day the longest one.
+    /// [`close_channel`](EventStream::close_channel) ends the stream after its pause. The interval applies to direct
+    /// delivery only, since a proxy sends each event when it receives it. Zero is no interval, and a day the longest.
     #[must_use]
     pub fn min_interval(mut self, interval: Duration) -> Self {
         self.options.min_interval = Some(interval);
@@ -194,8 +194,8 @@ impl StreamHandler {
     }
 
     pub(crate) async fn respond(&self, parts: &mut Parts) -> Result<StreamResponse, Rejection> {
-        // Read first, so that the future holds no borrow across the await. Invalid parameters are reported only
-        // if the rest of the request is valid.
+        // Read before the channels are resolved, which does not await. Invalid parameters are reported only then, if
+        // the rest of the request is valid.
         let parameters = match self.resolver.needs_parameters() || self.snapshot.is_some() {
             true => Parameters::of(parts).await.map(Arc::new),
             false => Ok(Arc::default()),

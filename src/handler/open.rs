@@ -17,7 +17,8 @@ impl StreamRequest {
     ///
     /// # Errors
     ///
-    /// The request has a `Grip-Sig` that no key verifies.
+    /// Every proxy has a key to verify with, and none of these verifies the request's `Grip-Sig`. If one proxy has no
+    /// key, any `Grip-Sig` is accepted.
     pub fn delivery(&self, event_stream: &EventStream) -> Result<Delivery, Rejection> {
         match (event_stream.proxies(), self.signature()) {
             (Some(proxies), Some(signature)) => proxies.delivery(signature),
@@ -116,7 +117,7 @@ impl EventStream {
 
     fn linked(&self, request: &StreamRequest, response: LinkResponse) -> StreamResponse {
         match response {
-            LinkResponse::Ended(response) => StreamResponse::ready_made(response),
+            LinkResponse::Ended(response) => StreamResponse::finished(response),
             LinkResponse::Held(hold, reader) => self.held(request, None, hold, reader),
         }
     }
@@ -139,13 +140,14 @@ impl EventStream {
     }
 }
 
-/// A response to HEAD has the same head as one to GET, even if no subscription is left.
+/// The response to HEAD has the headers that all streams have in common. It takes no subscription, so a limit refuses
+/// it only with `refuse_with_status`.
 fn head(core: &Core, channels: &Channels) -> Result<StreamResponse, Rejection> {
     if core.refuse_with_status {
         let admitted = core.hub.admits(channels);
         admitted.map_err(|refused| unavailable(core, &refused))?;
     }
-    Ok(StreamResponse::ready_made(request::head()))
+    Ok(StreamResponse::finished(request::head()))
 }
 
 fn unavailable(core: &Core, refused: &Refused) -> Rejection {

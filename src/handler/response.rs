@@ -27,8 +27,9 @@ use std::{
 /// [`close_channel`](EventStream::close_channel) since then reaches the stream. Dropping the value
 /// unsubscribes.
 ///
-/// Behind a proxy nothing is subscribed in this process: the response instructs the proxy to hold the client.
-/// If one of the channels was closed since `open`, the response ends the stream instead.
+/// Behind a proxy, the response instructs the proxy to hold the client. The subscription in this process lasts until
+/// the response is built, or until a [snapshot](Self::snapshot) in its body is sent. If one of the channels is closed
+/// until then, the stream ends.
 ///
 /// # Examples
 ///
@@ -41,8 +42,9 @@ pub struct StreamResponse {
 }
 
 enum Kind {
-    /// The response to HEAD, or to a proxy that follows a link.
-    Ready(Box<Response>),
+    /// A response that holds no client: to HEAD, to a link that ends its stream or reports a disconnect, or in place of
+    /// a hold whose snapshot has failed.
+    Finished(Box<Response>),
     Direct(Direct),
     Held(Box<Held>),
 }
@@ -66,8 +68,8 @@ impl StreamResponse {
         }
     }
 
-    pub(super) fn ready_made(response: Response) -> Self {
-        Self::new(Kind::Ready(Box::new(response)))
+    pub(super) fn finished(response: Response) -> Self {
+        Self::new(Kind::Finished(Box::new(response)))
     }
 
     pub(super) fn direct(direct: Direct) -> Self {
@@ -81,8 +83,8 @@ impl StreamResponse {
     /// Attaches a value that is dropped after the stream has ended: a permit, a counter, an entry in a list of
     /// connected users.
     ///
-    /// Each call adds a value. Behind a proxy no stream stays in this process, so they are dropped with the
-    /// response.
+    /// Each call adds a value. Behind a proxy no stream stays in this process, so they are dropped when the response
+    /// is built.
     ///
     /// # Examples
     ///
@@ -159,7 +161,7 @@ impl StreamResponse {
         self
     }
 
-    /// Sets the least time between two frames of the stream: see
+    /// Sets the least pause between two bursts of the stream: see
     /// [`StreamHandler::min_interval`](crate::StreamHandler::min_interval).
     pub fn min_interval(mut self, interval: Duration) -> Self {
         self.options.min_interval = Some(interval);
@@ -215,7 +217,7 @@ impl StreamResponse {
         if let Kind::Held(held) = &mut self.kind
             && let Err(ended) = held.ready(&self.options).await
         {
-            self.kind = Kind::Ready(ended);
+            self.kind = Kind::Finished(ended);
         }
         self
     }
@@ -229,7 +231,7 @@ impl StreamResponse {
 impl IntoResponse for StreamResponse {
     fn into_response(self) -> Response {
         match self.kind {
-            Kind::Ready(response) => *response,
+            Kind::Finished(response) => *response,
             Kind::Direct(direct) => direct.respond(self.guard, self.options),
             Kind::Held(held) => held.respond(self.options),
         }
@@ -275,7 +277,7 @@ impl fmt::Debug for StreamResponse {
             .field(
                 "kind",
                 &match self.kind {
-                    Kind::Ready(_) => "ready",
+                    Kind::Finished(_) => "finished",
                     Kind::Direct(_) => "direct",
                     Kind::Held(_) => "held by a proxy",
                 },

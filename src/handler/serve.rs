@@ -79,6 +79,9 @@ impl EventStream {
     ///
     /// Names are literal: they are not trimmed, and are no templates.
     ///
+    /// It is async so that a later version can await something without a change to your handlers. Today it awaits
+    /// nothing: the client is subscribed, and the response is built, in one poll.
+    ///
     /// Behind a proxy with history, a handler that checks the client's cookies, headers or query needs
     /// `EventStreamBuilder::grip_link_path`: see [`open`](Self::open).
     ///

@@ -35,13 +35,14 @@ pub(super) struct Inner {
     /// Index in `HubState::with_readers`, if there are readers.
     pub(super) index: usize,
     pub(super) delivered: u64,
-    /// The end of the log when all waiters were last parked.
+    /// The end of the log when it last settled: at the last append that found no waiter awake, or when a publisher
+    /// stopped yielding.
     settled: u64,
     /// Bytes appended since then.
     unsettled: usize,
 }
 
-/// Progress of a channel's readers.
+/// Progress of a channel's readers and waiters.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
     /// Registered waiters that are not parked.
@@ -121,6 +122,7 @@ impl ChannelLog {
         }
     }
 
+    /// Records that a publisher has stopped yielding to the waiters.
     pub(super) fn settled(&self) {
         self.lock().settle();
     }
@@ -195,8 +197,10 @@ impl Inner {
         }
     }
 
-    /// Appends an entry. Returns whether awake readers lag by a good part of the ring or of the share, and the
-    /// retained bytes that the entry supersedes.
+    /// Appends an entry. Returns whether the channel is congested, and the retained bytes that the entry supersedes.
+    ///
+    /// It is congested if it has waiters, and a quarter of the ring's entries or a whole share of bytes was appended
+    /// since it settled.
     pub(super) fn push(
         &mut self,
         entry: Entry,
@@ -265,7 +269,7 @@ mod tests {
     use tokio::time::Instant;
 
     fn a(hub: &Hub) -> Arc<ChannelLog> {
-        hub.state().open(&Channel::new("a").unwrap())
+        hub.state().get_or_create(&Channel::new("a").unwrap())
     }
 
     fn entry(sequence: u64) -> Entry {

@@ -27,11 +27,10 @@ pub(super) enum NotTaken {
 }
 
 impl Cursor {
-    /// A cursor after the position `after`. Returns it with the number of entries there, at most: superseded
-    /// ones count.
+    /// Returns a cursor after the position `after`, and the number of entries that follow it, superseded ones
+    /// included.
     ///
-    /// It is at the log's end, and the number is `None`, if entries after the position were lost, or without
-    /// a position.
+    /// If `after` is `None`, or entries after it were lost, the cursor is at the log's end, and the number is `None`.
     pub(super) fn after(
         log: Arc<ChannelLog>,
         after: Option<u64>,

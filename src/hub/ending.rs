@@ -3,8 +3,8 @@
 //! The stage changes first. Then all parked readers are woken, a few channels at a time. A reader that
 //! subscribes in between reads the new stage itself.
 //!
-//! An end is a position. A reader stops at the sequence number of its end, however far it lags, and never
-//! returns an entry that was appended later.
+//! An end is a position. A reader stops at the sequence number of its end, however far it lags. Only the last eight
+//! closes of a channel keep an exact end: a reader that an earlier one ended stops at the oldest of these.
 
 use super::{ChannelLog, Hub, evict::STEP};
 use crate::channel::Channel;

@@ -3,14 +3,15 @@
 //! 1. Expired entries are evicted, oldest first. Retained entries do not expire.
 //! 2. When memory exceeds the budget, joined frames are dropped first. Then the oldest entries of channels
 //!    above their share are evicted, then the oldest entries of the hub.
-//! 3. A call evicts at most a few entries under the lock. If that is not enough, it continues in steps
-//!    and releases the lock between them.
+//! 3. A call evicts at most a few entries under the lock. If that is not enough, further steps follow, and the lock
+//!    is released between them.
 
 use super::{Config, FrameIndex, channel_log::ChannelLog, log::Log, state::HubState};
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Maximum number of entries that a publish or a subscription evicts under the lock.
+/// Maximum number of entries that one call of `expire` or `fit` evicts where it shares the lock with other work. A
+/// publish calls `expire` once, and `fit` for each of its entries.
 pub(super) const FEW: usize = 16;
 
 /// Maximum number of entries per step when eviction is the only work under the lock.
@@ -20,8 +21,8 @@ pub(super) const STEP: usize = if cfg!(all(test, shuttle)) { 2 } else { 128 };
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Newest {
     sequence: u64,
-    /// Bytes allowed beyond the budget: the length of an entry above a channel's share. Other channels lose
-    /// nothing to it, because the next publish evicts it.
+    /// Memory allowed beyond the budget: the length of the entry if it is above a channel's share, otherwise 0. So
+    /// other channels lose nothing to it. The next publish has no such allowance, and evicts the entry.
     exempt: usize,
 }
 
@@ -82,8 +83,8 @@ impl HubState {
         true
     }
 
-    /// The channel above its share with the oldest entry. A channel's only entry is kept while a woken
-    /// reader has not read it.
+    /// The channel above its share with the oldest entry. A channel with a single entry and an awake waiter is passed
+    /// over. The entry may still be evicted as the oldest of the hub.
     fn oldest_of_large(&self, newest: Newest) -> Option<&Arc<ChannelLog>> {
         let front = |log: &ChannelLog| {
             let inner = log.lock();

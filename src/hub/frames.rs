@@ -1,4 +1,4 @@
-//! Joined frames: consecutive entries copied into one buffer that several readers share.
+//! Joined frames: consecutive entries of one channel, copied into one buffer that readers of only that channel share.
 //!
 //! 1. The first reader of a range of entries joins it. Readers with the same cursor reuse the frame. A
 //!    channel keeps only a few frames.

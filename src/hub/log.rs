@@ -67,7 +67,7 @@ pub(crate) struct Evicted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Missed(pub(crate) u64);
 
-/// Consecutive entries, joined.
+/// Consecutive entries of this log, joined, and where a cursor continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {
     pub(crate) bytes: Bytes,

@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 /// The next entry of each cursor, and where to stop.
 pub(super) struct Merge {
-    /// Cursors by the sequence number of their next entry, or of a superseded one before it. A cursor that has
-    /// missed entries comes first.
+    /// A sequence number and the index of its cursor. The number is the one of the cursor's next entry. If that entry
+    /// is superseded, taking it yields the number of the one after it. A cursor that has missed entries has the
+    /// number 0, so it comes first.
     next: BinaryHeap<Reverse<(u64, usize)>>,
     head: u64,
     is_latest: bool,
@@ -41,10 +42,10 @@ pub(super) struct Last {
 }
 
 impl Merge {
-    /// `head` and `closed_after` are loaded before: an entry up to `head` is in its log, but beyond it, an earlier
-    /// entry of another channel may not be.
+    /// Merges the entries up to `head`. The caller loads `head` and `closed_after` before this reads the logs. Beyond
+    /// `head`, an entry may be in its log while an earlier one of another channel is not.
     pub(super) fn new(cursors: &[Cursor], head: u64, closed_after: Option<u64>) -> Self {
-        // The end is not known yet, so an entry that a later one supersedes may have to be returned.
+        // The end is not known yet. If the superseding entry is beyond it, the superseded one is returned.
         Self::from(cursors, head, closed_after, Select::All)
     }
 

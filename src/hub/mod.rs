@@ -4,17 +4,34 @@
 //!    number. The numbers are a total order, so one number is the position of a reader of many channels.
 //! 2. An append never waits for a reader. It takes the sequencer's lock, then the channel's lock, and
 //!    wakes readers after it has released both. Readers lock only their channels.
-//! 3. `head` is the highest sequence number whose entry is in its log. A reader of several channels
-//!    stops at the head, so it never returns a later event before an earlier one.
-//! 4. Memory is bounded by entries per channel, age, and total bytes including overhead (`evict`). A
-//!    channel is removed with its last reader, or with its last entry if history is kept. The `sweep`
-//!    task frees expired entries. The newest entry of each key may outlive count and age, not the bytes.
+//! 3. Every append up to the sequence number `head` is complete. A reader of several channels returns no entry
+//!    beyond `head`, so it never returns a later entry before an earlier one.
+//! 4. Memory is bounded by entries per channel, age, and total bytes including overhead (`evict`). Without
+//!    history a channel is removed with its last reader. With history it is removed when it has neither readers
+//!    nor entries. The `sweep` task frees expired entries. The newest entry of each key may outlive count and age,
+//!    not the bytes.
 //! 5. An entry may have a key. It supersedes earlier entries with that key, and readers with a backlog skip
 //!    these (`keyed`).
 //! 6. Work under the sequencer's lock does not grow with the number of channels. Longer work runs in
-//!    steps and releases the lock between them. Under the lock nothing is woken and nothing large is freed.
+//!    steps and releases the lock between them. A publish of several entries holds the lock for all of them.
+//!    Under the lock nothing is woken, and no large entry is freed. Joined frames may be (`evict`).
 //!
 //! Entries are opaque bytes.
+//!
+//! # Words
+//!
+//! - A *reader* has a cursor into the log of each of its channels ([`Reader`]).
+//! - A *subscriber* of a channel is a reader that has a cursor into its log.
+//! - A *subscription* is a reader as the hub counts it: one, for any number of channels.
+//! - A *waiter* is a registration in the wait list of a channel ([`WaiterKey`]), of a cursor, or of a driver that
+//!   reads for several readers.
+//!
+//! A registered waiter is *parked* while the wait list has its waker, and *awake* otherwise. Waking a channel takes
+//! all its wakers and begins the next *round*, so a waiter that parked in an earlier round is awake. A channel
+//! *settles* when no waiter is awake, or when a publisher gives up waiting for one. It is *congested* if it has
+//! waiters, and a good part of its ring was appended since it settled. A publisher then yields ([`Hub::settle`]). A
+//! reader that *pauses* removes its waiters, so that no publisher yields to it. Closing a channel begins the next
+//! *generation* of its waiters, and the waiters of earlier generations have an end.
 
 mod channel_log;
 mod closes;
@@ -200,7 +217,7 @@ impl Hub {
         self.sequencer.lock()
     }
 
-    /// Locks the sequencer after every thread that already waits for it. Work in steps uses this.
+    /// Locks the sequencer, behind a thread that already waits for it. Work in steps uses this.
     fn in_turn(&self) -> SequencerGuard<'_> {
         self.sequencer.in_turn()
     }
@@ -220,7 +237,7 @@ impl Hub {
         let mut state = self.state();
         state.expire(at, &self.config, FEW);
         let log = match self.config.history {
-            true => Some(state.open(channel)),
+            true => Some(state.get_or_create(channel)),
             false => state.get(channel),
         };
         let mut previous = log.as_ref().map_or(0, |log| log.last());
@@ -354,7 +371,7 @@ impl Hub {
         self.state().subscribers(channel)
     }
 
-    /// Yields to the lagging readers of `log` as long as they make progress.
+    /// Yields until all waiters are parked, or until none has progressed for 64 yields and 500 µs.
     ///
     /// A loop of appends would otherwise overrun the ring before readers on the same thread are polled. A
     /// stalled reader does not block the publisher.

@@ -56,7 +56,7 @@ pub(crate) enum Read {
     End,
 }
 
-/// Consecutive entries, joined.
+/// The joined entries that a reader returns, of one or of several channels.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) bytes: Bytes,
@@ -68,7 +68,7 @@ pub(crate) struct Batch {
     pub(crate) more: bool,
 }
 
-/// Entries of `channels` were lost before they were read.
+/// Entries of `channels` were lost before they were read, or the client's position is not from this hub.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Gap {
     pub(crate) channels: Vec<Channel>,
@@ -299,7 +299,7 @@ impl Reader {
     }
 
     /// Parks until the next entry. Returns false if there is an entry, an end, or a stage that the last read
-    /// did not observe: then `waker` may not be woken.
+    /// did not observe. Then a wake is not guaranteed, and the caller reads again.
     pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
         let hub = &self.hub;
         let waits = |cursor: &mut Cursor| cursor.wait(hub, waker);

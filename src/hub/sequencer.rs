@@ -1,7 +1,9 @@
 //! The lock that orders publishes. Long work in steps does not starve other threads.
 //!
 //! A thread that releases and retakes a mutex usually wins against a thread that has to be woken first.
-//! Work in steps therefore queues behind every thread that already waits.
+//! Work in steps therefore takes a second mutex, the turn, before it takes the lock. A thread that waits for the lock
+//! holds the turn, so it gets the lock before the next step. Neither mutex is fair: further threads that wait for the
+//! turn get it in no particular order, and a thread that finds the lock free needs no turn.
 
 use super::{
     frames::FrameIndex,
@@ -52,7 +54,7 @@ impl Sequencer {
         }
     }
 
-    /// Locks after every thread that already waits.
+    /// Locks after the thread that holds the turn, if there is one.
     pub(super) fn in_turn(&self) -> SequencerGuard<'_> {
         let _turn = lock(&self.turn);
         self.guard(lock(&self.state))

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 const LARGE: usize = 64 << 10;
 
 /// Minimum capacity of a list that is shrunk.
-const FEW: usize = 64;
+const SMALL: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct HubState {
@@ -85,7 +85,7 @@ impl HubState {
     }
 
     /// The channel's log, created if missing.
-    pub(super) fn open(&mut self, channel: &Channel) -> Arc<ChannelLog> {
+    pub(super) fn get_or_create(&mut self, channel: &Channel) -> Arc<ChannelLog> {
         if let Some(log) = self.logs.get(channel) {
             return log.clone();
         }
@@ -108,7 +108,7 @@ impl HubState {
 
     /// Adds a reader to the channel and returns its log.
     pub(super) fn add_reader(&mut self, channel: &Channel) -> Arc<ChannelLog> {
-        let log = self.open(channel);
+        let log = self.get_or_create(channel);
         let mut inner = log.lock();
         inner.subscribers += 1;
         if inner.subscribers == 1 {
@@ -119,7 +119,7 @@ impl HubState {
         log
     }
 
-    /// Removes a reader from `log`, and the log with its last reader unless it has history.
+    /// Removes a reader from `log`, and the log with its last reader unless its entries are kept.
     pub(super) fn remove_reader(
         &mut self,
         log: &Arc<ChannelLog>,
@@ -146,7 +146,7 @@ impl HubState {
         if let Some(moved) = self.with_readers.get(index) {
             moved.lock().index = index;
         }
-        if self.with_readers.capacity() > FEW
+        if self.with_readers.capacity() > SMALL
             && self.with_readers.len() <= self.with_readers.capacity() / 8
         {
             self.with_readers.shrink_to(2 * self.with_readers.len());
@@ -270,8 +270,10 @@ impl HubState {
         }
     }
 
-    /// Removes a log without readers and leaves a tombstone. The caller's `Arc` frees the entries after
-    /// the lock is released.
+    /// Removes a log without readers and leaves a tombstone.
+    ///
+    /// Only the last reader leaves entries in it. The `Arc` of that reader's cursor frees them after the lock is
+    /// released.
     fn remove(&mut self, log: &Arc<ChannelLog>, config: &Config) {
         self.logs.remove(log.name());
         let inner = log.lock();

@@ -294,7 +294,7 @@ fn a_reader_of_several_channels_stops_at_the_head() {
         bytes: Bytes::from_static(b"1"),
     };
     let mut state = hub.state();
-    let log = state.open(&Channel::new("a").unwrap());
+    let log = state.get_or_create(&Channel::new("a").unwrap());
     state.append(&log, entry, None, &hub.config);
     drop(state);
     assert_eq!(all(&mut reader), "");

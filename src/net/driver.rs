@@ -275,7 +275,7 @@ impl Driver {
             stream,
             detach_guard,
         } = arrival;
-        self.tick = self.tick.min(stream.interval() / 8);
+        self.tick = self.tick.min(stream.keep_alive_interval() / 8);
         self.tick = self.tick.max(SHORTEST_TICK);
         let key = self.sockets.vacant_key();
         let hub = stream.feed().hub().clone();

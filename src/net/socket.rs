@@ -238,7 +238,7 @@ mod tests {
         let es = EventStream::new();
         let (mut socket, _client) = socket(&es).await;
         let (mut chunks, inbox) = (Chunks::default(), Arc::<Inbox>::default());
-        let (second, interval) = (Duration::from_secs(1), socket.stream.interval());
+        let (second, interval) = (Duration::from_secs(1), socket.stream.keep_alive_interval());
         advance(second).await;
         let event = Event::text("message", "1").unwrap();
         es.publish_event("a", event).await.unwrap();

@@ -1,4 +1,5 @@
-//! A reader's entries as server-sent events. Every kind of stream reads a feed and adds only keep-alives.
+//! A reader's entries as server-sent events, with the opening and `stream-reset`. A [`Subscription`](crate::Subscription)
+//! reads a feed. An [`OpenStream`](super::OpenStream) adds keep-alives, snapshots, the pace and deadlines.
 
 use crate::{
     LagPolicy,
@@ -73,7 +74,7 @@ impl Feed {
     ///
     /// With a waker, the feed may also park after the last event: [`Self::is_waiting`] is then true.
     pub(crate) fn next(&mut self, limit: usize, waker: Option<&Waker>) -> Next {
-        if let Some(opening) = self.open(true) {
+        if let Some(opening) = self.take_opening(true) {
             return opening;
         }
         self.read(limit, waker)
@@ -81,10 +82,9 @@ impl Feed {
     }
 
     /// Returns the opening once. `has_position`: the client resumes from the feed's position.
-    pub(crate) fn open(&mut self, has_position: bool) -> Option<Next> {
+    pub(crate) fn take_opening(&mut self, has_position: bool) -> Option<Next> {
         let opening = self.opening.take()?;
         let id = self.id().filter(|_| has_position);
-        // `more` is false: `wait` finds events that are available already.
         Some(Next::frame(opening.frame(id)))
     }
 
@@ -110,8 +110,8 @@ impl Feed {
         })
     }
 
-    /// Whether the policy for lag ends the feed at this gap.
-    pub(crate) fn ends_with(&mut self, gap: &Gap) -> bool {
+    /// Ends the feed if this gap is a lag and the policy says so. Returns whether the feed has ended.
+    pub(crate) fn end_on_lag(&mut self, gap: &Gap) -> bool {
         self.ended |= gap.missed.is_some() && self.lag_policy == LagPolicy::Disconnect;
         self.ended
     }
@@ -159,7 +159,7 @@ impl Feed {
     pub(super) fn reset(&mut self, gap: &Gap) -> Next {
         let Gap { channels, missed } = gap;
         trace::event!(info, ?missed, channels = channels.len(), "stream reset");
-        if self.ends_with(gap) && self.hub().keeps_history() {
+        if self.end_on_lag(gap) && self.hub().keeps_history() {
             // The client reconnects with its last id and gets the `stream-reset` then.
             return Next::End;
         }
@@ -171,7 +171,8 @@ impl Feed {
         self.reader.is_waiting()
     }
 
-    /// Parks until the next event. Returns false if there is one already: then `waker` may not be woken.
+    /// Parks until the next event. Returns false if there may be one already. Then a wake is not guaranteed, and the
+    /// caller reads again.
     pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
         self.reader.wait(waker)
     }

@@ -119,8 +119,8 @@ impl OpenStream {
         self.feed.is_waiting()
     }
 
-    /// Parks until the next frame. [`wakes_at`](Self::wakes_at) is the time of a frame without an event. Returns false if
-    /// there is one already: then `waker` may not be woken.
+    /// Parks until the next event; the caller also polls at [`wakes_at`](Self::wakes_at). Returns false if a frame is
+    /// ready. Then a wake is not guaranteed, and the caller calls [`next`](Self::next) again.
     pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
         if self.paused_until().is_some() {
             return true;
@@ -181,7 +181,7 @@ impl OpenStream {
 
     /// Returns a keep-alive if one is due.
     fn idle(&mut self, now: Instant) -> Next {
-        if self.last + self.interval() <= now {
+        if self.last + self.keep_alive_interval() <= now {
             self.last = now;
             return Next::frame(self.streams.keep_alive.frame().clone());
         }
@@ -204,7 +204,7 @@ impl OpenStream {
 
     /// When a keep-alive or the end is due.
     pub(crate) fn idle_until(&self) -> Instant {
-        let keep_alive = self.last + self.interval();
+        let keep_alive = self.last + self.keep_alive_interval();
         self.ends().map_or(keep_alive, |ends| keep_alive.min(ends))
     }
 
@@ -215,8 +215,8 @@ impl OpenStream {
         resumes_at.map_or(self.idle_until(), |at| at.min(self.idle_until()))
     }
 
-    /// Maximum time between two frames.
-    pub(crate) fn interval(&self) -> Duration {
+    /// The silence after which a keep-alive is due.
+    pub(crate) fn keep_alive_interval(&self) -> Duration {
         self.streams.keep_alive.after()
     }
 
@@ -314,6 +314,6 @@ mod tests {
             stream.next(None, Instant::now),
             Next::Frame { last: Some(_), .. }
         ));
-        assert_eq!(stream.wakes_at(), opened + stream.interval());
+        assert_eq!(stream.wakes_at(), opened + stream.keep_alive_interval());
     }
 }

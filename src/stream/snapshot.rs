@@ -38,10 +38,9 @@ impl Snapshot {
     /// Read the state and [`current_id`](crate::EventStream::current_id) under the lock under which
     /// the application changes its state and calls [`try_publish`](crate::EventStream::try_publish).
     ///
-    /// Without a position, as without history, it is the one when the function was called. An event that is
-    /// published while the function runs may then be in the state, and come again after it.
-    ///
-    /// `None`, a position of another process, or one that was not reached yet, is the same as no position.
+    /// If you set no position, the state belongs to the last event before the function was called. An event that is
+    /// published while the function runs may then be in the state, and come again after it. The same holds without
+    /// history, for `None`, for a position of another process, and for one that was not reached yet.
     pub fn at(mut self, id: impl Into<Option<LastEventId>>) -> Self {
         self.at = id.into();
         self
@@ -80,7 +79,7 @@ impl FromIterator<Event> for Snapshot {
     }
 }
 
-type Taken = Pin<Box<dyn Future<Output = Result<Snapshot, String>> + Send>>;
+type SnapshotFuture = Pin<Box<dyn Future<Output = Result<Snapshot, String>> + Send>>;
 
 /// Where the snapshots of a stream come from.
 #[derive(Clone, Debug)]
@@ -92,7 +91,7 @@ pub(crate) enum SnapshotSource {
 
 /// The function of one stream that returns its snapshots.
 #[derive(Clone)]
-pub(crate) struct TakeSnapshot(Option<Arc<dyn Fn() -> Taken + Send + Sync>>);
+pub(crate) struct TakeSnapshot(Option<Arc<dyn Fn() -> SnapshotFuture + Send + Sync>>);
 
 impl Drop for TakeSnapshot {
     /// Catches a panic of what the function has captured, which would otherwise end other streams on the same thread.

@@ -120,7 +120,7 @@ impl Snapshots {
     pub(super) fn next(&mut self, feed: &mut Feed, limit: usize, waker: Option<&Waker>) -> Next {
         // A client that disconnects before the snapshot resumes without a position, and gets one then.
         let has_position = matches!(self.state, State::Idle);
-        if let Some(opening) = feed.open(has_position) {
+        if let Some(opening) = feed.take_opening(has_position) {
             return opening;
         }
         loop {
@@ -131,7 +131,7 @@ impl Snapshots {
                 _ if feed.has_ended() => return Next::End,
                 State::Idle => match feed.read(limit, waker) {
                     Ok(next) => return next,
-                    Err(gap) if feed.ends_with(&gap) => return Next::End,
+                    Err(gap) if feed.end_on_lag(&gap) => return Next::End,
                     Err(gap) => match self.source {
                         SnapshotSource::Function(_) => self.state = State::Due,
                         SnapshotSource::Latest => return Self::reset_to_latest(feed, &gap),
