@@ -1,63 +1,39 @@
 //! The body of a hold whose snapshot is taken while the body is sent.
 
-use super::{held::Held, options::Options};
-use crate::stream::{Failure, Taken, Task};
-use bytes::{Bytes, BytesMut};
+use crate::{
+    hub::Hub,
+    stream::{Failure, Taken, Task},
+};
+use bytes::Bytes;
 use http_body::{Body, Frame};
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
-/// Most bytes of events that the body has after the snapshot.
-const LIMIT: usize = 1 << 20;
-
-/// Yields one frame: the opening, the snapshot, and the events between its position and the hold's.
+/// Yields the frame that `frame` makes of the snapshot.
 ///
 /// If the snapshot fails, or a channel is closed meanwhile, the body breaks off: the head has the instruction to hold
 /// the client, so the proxy must not take the response for complete.
-pub(super) struct DeferredBody {
-    held: Held,
-    options: Options,
+pub(super) struct DeferredBody<F> {
     task: Option<Task>,
+    hub: Arc<Hub>,
+    frame: F,
 }
 
-impl DeferredBody {
-    pub(super) fn new(held: Held, options: Options, task: Task) -> Self {
-        Self {
-            held,
-            options,
-            task: Some(task),
-        }
-    }
-
-    fn frame(&self, taken: &Taken) -> Result<Bytes, Failure> {
-        let core = self.held.event_stream.core();
-        let mut bytes = BytesMut::from(&core.opening.frame(None)[..]);
-        bytes.extend_from_slice(&taken.bytes);
-        let (held_at, channels) = (self.held.hold.position, &self.held.channels);
-        if taken.at < held_at {
-            let wanted = channels.iter().flat_map(|channels| channels.iter());
-            let wanted = wanted.map(|channel| (channel.clone(), Some(taken.at)));
-            let recall = core
-                .hub
-                .recall_until(&wanted.collect::<Vec<_>>(), LIMIT, held_at);
-            if recall.more || !recall.gone.is_empty() {
-                return Err(Failure::Late);
-            }
-            bytes.extend_from_slice(&recall.bytes);
-        }
-        if self.held.is_over(&self.options) {
-            return Err(Failure::Closed);
-        }
-        core.hub.observer().snapshot("sent");
-        self.held.call_hook();
-        Ok(bytes.freeze())
+impl<F> DeferredBody<F> {
+    pub(super) fn new(task: Task, hub: Arc<Hub>, frame: F) -> Self {
+        let task = Some(task);
+        Self { task, hub, frame }
     }
 }
 
-impl Body for DeferredBody {
+impl<F> Body for DeferredBody<F>
+where
+    F: Fn(&Taken) -> Result<Bytes, Failure> + Unpin,
+{
     type Data = Bytes;
     type Error = io::Error;
 
@@ -70,9 +46,9 @@ impl Body for DeferredBody {
         };
         let taken = ready!(task.poll(cx.waker()));
         self.task = None;
-        let frame = taken.and_then(|taken| self.frame(&taken));
+        let frame = taken.and_then(|taken| (self.frame)(&taken));
         Poll::Ready(Some(frame.map(Frame::data).map_err(|failure| {
-            failure.record(&self.held.event_stream.core().hub);
+            failure.record(&self.hub);
             io::Error::other("the stream ends before its snapshot is complete")
         })))
     }

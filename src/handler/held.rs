@@ -13,7 +13,11 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
+use bytes::{Bytes, BytesMut};
 use std::{mem, time::SystemTime};
+
+/// Most bytes of events that a deferred body has after the snapshot.
+const LIMIT: usize = 1 << 20;
 
 pub(super) struct Held {
     pub(super) event_stream: EventStream,
@@ -109,7 +113,10 @@ impl Held {
         }
         if let Some(task) = deferred {
             let response = mem::take(&mut self.hold.response);
-            return Ok(response.map(|_| Body::new(DeferredBody::new(self, options, task))));
+            let hub = self.event_stream.core().hub.clone();
+            let frame = move |taken: &Taken| self.frame(taken, &options);
+            let body = DeferredBody::new(task, hub, frame);
+            return Ok(response.map(|_| Body::new(body)));
         }
         if self.snapshot.is_some() {
             self.event_stream.observer().snapshot("sent");
@@ -118,8 +125,30 @@ impl Held {
         Ok(self.hold.response)
     }
 
+    /// The bytes of a deferred body: the opening, the snapshot, and the events between its position and the hold's.
+    fn frame(&self, taken: &Taken, options: &Options) -> Result<Bytes, Failure> {
+        let core = self.event_stream.core();
+        let mut bytes = BytesMut::from(&core.opening.frame(None)[..]);
+        bytes.extend_from_slice(&taken.bytes);
+        if taken.at < self.hold.position {
+            let wanted = self.hold.channels.iter().cloned();
+            let wanted: Vec<_> = wanted.map(|channel| (channel, Some(taken.at))).collect();
+            let recall = core.hub.recall_until(&wanted, LIMIT, self.hold.position);
+            if recall.more || !recall.gone.is_empty() {
+                return Err(Failure::Late);
+            }
+            bytes.extend_from_slice(&recall.bytes);
+        }
+        if self.is_over(options) {
+            return Err(Failure::Closed);
+        }
+        self.event_stream.observer().snapshot("sent");
+        self.call_hook();
+        Ok(bytes.freeze())
+    }
+
     /// Whether a channel was closed, or the stream has expired.
-    pub(super) fn is_over(&self, options: &Options) -> bool {
+    fn is_over(&self, options: &Options) -> bool {
         let has_expired = |time: SystemTime| time <= SystemTime::now();
         self.reader.is_closed() || options.expires_at.is_some_and(has_expired)
     }
@@ -164,7 +193,7 @@ impl Held {
     }
 
     /// Calls the hook for a client whose disconnect the proxy will report.
-    pub(super) fn call_hook(&self) {
+    fn call_hook(&self) {
         if let (true, Some(channels), Some(parts)) = (
             self.hold.reports_disconnect,
             &self.channels,

@@ -2,9 +2,10 @@
 
 use super::{
     Config, Hub, Stage,
+    entry::Entry,
     keyed::Key,
     lock,
-    log::{Entry, Log},
+    log::Log,
     sync::{AtomicU64, Mutex, MutexGuard},
     wait_list::{WaitList, WaiterKey},
 };

@@ -3,8 +3,9 @@
 use super::{
     Batch, ChannelLog, Gap, Hub, Read, Stage,
     channel_log::Inner,
+    entry::Entry,
     keyed::Select,
-    log::{Entry, Missed, Piece},
+    log::{Missed, Piece},
     wait_list::WaiterKey,
 };
 use crate::channel::Channel;

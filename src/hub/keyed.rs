@@ -10,7 +10,7 @@
 //! A log has keys from its first entry with a key until its last entry is evicted. Every change here is at most
 //! a few steps in a tree.
 
-use super::log::{Entry, Evicted};
+use super::entry::{Entry, Evicted};
 use bytes::Bytes;
 use std::{
     collections::{BTreeMap, VecDeque, btree_map},

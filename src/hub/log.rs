@@ -10,6 +10,7 @@
 
 use super::{
     ChannelLog,
+    entry::{Entry, Evicted},
     frames::{FrameIndex, Frames},
     keyed::{Key, Keyed, Lost, Select, Superseded},
 };
@@ -21,26 +22,8 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Memory of an entry's buffer beside its bytes: allocator overhead, and the reference count that is allocated
-/// by the first read.
-const BYTES_OVERHEAD: usize = 40;
-
 /// Minimum capacity of a ring that is shrunk.
 const SMALL: usize = 8;
-
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) sequence: u64,
-    pub(crate) at: Instant,
-    pub(crate) bytes: Bytes,
-}
-
-impl Entry {
-    /// Memory outside of the ring.
-    pub(super) fn size(&self) -> usize {
-        self.bytes.len() + BYTES_OVERHEAD
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -53,14 +36,6 @@ pub(crate) struct Log {
     frames: Option<Box<Frames>>,
     /// `None` until an entry has a key, so that logs without keys pay nothing.
     keyed: Option<Box<Keyed>>,
-}
-
-/// An entry that left the ring.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Evicted {
-    pub(crate) sequence: u64,
-    /// Empty if the log retains the entry.
-    pub(crate) bytes: Bytes,
 }
 
 /// A cursor is before entries that were lost. Contains the number of entries it missed.
@@ -638,7 +613,7 @@ mod tests {
     #[test]
     fn the_size_counts_the_ring_and_every_entry() {
         let mut log = abc();
-        let entry = BYTES_OVERHEAD + 1;
+        let entry = entry(1, "x").size();
         assert_eq!(log.size(), 3 * entry + 4 * size_of::<Entry>());
         log.evict();
         assert_eq!(log.size(), 2 * entry + 4 * size_of::<Entry>());

@@ -37,6 +37,7 @@ mod channel_log;
 mod closes;
 mod cursor;
 mod ending;
+mod entry;
 mod evict;
 mod frames;
 mod keyed;
@@ -66,9 +67,9 @@ use crate::{
 };
 use bytes::Bytes;
 use ending::Stage;
+use entry::Entry;
 use evict::{FEW, Newest, STEP};
 use frames::FrameIndex;
-use log::Entry;
 use sequencer::{Sequencer, SequencerGuard};
 use state::HubState;
 use std::{

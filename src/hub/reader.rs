@@ -11,7 +11,7 @@
 use super::{
     ChannelLog, Hub, Stage, Start,
     cursor::Cursor,
-    log::Entry,
+    entry::Entry,
     merge::{Last, Merge},
 };
 use crate::{channel::Channel, few::Few};

@@ -3,7 +3,7 @@
 use super::{
     Hub,
     cursor::Cursor,
-    log::Entry,
+    entry::Entry,
     merge::{Merge, Merged},
 };
 use crate::channel::Channel;

@@ -5,9 +5,10 @@
 use super::{
     Appended, Config,
     channel_log::{ChannelLog, Inner},
+    entry::{Entry, Evicted},
     frames::FrameIndex,
     keyed::Key,
-    log::{Entry, Evicted, Log},
+    log::Log,
     table::Table,
     tombstones::Tombstones,
     wait_list::WaiterKey,
