@@ -99,10 +99,13 @@ impl StreamHandler {
     /// the application, or because it read too slowly, receives the snapshot again in place of
     /// `stream-reset`. It must replace the client's state, so give it a name of its own.
     ///
-    /// The function receives the request, with the [parameters](StreamRequest::parameter) of the route, and
-    /// returns an [`Event`](crate::Event), a `Vec` of them, or a [`Snapshot`]. With [`Snapshot::at`] each event
-    /// is delivered exactly once; without it, an event that is published while the function runs may be in the
-    /// state and come again.
+    /// The function receives the request, with the [parameters](StreamRequest::parameter) of the route. It returns
+    /// a future of a `Result`, whose value is an [`Event`](crate::Event), a `Vec` of them, or a [`Snapshot`], and
+    /// whose error can be displayed. A closure that uses `?` names the error: `Ok::<_, MyError>(snapshot)`.
+    ///
+    /// With [`Snapshot::at`] each event is delivered exactly once; without it, an event that is published while the
+    /// function runs may be in the state and come again. The last event of a snapshot has the id of its position,
+    /// and `stream-open` has none.
     ///
     /// At most 64 functions run at the same time ([`Limits::concurrent_snapshots`]), and other streams do not
     /// wait for them. If the function returns an error, panics, or takes longer than 10 seconds

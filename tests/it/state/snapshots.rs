@@ -1,7 +1,7 @@
 //! A client without a position receives the state, and then every event after it.
 
 use super::sum::Sum;
-use crate::support::{client, publish, server, subscribed};
+use crate::support::{client, publish, server, subscribed, until};
 use axum::{Router, response::Response, routing::get};
 use axum_eventstream::{
     Event, EventStream, History, InvalidEvent, Limits, Rejection, StreamRequest, StreamResponse,
@@ -351,4 +351,50 @@ async fn a_function_that_panics_when_it_is_dropped_ends_no_other_stream() {
     subscribed(&es, 1).await;
     publish(&es, "a", "1").await;
     plain.until("data: 1").await;
+}
+
+/// As after a deploy. The functions wait for a gate, so that as many as may run at the same time do.
+#[tokio::test]
+async fn ten_thousand_clients_at_once_run_64_functions_at_a_time() {
+    const CLIENTS: usize = 10_000;
+    let es = EventStream::new();
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let gate = Arc::new(Semaphore::new(0));
+    let handler = es.handler("a").snapshot({
+        let (running, most, gate) = (running.clone(), most.clone(), gate.clone());
+        move |_| {
+            let (running, most, gate) = (running.clone(), most.clone(), gate.clone());
+            async move {
+                most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
+                drop(gate.acquire().await);
+                running.fetch_sub(1, SeqCst);
+                Event::text("state", "")
+            }
+        }
+    });
+    let app = Router::new()
+        .route("/", get(handler))
+        .route("/plain", get(es.handler("a")));
+    let client = TestClient::new(app).limit(Duration::from_secs(60));
+    let mut streams = Vec::new();
+    for _ in 0..CLIENTS {
+        streams.push(client.get("/").await);
+    }
+    let mut plain = client.get("/plain").await;
+    let mut waiting = tokio::task::JoinSet::new();
+    for mut stream in streams {
+        waiting.spawn(async move { stream.expect_text("state", "").await });
+    }
+    until("as many functions run as may", || {
+        running.load(SeqCst) == 64
+    })
+    .await;
+    publish(&es, "a", "1").await;
+    plain.expect_text("message", "1").await;
+    assert_eq!(es.stats().snapshots, 0, "the others still wait");
+    gate.add_permits(1);
+    waiting.join_all().await;
+    assert_eq!(most.load(SeqCst), 64);
+    assert_eq!(es.stats().snapshots, CLIENTS as u64);
+    subscribed(&es, 1).await;
 }
