@@ -106,7 +106,7 @@
 //! # Direct and proxied delivery
 //!
 //! An event reaches the clients of the process that publishes it (*direct* delivery). For several instances, or
-//! for serverless functions, put a [GRIP](grip) proxy in front, such as Pushpin or Fastly Fanout. A request that comes
+//! for serverless functions, put a [GRIP] proxy in front, such as Pushpin or Fastly Fanout. A request that comes
 //! through the proxy is answered with instructions, and the proxy holds the client (*proxied* delivery). The
 //! request decides, and no route changes.
 //!
@@ -146,6 +146,11 @@
 //! | `testing` | no | the module [`testing`] |
 //! | `axum-07` | no | the handler and the extractors for axum 0.7, beside those for 0.8 |
 //!
+#![cfg_attr(feature = "grip", doc = "[GRIP]: grip")]
+#![cfg_attr(
+    not(feature = "grip"),
+    doc = "[GRIP]: https://docs.rs/axum-eventstream/latest/axum_eventstream/grip/\n[recipes]: https://docs.rs/axum-eventstream/latest/axum_eventstream/recipes/"
+)]
 #![cfg_attr(
     not(feature = "testing"),
     doc = "[`testing`]: https://docs.rs/axum-eventstream/latest/axum_eventstream/testing/"
