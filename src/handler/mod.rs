@@ -190,6 +190,16 @@ impl StreamHandler {
     /// The opening, keep-alives, and the end of the whole `EventStream` are not delayed.
     /// [`close_channel`](EventStream::close_channel) ends the stream after its pause. The interval applies to direct
     /// delivery only, since a proxy sends each event when it receives it. Zero is no interval, and a day the longest.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{EventStream, StreamHandler};
+    /// use std::time::Duration;
+    ///
+    /// let es = EventStream::new();
+    /// let prices: StreamHandler = es.handler("prices").min_interval(Duration::from_millis(100));
+    /// ```
     #[must_use]
     pub fn min_interval(mut self, interval: Duration) -> Self {
         self.options.min_interval = Some(interval);
@@ -210,7 +220,8 @@ impl StreamHandler {
         })?;
         let snapshot = self.snapshot.as_ref().map(|SnapshotOf(of)| {
             let parameters = parameters.as_ref().ok().cloned();
-            SnapshotSource::Function(of(request.for_snapshot(parameters)))
+            let has_proxies = self.event_stream.proxies().is_some();
+            SnapshotSource::Function(of(request.for_snapshot(parameters, has_proxies)))
         });
         let channels = |limits: &Limits| {
             let parameters = parameters?;

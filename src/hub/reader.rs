@@ -131,6 +131,10 @@ impl Reader {
     /// Moves the reader after this sequence number, which the hub has assigned, and forgets a gap. Returns false
     /// if entries after it were lost: then the next read may return entries out of order.
     pub(crate) fn seek(&mut self, after: u64) -> bool {
+        if self.has_gap() {
+            // The caller sends the state in place of a reset, which counts as one.
+            self.hub.observer().reset(None);
+        }
         (self.pending, self.position) = (None, after);
         let mut found = true;
         for cursor in &mut *self.cursors {

@@ -90,12 +90,18 @@ impl StreamRequest {
         Ok(())
     }
 
-    /// A copy that may live as long as the stream. Without a signature it has no parts: header values are slices of
-    /// the connection's read buffer.
-    pub(crate) fn for_snapshot(&self, parameters: Option<Arc<Parameters>>) -> Self {
+    /// A copy that may live as long as a direct stream. Header values are slices of the connection's read buffer, so
+    /// it has no parts, unless `keeps_signature`: with proxies, a request with a signature gets no direct stream.
+    pub(crate) fn for_snapshot(
+        &self,
+        parameters: Option<Arc<Parameters>>,
+        keeps_signature: bool,
+    ) -> Self {
+        let keeps_parts = keeps_signature && self.signature().is_some();
         Self {
             parameters,
-            parts: self.parts.clone().filter(|_| self.signature().is_some()),
+            parts: self.parts.clone().filter(|_| keeps_parts),
+            original_uri: self.original_uri.clone().filter(|_| keeps_parts),
             ..self.clone()
         }
     }
@@ -206,6 +212,22 @@ mod tests {
     use super::*;
     use axum::{Router, body::Body, routing::get};
     use tower::ServiceExt;
+
+    #[test]
+    fn a_signature_without_proxies_keeps_no_headers_for_a_snapshot() {
+        let signed = http::Request::get("/").header("grip-sig", "x");
+        let (signed, ()) = signed.body(()).unwrap().into_parts();
+        let (plain, ()) = http::Request::get("/").body(()).unwrap().into_parts();
+        for (parts, has_proxies, is_kept) in [
+            (&signed, false, false),
+            (&signed, true, true),
+            (&plain, true, false),
+        ] {
+            let request = StreamRequest::new(parts, Route::Handler, true).unwrap();
+            let copy = request.for_snapshot(None, has_proxies);
+            assert_eq!(copy.parts().is_some(), is_kept);
+        }
+    }
 
     #[tokio::test]
     async fn parameters_come_from_the_route_and_a_fallback_has_none() {

@@ -99,3 +99,19 @@ async fn a_new_stream_on_a_paused_channel_waits_for_no_pause() {
         plain.until("data: second").await;
     }
 }
+
+/// Its socket blocks at the end of a burst, and is writable again before the pause is over. A keep-alive would come too
+/// late for the test.
+#[tokio::test]
+async fn a_blocked_client_continues_after_its_pause() {
+    let keep_alive = KeepAlive::new().interval(Duration::from_secs(3600));
+    let builder = EventStream::builder().keep_alive(keep_alive);
+    let es = builder.build().unwrap();
+    let handler = es.handler("a").min_interval(Duration::from_secs(2));
+    let server = server::start(Router::new().route("/", get(handler)), true).await;
+    let mut response = client::get(server, "/", &[]).await;
+    response.until("stream-open").await;
+    publish(&es, "a", "x".repeat(12 << 20)).await;
+    publish(&es, "a", "<second>").await;
+    response.until("<second>").await;
+}

@@ -54,7 +54,9 @@ async fn a_client_whose_position_is_gone_receives_the_state_in_place_of_a_reset(
     let mut stream = stream.reconnect().await;
     stream.expect_json("sum", &15).await;
     let other_process = TestClient::new(sum.app()).header("last-event-id", "00000000aaaa-7");
+    let resets = es.stats().resets;
     other_process.get("/").await.expect_json("sum", &15).await;
+    assert_eq!(es.stats().resets, resets + 1);
 }
 
 #[tokio::test]
@@ -189,24 +191,22 @@ async fn a_function_that_fails_panics_or_hangs_ends_its_stream_with_a_retry() {
 }
 
 #[tokio::test]
-async fn a_closed_channel_ends_a_stream_that_waits_for_its_snapshot() {
+async fn each_kind_of_close_ends_a_stream_while_its_function_runs() {
     async fn hangs(_: StreamRequest) -> Result<Event, Infallible> {
         pending().await
     }
-    let es = EventStream::new();
-    let app = Router::new().route("/", get(es.handler("a").snapshot(hangs)));
-    for detach in [false, true] {
+    for (detach, closes_all) in [(false, false), (false, true), (true, false), (true, true)] {
         let es = EventStream::new();
         let app = Router::new().route("/", get(es.handler("a").snapshot(hangs)));
         let server = server::start(app, detach).await;
         let mut response = client::get(server, "/", &[]).await;
         response.until("stream-open").await;
-        es.close();
+        match closes_all {
+            true => es.close(),
+            false => es.close_channel("a").await.unwrap(),
+        }
         response.end().await;
     }
-    let mut stream = TestClient::new(app).get("/").await;
-    es.close();
-    stream.expect_end().await;
 }
 
 #[tokio::test]
@@ -302,22 +302,6 @@ async fn a_detached_stream_receives_the_state_after_a_gap() {
             .await;
         sum.add(3);
         response.until("event: add\ndata: 3\n").await;
-    }
-}
-
-#[tokio::test]
-async fn a_ban_ends_a_stream_while_its_function_runs() {
-    async fn hangs(_: StreamRequest) -> Result<Event, Infallible> {
-        pending().await
-    }
-    let es = EventStream::new();
-    let app = Router::new().route("/", get(es.handler("a").snapshot(hangs)));
-    for detach in [false, true] {
-        let server = server::start(app.clone(), detach).await;
-        let mut response = client::get(server, "/", &[]).await;
-        response.until("stream-open").await;
-        es.close_channel("a").await.unwrap();
-        response.end().await;
     }
 }
 
