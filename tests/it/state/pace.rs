@@ -111,7 +111,9 @@ async fn a_blocked_client_continues_after_its_pause() {
     let server = server::start(Router::new().route("/", get(handler)), true).await;
     let mut response = client::get(server, "/", &[]).await;
     response.until("stream-open").await;
-    publish(&es, "a", "x".repeat(12 << 20)).await;
+    publish(&es, "a", "x".repeat(2 << 20)).await;
+    // The burst has begun, and most of it still waits.
+    assert!(response.receive(1000).await);
     publish(&es, "a", "<second>").await;
     response.until("<second>").await;
 }
