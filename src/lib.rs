@@ -161,6 +161,7 @@
 
 #[cfg(feature = "axum-07")]
 mod axum07;
+pub mod backplane;
 mod builder;
 mod channel;
 mod core;

@@ -1,0 +1,83 @@
+//! Several instances of an application on one ordered log, which an engine such as Redis holds.
+//!
+//! Every instance appends its events to the log, and follows the whole log. A client may therefore connect to any
+//! instance, and reconnect to any other with its `Last-Event-ID`.
+//!
+//! An engine implements three traits: [`Backplane`] connects, a [`Writer`] attaches and appends, a [`Reader`] reads.
+//! Queues, batches, retries and the search for gaps are not part of an engine.
+//!
+//! # Rules of an engine
+//!
+//! 1. The log has one order, and each entry has a *sequence*. An append returns after its entries are in the log.
+//! 2. Sequences are contiguous within an epoch, and never decrease, not even in a later epoch.
+//! 3. An *epoch* is one unbroken order. If entries that an instance has read or appended are gone from its end, or
+//!    another history has taken their place, a new epoch begins. Entries may leave the log at its beginning.
+//! 4. An [`Origin`] numbers its appends. A number that was appended already is skipped, so an append can be repeated.
+//!
+//! `testing::backplane::contract` checks them.
+
+mod failure;
+mod log;
+
+pub use failure::{Failure, FailureKind};
+pub use log::{
+    Attached, Batch, Committed, Content, Draft, Entry, Head, InvalidOrigin, Known, Origin,
+    Publication, Seen,
+};
+
+use std::future::Future;
+
+/// An engine that holds the log of several instances.
+///
+/// See [the module](self) for the rules that it keeps.
+pub trait Backplane: Send + Sync + 'static {
+    /// Attaches and appends.
+    type Writer: Writer;
+    /// Reads the log.
+    type Reader: Reader;
+
+    /// Returns the engine's kind and address for logs and health, without passwords: `redis 10.0.0.1:6379`.
+    fn name(&self) -> String;
+
+    /// Checks the configuration, without connecting. [`build`](crate::EventStreamBuilder::build) returns the error.
+    fn check(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Connects to the engine. Both halves use the same server, so that they see the same log.
+    ///
+    /// Both are dropped after a [`Failure`] of either that is [unavailable](FailureKind::Unavailable) or
+    /// [lost](FailureKind::Lost). Then this is called again, so it looks up the server's address each time.
+    fn connect(&self)
+    -> impl Future<Output = Result<(Self::Writer, Self::Reader), Failure>> + Send;
+}
+
+/// Attaches to a log and appends to it.
+///
+/// Methods run concurrently. Each completes or fails within a few seconds, also if the server does not answer.
+pub trait Writer: Send + Sync + 'static {
+    /// Returns the state of the log. Begins a new epoch if there is no log, or if something of `known` is gone from
+    /// its end.
+    ///
+    /// It is called after each connect, every 5 seconds, and when a [`Reader`] finds a gap or an epoch.
+    fn attach(&self, known: &Known) -> impl Future<Output = Result<Attached, Failure>> + Send;
+
+    /// Appends the drafts in order, without other entries in between, except those whose numbers the origin has
+    /// appended already.
+    ///
+    /// Fails with [`FailureKind::Stale`] if the log has another epoch than the batch.
+    fn append(&self, batch: Batch<'_>) -> impl Future<Output = Result<Committed, Failure>> + Send;
+
+    /// Returns the epoch and the last sequence.
+    fn head(&self) -> impl Future<Output = Result<Head, Failure>> + Send;
+}
+
+/// Reads a log.
+pub trait Reader: Send + 'static {
+    /// Returns the next entries after the sequence `after`, oldest first, some hundred at most. Waits up to 5 seconds
+    /// for one, and then returns none.
+    ///
+    /// `after` is the sequence of the last entry that this returned, unless the log has another epoch or
+    /// lacks entries.
+    fn read(&mut self, after: u64) -> impl Future<Output = Result<Vec<Entry>, Failure>> + Send;
+}
