@@ -20,6 +20,7 @@ mod event;
 mod invalid_event;
 mod last_event_id;
 mod received;
+mod stored;
 mod tagged;
 
 pub use builder::EventBuilder;
@@ -30,3 +31,4 @@ pub use received::ReceivedEvent;
 
 pub(crate) use accept::admits_event_stream;
 pub(crate) use control::{Opening, comment, keep_alive, position, retry, stream_reset};
+pub(crate) use stored::{InvalidStored, Stored};
