@@ -72,7 +72,7 @@ impl Memory {
         Self { link, changed }
     }
 
-    /// Returns the number of entries in the log, including those that begin an epoch.
+    /// Returns the number of entries in the log, including the first entry of an epoch.
     #[must_use]
     pub fn entries(&self) -> usize {
         let log = self.log();
