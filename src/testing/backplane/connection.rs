@@ -33,7 +33,11 @@ impl Writer for MemoryWriter {
     }
 
     async fn append(&self, batch: Batch<'_>) -> Result<Committed, Failure> {
-        let committed = self.0.run(|log| log.append(batch)).await?;
+        let append = |log: &mut Log| match self.0.link().is_busy() {
+            true => Err(Failure::new(FailureKind::Busy, "the log in memory is busy")),
+            false => log.append(batch),
+        };
+        let committed = self.0.run(append).await?;
         if self.0.link().loses_reply() {
             return Err(lost("the answer of the log in memory was lost"));
         }

@@ -21,6 +21,7 @@ pub(super) struct Link {
     pub(super) is_hanging: bool,
     pub(super) delay: Duration,
     lost_replies: usize,
+    busy: usize,
 }
 
 impl Link {
@@ -32,15 +33,25 @@ impl Link {
             is_hanging: false,
             delay: Duration::ZERO,
             lost_replies: 0,
+            busy: 0,
         }
     }
 
     /// Whether the answer to this append is lost.
     pub(super) fn loses_reply(&mut self) -> bool {
-        let is_lost = self.lost_replies > 0;
-        self.lost_replies -= usize::from(is_lost);
-        is_lost
+        take_one(&mut self.lost_replies)
     }
+
+    /// Whether this append finds the server busy.
+    pub(super) fn is_busy(&mut self) -> bool {
+        take_one(&mut self.busy)
+    }
+}
+
+fn take_one(count: &mut usize) -> bool {
+    let is_left = *count > 0;
+    *count -= usize::from(is_left);
+    is_left
 }
 
 /// Faults of the link. Clones share it, and [`link`](Self::link) returns another one.
@@ -76,6 +87,11 @@ impl Memory {
     /// Loses the answers to the next appends, which are done.
     pub fn lose_replies(&self, appends: usize) {
         self.with_link(|link| link.lost_replies += appends);
+    }
+
+    /// Fails the next appends as [`Busy`](crate::backplane::FailureKind::Busy), without doing them.
+    pub fn busy(&self, appends: usize) {
+        self.with_link(|link| link.busy += appends);
     }
 
     /// Makes the link half-open: operations do not end until [`resume`](Self::resume), or at their limit.

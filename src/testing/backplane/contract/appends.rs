@@ -69,7 +69,7 @@ async fn repeat<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let drafts = drafts(3);
     let committed = instance.append(&drafts).await?;
     for _ in 0..2 {
-        let repeated = instance.writer.append(instance.batch(1, &drafts)).await?;
+        let repeated = instance.append_at(1, &drafts).await?;
         let expected = Committed {
             added: 0,
             ..committed
@@ -87,10 +87,7 @@ async fn partial_repeat<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let drafts = drafts(6);
     let start = instance.last;
     instance.append(&drafts[..4]).await?;
-    let committed = instance
-        .writer
-        .append(instance.batch(3, &drafts[2..]))
-        .await?;
+    let committed = instance.append_at(3, &drafts[2..]).await?;
     let expected = Committed {
         last: start + 6,
         added: 2,
@@ -107,7 +104,7 @@ async fn repeat_after_reconnect<B: Backplane>(subject: &mut Subject<B>) -> Check
     let committed = instance.append(&drafts).await?;
     instance.reconnect(&subject.engine).await?;
     instance.attach().await?;
-    let repeated = instance.writer.append(instance.batch(1, &drafts)).await?;
+    let repeated = instance.append_at(1, &drafts).await?;
     let expected = Committed {
         added: 0,
         ..committed

@@ -61,17 +61,11 @@ async fn append<B: Backplane>(subject: &mut Subject<B>) -> Checked {
         let (start, number, drafts) = (instance.last, instance.next, drafts(10));
         let cancelled = timeout(time, instance.append(&drafts)).await;
         reconnect_if_broken(subject, &mut instance, cancelled.ok()).await?;
-        let repeated = instance
-            .writer
-            .append(instance.batch(number, &drafts))
-            .await;
+        let repeated = instance.append_at(number, &drafts).await;
         let committed = match repeated {
             Err(failure) if is_broken(&failure) => {
                 instance.reconnect(&subject.engine).await?;
-                instance
-                    .writer
-                    .append(instance.batch(number, &drafts))
-                    .await?
+                instance.append_at(number, &drafts).await?
             }
             repeated => repeated?,
         };

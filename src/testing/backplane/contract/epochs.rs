@@ -173,7 +173,7 @@ async fn joined<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let (number, drafts) = (other.next, drafts(2));
     let committed = other.append(&drafts).await?;
     other.expect(committed.last, number, &drafts).await?;
-    let repeated = other.writer.append(other.batch(number, &drafts)).await?;
+    let repeated = other.append_at(number, &drafts).await?;
     ensure(repeated.added == 0, || {
         format!("a repetition added entries: {repeated:?}")
     })

@@ -6,6 +6,11 @@ use crate::backplane::{
     Known, Origin, Publication, Reader, Seen, Writer,
 };
 use bytes::Bytes;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// The time until an append is repeated if the engine is busy.
+const PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct Instance<B: Backplane> {
     pub(super) writer: B::Writer,
@@ -77,10 +82,25 @@ impl<B: Backplane> Instance<B> {
         Batch::new(self.epoch, self.origin, first_number, drafts)
     }
 
+    /// Appends the next drafts.
     pub(super) async fn append(&mut self, drafts: &[Draft]) -> Result<Committed, Failure> {
-        let committed = self.writer.append(self.batch(self.next, drafts)).await?;
+        let committed = self.append_at(self.next, drafts).await?;
         self.next += drafts.len() as u64;
         Ok(committed)
+    }
+
+    /// Appends drafts from a number on, as soon as the engine is not busy.
+    pub(super) async fn append_at(
+        &mut self,
+        first_number: u64,
+        drafts: &[Draft],
+    ) -> Result<Committed, Failure> {
+        loop {
+            match self.writer.append(self.batch(first_number, drafts)).await {
+                Err(failure) if failure.kind() == FailureKind::Busy => sleep(PAUSE).await,
+                appended => return appended,
+            }
+        }
     }
 
     /// Reads until the sequence `last`, and checks that no sequence is missing.

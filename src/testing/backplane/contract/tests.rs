@@ -15,6 +15,18 @@ async fn an_engine_in_memory_keeps_the_rules() {
     contract(|| async { subject(Memory::new()) }).await;
 }
 
+/// A busy engine has done nothing, and keeps the rules.
+#[tokio::test(start_paused = true)]
+async fn appends_to_a_busy_engine_are_repeated() {
+    let mut suite = Suite(|| async {
+        let memory = Memory::new();
+        memory.busy(2);
+        Subject::new(memory)
+    });
+    reads::check(&mut suite).await;
+    contents::check(&mut suite).await;
+}
+
 /// Operations are cancelled before and after they are done.
 #[tokio::test(start_paused = true)]
 async fn a_slow_engine_in_memory_keeps_the_rules() {

@@ -1,7 +1,7 @@
 //! Faults of a link.
 
 use super::*;
-use crate::backplane::FailureKind::{Lost, Unavailable};
+use crate::backplane::FailureKind::{Busy, Lost, Unavailable};
 use tokio::time::{Instant, sleep, timeout};
 
 #[tokio::test(start_paused = true)]
@@ -52,6 +52,16 @@ async fn an_append_whose_answer_is_lost_is_done() {
     assert_eq!(kind(client.append(1, &["a"]).await), Some(Lost));
     assert_eq!(client.append(1, &["a"]).await.unwrap().added, 0);
     assert_eq!(memory.entries(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_server_does_nothing() {
+    let memory = Memory::new();
+    let client = Client::join(&memory).await;
+    memory.busy(1);
+    assert_eq!(kind(client.append(1, &["a"]).await), Some(Busy));
+    assert_eq!(memory.entries(), 1);
+    assert_eq!(client.append(1, &["a"]).await.unwrap().added, 1);
 }
 
 #[tokio::test(start_paused = true)]
