@@ -102,8 +102,7 @@ async fn repeat_after_reconnect<B: Backplane>(subject: &mut Subject<B>) -> Check
     let mut instance = Instance::join(&subject.engine).await?;
     let drafts = drafts(5);
     let committed = instance.append(&drafts).await?;
-    instance.reconnect(&subject.engine).await?;
-    instance.attach().await?;
+    instance.rejoin(&subject.engine).await?;
     let repeated = instance.append_at(1, &drafts).await?;
     let expected = Committed {
         added: 0,
@@ -182,6 +181,7 @@ async fn concurrent<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let mut instance = Instance::join(&subject.engine).await?;
     let known = instance.known();
     let (writer, _reader) = subject.engine.connect().await?;
+    writer.attach(&known).await?;
     let writer = Arc::new(writer);
     let mut tasks = Vec::new();
     for _ in 0..20 {

@@ -3,6 +3,7 @@
 use super::{
     Checked, Subject, Suite, ensure,
     instance::{Instance, drafts},
+    subject::Broken,
 };
 use crate::backplane::{Backplane, Failure, FailureKind, Reader, Writer};
 use std::{future::Future, time::Duration};
@@ -39,16 +40,17 @@ async fn read<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     for time in TIMES {
         // One read is cancelled without an entry, and one with entries.
         let idle = timeout(time, instance.reader.read(instance.last)).await;
-        reconnect_if_broken(subject, &mut instance, idle.ok()).await?;
+        rejoin_if_broken(subject, &mut instance, idle.ok()).await?;
         let (number, drafts) = (writer.next, drafts(3));
         let last = writer.append(&drafts).await?.last;
         let busy = timeout(time, instance.reader.read(instance.last)).await;
-        reconnect_if_broken(subject, &mut instance, busy.ok()).await?;
-        let entries = instance.read_to(last).await;
-        if entries.is_err() {
-            // The reader may have broken later.
-            instance.reconnect(&subject.engine).await?;
-            instance.read_to(last).await?;
+        rejoin_if_broken(subject, &mut instance, busy.ok()).await?;
+        match instance.read_to(last).await {
+            Err(Broken::Failed(failure)) if is_broken(&failure) => {
+                instance.rejoin(&subject.engine).await?;
+                instance.read_to(last).await?;
+            }
+            read => drop(read?),
         }
         writer.expect(last, number, &drafts).await?;
     }
@@ -60,11 +62,11 @@ async fn append<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     for time in TIMES {
         let (start, number, drafts) = (instance.last, instance.next, drafts(10));
         let cancelled = timeout(time, instance.append(&drafts)).await;
-        reconnect_if_broken(subject, &mut instance, cancelled.ok()).await?;
+        rejoin_if_broken(subject, &mut instance, cancelled.ok()).await?;
         let repeated = instance.append_at(number, &drafts).await;
         let committed = match repeated {
             Err(failure) if is_broken(&failure) => {
-                instance.reconnect(&subject.engine).await?;
+                instance.rejoin(&subject.engine).await?;
                 instance.append_at(number, &drafts).await?
             }
             repeated => repeated?,
@@ -84,7 +86,7 @@ async fn attach<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     for time in TIMES {
         let known = instance.known();
         let cancelled = timeout(time, instance.writer.attach(&known)).await;
-        reconnect_if_broken(subject, &mut instance, cancelled.ok()).await?;
+        rejoin_if_broken(subject, &mut instance, cancelled.ok()).await?;
         let attached = instance.writer.attach(&known).await?;
         super::epochs::expect_kept(&attached, instance.epoch)?;
         let last = instance.append(&drafts(1)).await?.last;
@@ -94,13 +96,13 @@ async fn attach<B: Backplane>(subject: &mut Subject<B>) -> Checked {
 }
 
 /// Connects again if an operation has ended with a failure that asks for it.
-async fn reconnect_if_broken<B: Backplane, T>(
+async fn rejoin_if_broken<B: Backplane, T>(
     subject: &Subject<B>,
     instance: &mut Instance<B>,
     ended: Option<Result<T, Failure>>,
 ) -> Result<(), Failure> {
     match ended {
-        Some(Err(failure)) if is_broken(&failure) => instance.reconnect(&subject.engine).await,
+        Some(Err(failure)) if is_broken(&failure) => instance.rejoin(&subject.engine).await,
         Some(Err(failure)) => Err(failure),
         _ => Ok(()),
     }

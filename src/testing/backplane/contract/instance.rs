@@ -43,6 +43,13 @@ impl<B: Backplane> Instance<B> {
         })
     }
 
+    /// Connects again, and attaches.
+    pub(super) async fn rejoin(&mut self, engine: &B) -> Result<(), Failure> {
+        self.reconnect(engine).await?;
+        self.attach().await.map(drop)
+    }
+
+    /// Connects again, without the attach that has to come next.
     pub(super) async fn reconnect(&mut self, engine: &B) -> Result<(), Failure> {
         (self.writer, self.reader) = engine.connect().await?;
         Ok(())

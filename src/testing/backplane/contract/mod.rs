@@ -13,7 +13,7 @@ mod tests;
 
 pub use subject::Subject;
 
-use crate::backplane::{Backplane, Failure};
+use crate::backplane::Backplane;
 use std::{any::type_name, future::Future, time::Duration};
 use subject::Broken;
 use tokio::time::timeout;
@@ -89,6 +89,10 @@ impl<F> Suite<F> {
         match timeout(LIMIT, check(&mut subject)).await {
             Ok(Ok(())) => {}
             Ok(Err(Broken::Rule(fault))) => panic!("{name} breaks the rule \"{rule}\": {fault}"),
+            Ok(Err(Broken::Failed(failure))) => panic!(
+                "{name} breaks the rule \"{rule}\": an operation failed: {failure} ({:?})",
+                failure.kind()
+            ),
             Ok(Err(Broken::Skipped(fault))) => {
                 println!("{}: skipped \"{rule}\": needs {fault}", type_name::<B>());
             }
@@ -103,13 +107,4 @@ impl<F> Suite<F> {
 fn ensure(condition: bool, fault: impl FnOnce() -> String) -> Checked {
     let broken = || Broken::Rule(fault());
     condition.then_some(()).ok_or_else(broken)
-}
-
-impl From<Failure> for Broken {
-    fn from(failure: Failure) -> Self {
-        Self::Rule(format!(
-            "an operation failed: {failure} ({:?})",
-            failure.kind()
-        ))
-    }
 }

@@ -1,5 +1,6 @@
 //! What a contract checks.
 
+use crate::backplane::Failure;
 use std::{fmt, future::Future, pin::Pin};
 
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -17,6 +18,8 @@ pub struct Subject<B> {
 pub(super) enum Broken {
     /// The engine breaks the rule.
     Rule(String),
+    /// An operation failed.
+    Failed(Failure),
     /// The subject does not offer this fault.
     Skipped(&'static str),
 }
@@ -81,6 +84,12 @@ impl<B> Subject<B> {
         let fault = self.trim.take().ok_or(Broken::Skipped("`trim`"))?;
         fault(newest).await;
         Ok(())
+    }
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
     }
 }
 
