@@ -195,7 +195,7 @@ pub enum Content {
     Published(Publication),
     /// An epoch begins here.
     NewEpoch,
-    /// Something that no [`Writer`] has appended. It is skipped and counted.
+    /// Something that no [`Writer`](super::Writer) has appended. It is skipped and counted.
     Foreign,
 }
 

@@ -45,6 +45,7 @@
 //! }
 //! ```
 
+pub mod backplane;
 mod client;
 #[cfg(feature = "grip")]
 mod hold;

@@ -1,0 +1,215 @@
+//! When an epoch begins, and when it does not.
+
+use super::{
+    Checked, Subject, Suite, ensure,
+    instance::{Instance, drafts, fresh_epoch},
+    subject::Broken,
+};
+use crate::backplane::{Attached, Backplane, Content, Known, Origin, Reader, Seen, Writer};
+use bytes::Bytes;
+use std::{future::Future, time::Duration};
+use tokio::time::{sleep, timeout};
+
+pub(super) async fn check<B, F, Fut>(suite: &mut Suite<F>)
+where
+    B: Backplane,
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Subject<B>>,
+{
+    suite
+        .rule("the first attach begins the given epoch", first)
+        .await;
+    suite
+        .rule("an attach keeps an epoch that lacks nothing", kept)
+        .await;
+    suite
+        .rule(
+            "a log that ends before a known entry has a new epoch",
+            regression,
+        )
+        .await;
+    suite
+        .rule(
+            "a log that lacks an acknowledged number has a new epoch",
+            publisher,
+        )
+        .await;
+    suite
+        .rule("another mark at a known sequence begins an epoch", fork)
+        .await;
+    suite
+        .rule(
+            "an instance of an earlier epoch joins the current one",
+            joined,
+        )
+        .await;
+    suite
+        .rule("a batch of the earlier epoch is stale", stale)
+        .await;
+    suite
+        .rule("the first entry of an epoch wakes a read", woken)
+        .await;
+}
+
+/// Fails unless an attach has begun the epoch of `known`, above the sequence `above`.
+pub(super) fn expect_begun(attached: &Attached, known: &Known, above: u64) -> Checked {
+    let is_begun = attached.epoch == known.fresh_epoch && attached.cause.is_some();
+    ensure(is_begun, || {
+        format!("no epoch began: {attached:?} after {known:?}")
+    })?;
+    ensure(attached.last > above, || {
+        format!(
+            "the new epoch is at {}, which is not above {above}",
+            attached.last
+        )
+    })
+}
+
+/// Fails if an attach has begun an epoch.
+pub(super) fn expect_kept(attached: &Attached, epoch: u64) -> Checked {
+    let is_kept = attached.epoch == epoch && attached.cause.is_none();
+    ensure(is_kept, || {
+        format!("an epoch began without a loss: {attached:?}")
+    })
+}
+
+/// Begins an epoch, as if entries were gone. Returns the state that was expected.
+async fn begin<B: Backplane>(instance: &mut Instance<B>) -> Result<Attached, Broken> {
+    let seen = Seen {
+        last: instance.last + 1000,
+        ..instance.seen()
+    };
+    let known = Known::nothing(instance.origin, fresh_epoch()).seen(seen.clone());
+    let attached = instance.writer.attach(&known).await?;
+    expect_begun(&attached, &known, seen.last)?;
+    instance.follow(&attached);
+    Ok(attached)
+}
+
+async fn first<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let (writer, _reader) = subject.engine.connect().await?;
+    let origin = Origin::new(fastrand::u64(..));
+    let known = Known::nothing(origin, (1 << 48) - 1);
+    let attached = writer.attach(&known).await?;
+    expect_begun(&attached, &known, 0)
+}
+
+async fn kept<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut instance = Instance::join(&subject.engine).await?;
+    let epoch = instance.epoch;
+    // The mark of the end, then marks of entries.
+    expect_kept(&instance.attach().await?, epoch)?;
+    for count in [2, 3] {
+        let last = instance.append(&drafts(count)).await?.last;
+        expect_kept(&instance.attach().await?, epoch)?;
+        instance.read_to(last - 1).await?;
+        expect_kept(&instance.attach().await?, epoch)?;
+        instance.reconnect(&subject.engine).await?;
+        expect_kept(&instance.attach().await?, epoch)?;
+    }
+    let newcomer = Instance::join(&subject.engine).await?;
+    ensure(newcomer.epoch == epoch, || {
+        "a second instance began an epoch".to_owned()
+    })?;
+    expect_kept(&newcomer.writer.attach(&newcomer.known()).await?, epoch)
+}
+
+async fn regression<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut instance = Instance::join(&subject.engine).await?;
+    let last = instance.append(&drafts(3)).await?.last;
+    for (epoch, lost) in [(instance.epoch, 1), (fresh_epoch(), 1_000_000)] {
+        let last = instance.writer.head().await?.last.max(last) + lost;
+        let mark = instance.mark.clone();
+        let seen = Seen { epoch, last, mark };
+        let known = Known::nothing(instance.origin, fresh_epoch()).seen(seen);
+        let attached = instance.writer.attach(&known).await?;
+        expect_begun(&attached, &known, last)?;
+    }
+    Ok(())
+}
+
+async fn publisher<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut instance = Instance::join(&subject.engine).await?;
+    let last = instance.append(&drafts(3)).await?.last;
+    instance.read_to(last).await?;
+    let known = instance.known();
+    expect_kept(&instance.writer.attach(&known).await?, instance.epoch)?;
+    let known = known.acknowledged(4);
+    let attached = instance.writer.attach(&known).await?;
+    expect_begun(&attached, &known, last)?;
+    // In the new epoch, the same knowledge lacks nothing.
+    instance.follow(&attached);
+    instance.next = 5;
+    expect_kept(&instance.attach().await?, attached.epoch)
+}
+
+async fn fork<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut instance = Instance::join(&subject.engine).await?;
+    let last = instance.append(&drafts(4)).await?.last;
+    let entries = instance.read_to(last).await?;
+    let earlier = entries[entries.len() - 2].mark.clone();
+    for mark in [earlier, Bytes::from_static(b"another history")] {
+        let mut instance = Instance::join(&subject.engine).await?;
+        let last = instance.append(&drafts(1)).await?.last;
+        instance.read_to(last).await?;
+        instance.mark = mark;
+        let known = instance.known();
+        expect_begun(&instance.writer.attach(&known).await?, &known, last)?;
+    }
+    Ok(())
+}
+
+async fn joined<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut witness = Instance::join(&subject.engine).await?;
+    let mut other = Instance::join(&subject.engine).await?;
+    let last = other.append(&drafts(3)).await?.last;
+    other.read_to(last).await?;
+    witness.read_to(last).await?;
+    let epoch = begin(&mut witness).await?.epoch;
+    let attached = other.attach().await?;
+    expect_kept(&attached, epoch)?;
+    expect_kept(&other.attach().await?, epoch)?;
+    // Its numbers go on.
+    let (number, drafts) = (other.next, drafts(2));
+    let committed = other.append(&drafts).await?;
+    other.expect(committed.last, number, &drafts).await?;
+    let repeated = other.append_at(number, &drafts).await?;
+    ensure(repeated.added == 0, || {
+        format!("a repetition added entries: {repeated:?}")
+    })
+}
+
+async fn stale<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut witness = Instance::join(&subject.engine).await?;
+    let mut other = Instance::join(&subject.engine).await?;
+    other.append(&drafts(1)).await?;
+    let attached = begin(&mut witness).await?;
+    let drafts = drafts(2);
+    other.expect_stale(other.batch(2, &drafts)).await?;
+    witness.expect_head(attached.last).await?;
+    other.attach().await?;
+    let committed = other.append(&drafts).await?;
+    other.expect(committed.last, 2, &drafts).await
+}
+
+async fn woken<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut witness = Instance::join(&subject.engine).await?;
+    let mut instance = Instance::join(&subject.engine).await?;
+    let after = instance.last;
+    let read = tokio::spawn(async move { instance.reader.read(after).await });
+    sleep(Duration::from_millis(50)).await;
+    let attached = begin(&mut witness).await?;
+    let Ok(read) = timeout(Duration::from_secs(2), read).await else {
+        return Err(Broken::Rule("the read did not return".to_owned()));
+    };
+    let entries = read.expect("the task does not panic")?;
+    let first = entries
+        .first()
+        .map(|entry| (entry.sequence, &entry.content));
+    ensure(first == Some((attached.last, &Content::NewEpoch)), || {
+        format!(
+            "the read returned {entries:?}, and the epoch begins at {}",
+            attached.last
+        )
+    })
+}

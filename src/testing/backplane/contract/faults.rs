@@ -1,0 +1,159 @@
+//! Faults that only some engines can show in a test.
+
+use super::{
+    Checked, Subject, Suite, ensure,
+    epochs::{expect_begun, expect_kept},
+    instance::{Instance, drafts},
+};
+use crate::backplane::{Backplane, FailureKind, Known, Reader, Writer};
+use std::future::Future;
+
+pub(super) async fn check<B, F, Fut>(suite: &mut Suite<F>)
+where
+    B: Backplane,
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Subject<B>>,
+{
+    suite.rule("a wiped log has a new epoch", wipe).await;
+    suite
+        .rule("an append to a wiped log is stale", stale_after_wipe)
+        .await;
+    suite
+        .rule("the head of a wiped log is stale", head_after_wipe)
+        .await;
+    suite
+        .rule(
+            "a log that has lost its tail has a new epoch for a reader",
+            lost_tail,
+        )
+        .await;
+    suite
+        .rule(
+            "a log that has lost its tail has a new epoch for a publisher",
+            lost_numbers,
+        )
+        .await;
+    suite
+        .rule(
+            "entries in the place of lost ones begin an epoch",
+            replaced_tail,
+        )
+        .await;
+    suite.rule("a trimmed log keeps its epoch", trim).await;
+    suite
+        .rule("a log that is trimmed to nothing keeps its epoch", trim_all)
+        .await;
+}
+
+async fn wipe<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut instance = Instance::join(&subject.engine).await?;
+    let last = instance.append(&drafts(3)).await?.last;
+    instance.read_to(last).await?;
+    subject.run_wipe().await?;
+    let known = instance.known();
+    let attached = instance.writer.attach(&known).await?;
+    expect_begun(&attached, &known, last)?;
+    let entries = instance.reader.read(last).await?;
+    ensure(
+        entries
+            .first()
+            .is_some_and(|entry| entry.sequence == attached.last),
+        || format!("a read after {last} returned {entries:?}"),
+    )?;
+    instance.follow(&attached);
+    let (number, drafts) = (instance.next, drafts(2));
+    let last = instance.append(&drafts).await?.last;
+    instance.expect(last, number, &drafts).await
+}
+
+async fn stale_after_wipe<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut instance = Instance::join(&subject.engine).await?;
+    instance.append(&drafts(1)).await?;
+    subject.run_wipe().await?;
+    let drafts = drafts(2);
+    instance.expect_stale(instance.batch(2, &drafts)).await
+}
+
+async fn head_after_wipe<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut instance = Instance::join(&subject.engine).await?;
+    instance.append(&drafts(1)).await?;
+    subject.run_wipe().await?;
+    let head = instance.writer.head().await;
+    let is_stale = matches!(&head, Err(failure) if failure.kind() == FailureKind::Stale);
+    ensure(is_stale, || {
+        format!("the head of no log is {head:?}, not a stale failure")
+    })
+}
+
+async fn lost_tail<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut writer = Instance::join(&subject.engine).await?;
+    let mut reader = Instance::join(&subject.engine).await?;
+    let last = writer.append(&drafts(5)).await?.last;
+    reader.read_to(last).await?;
+    subject.run_lose_tail(2).await?;
+    reader.reconnect(&subject.engine).await?;
+    let known = reader.known();
+    expect_begun(&reader.writer.attach(&known).await?, &known, last)
+}
+
+async fn lost_numbers<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut instance = Instance::join(&subject.engine).await?;
+    let last = instance.append(&drafts(5)).await?.last;
+    subject.run_lose_tail(2).await?;
+    instance.reconnect(&subject.engine).await?;
+    // It has read nothing, and knows its acknowledged numbers.
+    let known = instance.known();
+    expect_begun(&instance.writer.attach(&known).await?, &known, last)
+}
+
+async fn replaced_tail<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut writer = Instance::join(&subject.engine).await?;
+    let mut reader = Instance::join(&subject.engine).await?;
+    let last = writer.append(&drafts(5)).await?.last;
+    reader.read_to(last).await?;
+    subject.run_lose_tail(2).await?;
+    let mut newcomer = Instance::join(&subject.engine).await?;
+    expect_kept(&newcomer.attach().await?, reader.epoch)?;
+    let last = newcomer.append(&drafts(4)).await?.last;
+    reader.reconnect(&subject.engine).await?;
+    let known = reader.known();
+    expect_begun(&reader.writer.attach(&known).await?, &known, last)
+}
+
+async fn trim<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut instance = Instance::join(&subject.engine).await?;
+    let start = instance.last;
+    let last = instance.append(&drafts(8)).await?.last;
+    subject.run_trim(3).await?;
+    let attached = instance.attach().await?;
+    expect_kept(&attached, instance.epoch)?;
+    ensure(attached.last == last, || {
+        format!("the log ends at {}", attached.last)
+    })?;
+    let entries = instance.reader.read(start).await?;
+    let first = entries.first().map(|entry| entry.sequence);
+    ensure(first == attached.first, || {
+        format!(
+            "a read from before the log begins with {first:?}, not {:?}",
+            attached.first
+        )
+    })?;
+    ensure(first > Some(start + 1), || "nothing was trimmed".to_owned())
+}
+
+async fn trim_all<B: Backplane>(subject: &mut Subject<B>) -> Checked {
+    let mut instance = Instance::join(&subject.engine).await?;
+    let last = instance.append(&drafts(3)).await?.last;
+    instance.read_to(last).await?;
+    subject.run_trim(0).await?;
+    let attached = instance.attach().await?;
+    expect_kept(&attached, instance.epoch)?;
+    let state = (attached.last, attached.first);
+    ensure(state == (last, None), || format!("the log is {state:?}"))?;
+    let newcomer = Instance::join(&subject.engine).await?;
+    let known = Known::nothing(newcomer.origin, 1).seen(newcomer.seen());
+    expect_kept(&newcomer.writer.attach(&known).await?, instance.epoch)?;
+    let (number, drafts) = (instance.next, drafts(2));
+    let last = instance.append(&drafts).await?.last;
+    instance.expect(last, number, &drafts).await
+}
