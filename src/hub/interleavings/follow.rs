@@ -26,7 +26,7 @@ fn follow_all(hub: &Hub, names: &[&str]) {
     names.iter().for_each(|name| follow(hub, name));
 }
 
-/// A reader whose gaps are counted. Entries are checked by [`Client`].
+/// The only reader of a hub, with the number of its gaps.
 struct Counted {
     client: Client,
     gaps: usize,
@@ -42,17 +42,13 @@ impl Counted {
 
     /// Reads the next batch or gap, and parks until there is one.
     fn next(&mut self) {
-        let before = mem::replace(
-            &mut self.client.has_gap,
-            vec![false; self.client.names.len()],
-        );
+        let resets = |client: &Client| client.hub.stats().resets;
+        let before = resets(&self.client);
         self.client.next();
-        let gaps = &mut self.client.has_gap;
-        let is_gap = gaps.contains(&true);
-        assert!(!is_gap || !gaps.contains(&false), "a gap of all channels");
-        self.gaps += usize::from(is_gap);
-        for (now, before) in gaps.iter_mut().zip(before) {
-            *now |= before && self.client.seen.is_empty();
+        if resets(&self.client) > before {
+            let has_gap = &self.client.has_gap;
+            assert!(!has_gap.contains(&false), "it has all channels");
+            self.gaps += 1;
         }
     }
 
