@@ -514,7 +514,7 @@ struct Model {
     begins: usize,
 }
 
-/// A reader, and what it must return.
+/// A reader, and the state that its results must match.
 struct Modelled {
     reader: Reader,
     channels: Vec<usize>,
