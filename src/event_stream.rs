@@ -225,7 +225,10 @@ impl EventStream {
     #[must_use]
     pub fn current_id(&self) -> Option<LastEventId> {
         let hub = &self.core().hub;
-        hub.keeps_history().then(|| self.core().id(hub.sequence()))
+        hub.has_positions().then(|| {
+            let (epoch, sequence) = hub.position();
+            LastEventId::new(epoch, sequence)
+        })
     }
 
     /// Returns whether each proxy answered the last publish, for a readiness route. Without proxies, or before

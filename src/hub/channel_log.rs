@@ -12,7 +12,7 @@ use super::{
 use crate::channel::Channel;
 use bytes::Bytes;
 use std::{
-    fmt,
+    fmt, mem,
     sync::atomic::Ordering::{Acquire, Release},
     task::Waker,
 };
@@ -108,6 +108,11 @@ impl ChannelLog {
 
     pub(super) fn subscribers(&self) -> usize {
         self.lock().subscribers
+    }
+
+    /// Announces a [`wake`](Self::wake). Returns false if one was announced already.
+    pub(super) fn announce_wake(&self) -> bool {
+        self.lock().waiters.announce()
     }
 
     /// Ends the current readers after the sequence number `until`.
@@ -225,6 +230,13 @@ impl Inner {
         };
         let retains = config.latest_per_key;
         self.log.push_keyed(entry, key, config.events, retains)
+    }
+
+    /// Replaces the log by an empty one. Returns the earlier one, to be freed without a lock.
+    pub(super) fn reset(&mut self, evicted: u64, resets: u32) -> Log {
+        let old = mem::replace(&mut self.log, Log::new(evicted, resets));
+        self.settle();
+        old
     }
 
     fn settle(&mut self) {

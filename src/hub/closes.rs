@@ -26,7 +26,12 @@ impl Closes {
     pub(super) fn insert(&mut self, channel: &Channel, now: SystemTime) {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let micros = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
-        self.newest = micros.max(self.newest + 1);
+        self.insert_number(channel, micros.max(self.newest + 1));
+    }
+
+    /// Records a close with its sequence number in a shared log, which is at least the time in microseconds.
+    pub(super) fn insert_number(&mut self, channel: &Channel, number: u64) {
+        self.newest = number;
         let key = self.hasher.hash_one(channel);
         self.last.insert(key, self.newest);
         self.by_age.push_back((key, self.newest));
@@ -75,6 +80,16 @@ mod tests {
         closes.insert(&a, now);
         assert_eq!(closes.last(&[b]), 1_000_001);
         assert_eq!(closes.last(&[a]), 1_000_002);
+    }
+
+    #[test]
+    fn a_close_of_a_shared_log_has_its_sequence_number() {
+        let mut closes = Closes::default();
+        let (a, b) = (channel(0), channel(1));
+        closes.insert_number(&a, 2_000_000);
+        closes.insert_number(&b, 2_000_007);
+        assert_eq!(closes.last(std::slice::from_ref(&a)), 2_000_000);
+        assert_eq!(closes.last(&[a, b]), 2_000_007);
     }
 
     #[test]

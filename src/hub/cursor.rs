@@ -5,12 +5,15 @@ use super::{
     channel_log::Inner,
     entry::Entry,
     keyed::Select,
-    log::{Missed, Piece},
+    log::{Log, Missed, Piece},
     wait_list::WaiterKey,
 };
 use crate::channel::Channel;
 use bytes::Bytes;
 use std::{mem, sync::Arc, task::Waker};
+
+/// An index beyond every entry.
+const HIDDEN: u64 = u64::MAX - 1;
 
 #[derive(Debug)]
 pub(super) struct Cursor {
@@ -27,6 +30,15 @@ pub(super) enum NotTaken {
     Superseded(Option<u64>),
 }
 
+/// Returns the index after the position `after`, and the number of entries that follow it. If `after` is `None`, or
+/// entries after it were lost, the index is the log's end, and the number is `None`.
+fn start(log: &Log, after: Option<u64>, is_expired: impl Fn(&Entry) -> bool) -> (u64, Option<u64>) {
+    let (end, len) = (log.end(), log.available_len() as u64);
+    let found = after.and_then(|sequence| log.after(sequence, is_expired));
+    let following = found.map(|next| len.min(end - next));
+    (found.unwrap_or(end), following)
+}
+
 impl Cursor {
     /// Returns a cursor after the position `after`, and the number of entries that follow it, superseded ones
     /// included.
@@ -38,20 +50,38 @@ impl Cursor {
         is_expired: impl Fn(&Entry) -> bool,
     ) -> (Self, Option<u64>) {
         let inner = log.lock();
-        let (end, len) = (inner.log.end(), inner.log.available_len() as u64);
-        let found = after.and_then(|sequence| inner.log.after(sequence, is_expired));
+        let (next, following) = start(&inner.log, after, is_expired);
         let waiter = inner.waiters.new_key();
         drop(inner);
-        let next = found.unwrap_or(end);
-        let following = found.map(|next| len.min(end - next));
         (Self { log, next, waiter }, following)
+    }
+
+    /// Moves to where [`Self::after`] begins. Returns the number of entries that follow.
+    pub(super) fn restart(
+        &mut self,
+        after: Option<u64>,
+        is_expired: impl Fn(&Entry) -> bool,
+    ) -> Option<u64> {
+        let (next, following) = start(&self.log.lock().log, after, is_expired);
+        self.next = next;
+        following
+    }
+
+    /// Moves to where no entry is seen.
+    pub(super) fn hide(&mut self) {
+        self.next = HIDDEN;
     }
 
     /// Moves after the position `after`. Returns false, and stays, if entries after it were lost.
     pub(super) fn seek(&mut self, after: u64) -> bool {
-        let found = self.log.lock().log.after(after, |_| false);
+        let found = self.index_after(after);
         self.next = found.unwrap_or(self.next);
         found.is_some()
+    }
+
+    /// The index after the position `after`, unless entries after it were lost.
+    pub(super) fn index_after(&self, after: u64) -> Option<u64> {
+        self.log.lock().log.after(after, |_| false)
     }
 
     /// Moves to the newest entries of keys after the position `after`. Returns the log's end, and the number of
@@ -67,7 +97,7 @@ impl Cursor {
         (inner.log.end(), keys)
     }
 
-    /// Moves to an index that [`Self::seek_latest`] has returned.
+    /// Moves to an index of this log.
     pub(super) fn jump(&mut self, next: u64) {
         self.next = next;
     }
@@ -89,7 +119,7 @@ impl Cursor {
         self.log.lock().log.before(self.next)
     }
 
-    /// Reads the entries of a reader's only channel.
+    /// Reads the entries of a reader's only channel. The number of missed entries is `None` after a reset.
     pub(super) fn read(
         &mut self,
         hub: &Hub,
@@ -134,13 +164,13 @@ impl Cursor {
                     more,
                 })
             }
-            Err(Missed(count)) => {
+            Err(missed) => {
                 let lost = inner.log.lost();
                 (self.next, *position) = (lost.end, lost.sequence);
                 drop(inner);
                 Read::Gap(Gap {
                     channels: vec![self.log.name().clone()],
-                    missed: Some(count),
+                    missed: missed.count(),
                 })
             }
         }

@@ -6,9 +6,9 @@
 //! An end is a position. A reader stops at the sequence number of its end, however far it lags. Only the last eight
 //! closes of a channel keep an exact end: a reader that an earlier one ended stops at the oldest of these.
 
-use super::{ChannelLog, Hub, evict::STEP};
+use super::{ChannelLog, Hub, evict::STEP, sequencer::SequencerGuard, state::HubState};
 use crate::channel::Channel;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, atomic::Ordering::SeqCst};
 use tokio::{
     sync::futures::OwnedNotified,
     time::{Instant, timeout_at},
@@ -17,6 +17,10 @@ use tokio::{
 /// Life stage of a hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// It has not read the shared log yet: see `cold`.
+    Cold {
+        is_draining: bool,
+    },
     Open,
     Draining,
     Closed,
@@ -68,14 +72,24 @@ impl Hub {
 
     /// Calls `with` for each channel that has readers, without holding the lock. A channel that gets
     /// readers in the meantime may be visited twice.
-    pub(super) fn each_with_readers(&self, mut with: impl FnMut(&ChannelLog)) {
+    pub(super) fn each_with_readers(&self, with: impl FnMut(&ChannelLog)) {
+        self.walk(|_, _| (), with);
+    }
+
+    /// As [`each_with_readers`](Self::each_with_readers), and calls `locked` before `with` while it holds the lock.
+    pub(super) fn walk(
+        &self,
+        mut locked: impl FnMut(&mut HubState, &Arc<ChannelLog>),
+        mut with: impl FnMut(&ChannelLog),
+    ) {
         let mut left = usize::MAX;
         while left > 0 {
-            let state = self.in_turn();
+            let mut state = self.in_turn();
             // From the end, so that none is skipped: see `HubState::with_readers`.
             let to = left.min(state.with_readers().len());
             left = to.saturating_sub(STEP);
             let step = state.with_readers()[left..to].to_vec();
+            step.iter().for_each(|log| locked(&mut state, log));
             drop(state);
             step.iter().for_each(|log| with(log));
         }
@@ -88,14 +102,18 @@ impl Hub {
 
     /// Whether the hub is draining or closed.
     pub(crate) fn is_closing(&self) -> bool {
-        self.stage() != Stage::Open
+        !matches!(
+            self.stage(),
+            Stage::Open | Stage::Cold { is_draining: false }
+        )
     }
 
     pub(super) fn stage(&self) -> Stage {
-        match (self.is_closed(), self.drained_by()) {
+        match (self.is_closed(), self.drained_by().is_some()) {
             (true, _) => Stage::Closed,
-            (false, Some(_)) => Stage::Draining,
-            (false, None) => Stage::Open,
+            (false, is_draining) if self.is_cold() => Stage::Cold { is_draining },
+            (false, true) => Stage::Draining,
+            (false, false) => Stage::Open,
         }
     }
 
@@ -109,7 +127,17 @@ impl Hub {
         if self.config.records_closes {
             state.closes.insert(channel, now);
         }
-        let Some(log) = state.get(channel) else {
+        self.end_readers(state, channel, with)
+    }
+
+    /// Ends the current readers of one channel after the hub's last sequence number.
+    pub(super) fn end_readers<T>(
+        &self,
+        mut state: SequencerGuard<'_>,
+        channel: &Channel,
+        with: impl FnOnce(u64) -> T,
+    ) -> T {
+        let Some(log) = state.current(channel) else {
             return with(state.evicted(channel));
         };
         let done = with(log.last());

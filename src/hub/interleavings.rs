@@ -2,6 +2,8 @@
 //!
 //! A lost wakeup blocks a thread forever, which shuttle reports as a deadlock.
 
+mod follow;
+
 use super::*;
 use shuttle::{
     check_pct, check_random,

@@ -232,7 +232,8 @@ impl Keyed {
 
     /// The index of the first retained entry after the position `sequence`.
     pub(super) fn retained_after(&self, sequence: u64) -> Option<u64> {
-        let (mut low, mut high) = (0, self.retained.last_key_value()?.0 + 1);
+        let mut low = *self.retained.first_key_value()?.0;
+        let mut high = self.retained.last_key_value()?.0 + 1;
         // Indices and sequence numbers have the same order.
         while low < high {
             let middle = u64::midpoint(low, high);

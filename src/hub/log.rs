@@ -7,6 +7,8 @@
 //!    position at or after it has missed nothing. With keys, a position before it may have missed nothing
 //!    either: see `keyed`.
 //! 3. A read returns all available entries as one piece. Readers with the same cursor share it.
+//! 4. A reset replaces the log by an empty one whose indices are far beyond the earlier ones. So every cursor has
+//!    missed something, also one at the end, and the number of missed entries is unknown.
 
 use super::{
     ChannelLog,
@@ -25,6 +27,9 @@ use tokio::time::Instant;
 /// Minimum capacity of a ring that is shrunk.
 const SMALL: usize = 8;
 
+/// The bits of an index that count entries. The bits above them count the resets: there is room for a million.
+const ENTRY_BITS: u32 = 44;
+
 #[derive(Debug)]
 pub(crate) struct Log {
     entries: VecDeque<Entry>,
@@ -41,6 +46,13 @@ pub(crate) struct Log {
 /// A cursor is before entries that were lost. Contains the number of entries it missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Missed(pub(crate) u64);
+
+impl Missed {
+    /// The number of entries, unless the log was reset after the cursor's index.
+    pub(crate) fn count(self) -> Option<u64> {
+        (self.0 < 1 << (ENTRY_BITS - 1)).then_some(self.0)
+    }
+}
 
 /// Consecutive entries of this log, joined, and where a cursor continues.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,16 +104,22 @@ impl<'a> Run<'a> {
 }
 
 impl Log {
-    /// Creates an empty log whose entries up to the sequence number `evicted` were evicted.
-    pub(crate) fn new(evicted: u64) -> Self {
+    /// Creates an empty log whose entries up to the sequence number `evicted` were evicted, after this number of
+    /// resets.
+    pub(crate) fn new(evicted: u64, resets: u32) -> Self {
         Self {
             entries: VecDeque::new(),
-            first: 0,
+            first: u64::from(resets) << ENTRY_BITS,
             evicted,
             size: 0,
             frames: None,
             keyed: None,
         }
+    }
+
+    /// Number of resets before its first entry.
+    pub(crate) fn resets(&self) -> u32 {
+        (self.first >> ENTRY_BITS) as u32
     }
 
     /// Appends an entry to a ring of at most `limit` entries.
@@ -524,7 +542,7 @@ mod tests {
 
     /// Entries `a` 10, `b` 20, `c` 30 with the indices 0, 1, 2.
     fn abc() -> Log {
-        let mut log = Log::new(0);
+        let mut log = Log::new(0, 0);
         log.push(entry(10, "a"), 99);
         log.push(entry(20, "b"), 99);
         log.push(entry(30, "c"), 99);
@@ -576,7 +594,7 @@ mod tests {
 
     #[test]
     fn frames_are_few_and_dropped_with_their_entries() {
-        let (mut log, index) = (Log::new(0), FrameIndex::new(1000));
+        let (mut log, index) = (Log::new(0, 0), FrameIndex::new(1000));
         for sequence in 1..=20 {
             log.push(entry(sequence, "x"), 99);
         }
@@ -595,7 +613,7 @@ mod tests {
 
     #[test]
     fn a_ring_grows_to_its_limit_and_shrinks() {
-        let mut log = Log::new(0);
+        let mut log = Log::new(0, 0);
         let mut rooms = Vec::new();
         for sequence in 1..=100 {
             log.push(entry(sequence, "x"), 100);
@@ -658,7 +676,7 @@ mod tests {
         assert_eq!(log.lost().sequence, 30);
         assert_eq!(log.after(29, never), None);
         assert_eq!(log.after(30, never), Some(3), "indices go on");
-        assert_eq!(Log::new(7).after(6, never), None);
-        assert_eq!(Log::new(7).after(7, never), Some(0));
+        assert_eq!(Log::new(7, 0).after(6, never), None);
+        assert_eq!(Log::new(7, 0).after(7, never), Some(0));
     }
 }

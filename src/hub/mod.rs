@@ -16,6 +16,9 @@
 //!    steps and releases the lock between them. A publish of several entries holds the lock for all of them.
 //!    Under the lock nothing is woken, and no large entry is freed. Joined frames may be (`evict`).
 //!
+//! 7. A hub either orders its own publishes, or follows a log that several instances share: sequence numbers and
+//!    epochs are from outside then (`follow`, `begin`), and the hub is cold until it has read that log (`cold`).
+//!
 //! Entries are opaque bytes.
 //!
 //! # Words
@@ -33,18 +36,38 @@
 //! reader that *pauses* removes its waiters, so that no publisher yields to it. Closing a channel begins the next
 //! *generation* of its waiters, and the waiters of earlier generations have an end.
 
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "for the follower of a shared log")
+)]
+mod begin;
 mod channel_log;
 mod closes;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "for the follower of a shared log")
+)]
+mod cold;
 mod cursor;
 mod ending;
 mod entry;
 mod evict;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "for the follower of a shared log")
+)]
+mod follow;
 mod frames;
 mod keyed;
 mod log;
 mod merge;
 mod reader;
 mod recall;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "for the follower of a shared log")
+)]
+mod rejoin;
 mod sequencer;
 mod state;
 mod sweep;
@@ -78,7 +101,7 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 use sweep::Sweep;
-use sync::{AtomicBool, AtomicU64, Mutex, MutexGuard};
+use sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, MutexGuard};
 use tokio::{sync::Notify, time::Instant};
 
 /// Retention and limits of a hub.
@@ -126,7 +149,11 @@ pub(crate) struct Hub {
     this: Weak<Self>,
     config: Config,
     /// Distinguishes positions of this hub from positions before a restart.
-    epoch: u64,
+    epoch: AtomicU64,
+    /// Number of calls of `begin`.
+    begins: AtomicU32,
+    /// Whether a shared log was not read yet.
+    cold: AtomicBool,
     sequencer: Sequencer,
     frames: Arc<FrameIndex>,
     head: AtomicU64,
@@ -187,7 +214,9 @@ impl Hub {
             sequencer: Sequencer::new(frames.clone(), observer.clone()),
             frames,
             config,
-            epoch,
+            epoch: AtomicU64::new(epoch),
+            begins: AtomicU32::new(0),
+            cold: AtomicBool::new(false),
             head: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             closed_after: AtomicU64::new(0),
@@ -200,7 +229,7 @@ impl Hub {
     }
 
     pub(crate) fn epoch(&self) -> u64 {
-        self.epoch
+        self.epoch.load(Acquire)
     }
 
     /// The sequence number of the last publish.
@@ -239,7 +268,7 @@ impl Hub {
         state.expire(at, &self.config, FEW);
         let log = match self.config.history {
             true => Some(state.get_or_create(channel)),
-            false => state.get(channel),
+            false => state.current(channel),
         };
         let mut previous = log.as_ref().map_or(0, |log| log.last());
         let (mut appended, mut count, mut excess) = (Appended::default(), 0, None);
@@ -424,6 +453,8 @@ impl fmt::Debug for Hub {
 
 #[cfg(all(test, not(shuttle)))]
 mod bounds;
+#[cfg(all(test, not(shuttle)))]
+mod follow_tests;
 #[cfg(all(test, shuttle))]
 mod interleavings;
 #[cfg(all(test, not(shuttle)))]

@@ -6,12 +6,15 @@
 //! 4. A reader skips an entry that is superseded by a later one that it may return.
 //! 5. A start at the latest entries returns the newest entry of each key up to the sequence number of that time,
 //!    and continues after it. It reports no gap for the entries that it skips.
-//! 6. Dropping the reader ends its subscription.
+//! 6. After a begin (`begin`), a reader returns one gap of unknown size for all its channels. A reader of a cold hub
+//!    (`cold`) returns nothing, and that gap once the hub is warm.
+//! 7. Dropping the reader ends its subscription.
 
 use super::{
     ChannelLog, Hub, Stage, Start,
     cursor::Cursor,
     entry::Entry,
+    log::Missed,
     merge::{Last, Merge},
 };
 use crate::{channel::Channel, few::Few};
@@ -21,17 +24,22 @@ use tokio::time::Instant;
 
 #[derive(Debug)]
 pub(crate) struct Reader {
-    hub: Arc<Hub>,
-    cursors: Few<Cursor>,
-    position: u64,
+    pub(super) hub: Arc<Hub>,
+    pub(super) cursors: Few<Cursor>,
+    pub(super) position: u64,
     /// The next reads return this first.
-    pending: Option<Box<Pending>>,
+    pub(super) pending: Option<Box<Pending>>,
     /// The hub's stage at the last read.
-    stage: Stage,
+    pub(super) stage: Stage,
+    /// Number of begins whose gap was returned, or [`COLD`].
+    pub(super) begins: u32,
 }
 
+/// The number of begins of a reader that has not read since the hub was cold. No hub begins as often.
+pub(super) const COLD: u32 = u32::MAX;
+
 #[derive(Debug)]
-enum Pending {
+pub(super) enum Pending {
     /// Entries that were already missing at the start.
     Gap(Gap),
     Latest(Latest),
@@ -39,7 +47,7 @@ enum Pending {
 
 /// The newest entries of each key, which the cursors read.
 #[derive(Debug)]
-struct Latest {
+pub(super) struct Latest {
     until: u64,
     /// The indices after it at which the cursors continue.
     following: Vec<u64>,
@@ -76,6 +84,42 @@ pub(crate) struct Gap {
     pub(crate) missed: Option<u64>,
 }
 
+/// The start of a reader, as found in its logs.
+struct Found {
+    start: Start,
+    /// The position to start after, if there is one.
+    after: Option<u64>,
+    replayed: u64,
+    /// Channels that have lost entries.
+    incomplete: Vec<Channel>,
+}
+
+impl Found {
+    fn new(start: Start, last: u64) -> Self {
+        let after = match start {
+            Start::After(sequence) if sequence <= last => Some(sequence),
+            _ => None,
+        };
+        Self {
+            start,
+            after,
+            replayed: 0,
+            incomplete: Vec::new(),
+        }
+    }
+
+    /// Adds a channel with the number of entries after the position, if none was lost.
+    fn note(&mut self, cursor: &Cursor, following: Option<u64>) {
+        match following {
+            Some(following) => self.replayed += following,
+            None if !matches!(self.start, Start::Live | Start::Latest) => {
+                self.incomplete.push(cursor.channel().clone());
+            }
+            None => {}
+        }
+    }
+}
+
 impl Reader {
     /// Creates a reader of `logs`. Returns it with the number of entries it will replay.
     ///
@@ -87,65 +131,69 @@ impl Reader {
         last: u64,
         now: Instant,
     ) -> (Self, u64) {
-        let after = match start {
-            Start::After(sequence) if sequence <= last => Some(sequence),
-            _ => None,
-        };
-        let (mut replayed, mut incomplete) = (0, Vec::new());
+        let is_cold = hub.is_cold();
+        let mut found = Found::new(start, last);
         let is_expired = |entry: &Entry| hub.config.is_expired(entry.at, now);
         let cursor = |log| {
-            let (cursor, found) = Cursor::after(log, after, is_expired);
-            match found {
-                Some(following) => replayed += following,
-                None if !matches!(start, Start::Live | Start::Latest) => {
-                    incomplete.push(cursor.channel().clone())
-                }
-                None => {}
+            let (mut cursor, following) = Cursor::after(log, found.after, is_expired);
+            found.note(&cursor, following);
+            if is_cold {
+                cursor.hide();
             }
             cursor
         };
         let cursors = logs.map(cursor).collect();
-        let gap = (!incomplete.is_empty()).then_some(Gap {
-            channels: incomplete,
-            missed: None,
-        });
-        // A client that reconnects right after the gap must not skip entries that other channels replay.
-        let position = match (after, &gap) {
-            (Some(sequence), None) => sequence,
-            (Some(sequence), Some(_)) if replayed > 0 => sequence,
-            _ => last,
-        };
         let mut reader = Self {
-            hub,
             cursors,
-            position,
-            pending: gap.map(|gap| Box::new(Pending::Gap(gap))),
+            position: last,
+            pending: None,
             stage: Stage::Open,
+            begins: if is_cold { COLD } else { hub.begins() },
+            hub,
         };
-        if start == Start::Latest {
-            replayed = reader.start_at_latest(last, now);
-        }
+        let replayed = match is_cold {
+            true => 0,
+            false => reader.begin_at(found, last, now),
+        };
         (reader, replayed)
     }
 
-    /// Moves the reader after this sequence number, which the hub has assigned, and forgets a gap. Returns false
-    /// if entries after it were lost: then the next read may return entries out of order.
-    pub(crate) fn seek(&mut self, after: u64) -> bool {
-        if self.has_gap() {
-            // The caller sends the state in place of a reset, which counts as one.
-            self.hub.observer().reset(None);
-        }
-        (self.pending, self.position) = (None, after);
-        let mut found = true;
+    /// Moves the cursors to `start`, as [`Self::new`]. The caller holds the sequencer's lock.
+    pub(super) fn start(&mut self, start: Start, last: u64, now: Instant) -> u64 {
+        let config = &self.hub.config;
+        let mut found = Found::new(start, last);
         for cursor in &mut *self.cursors {
-            found &= cursor.seek(after);
+            let is_expired = |entry: &Entry| config.is_expired(entry.at, now);
+            let following = cursor.restart(found.after, is_expired);
+            found.note(cursor, following);
         }
-        found
+        self.begin_at(found, last, now)
+    }
+
+    /// Sets the position for cursors that are at the start. Returns the number of entries it will replay at most.
+    fn begin_at(&mut self, found: Found, last: u64, now: Instant) -> u64 {
+        // A client that reconnects right after the gap must not skip entries that other channels replay.
+        self.position = match found.after {
+            Some(sequence) if found.incomplete.is_empty() || found.replayed > 0 => sequence,
+            _ => last,
+        };
+        let gap = (!found.incomplete.is_empty()).then_some(Gap {
+            channels: found.incomplete,
+            missed: None,
+        });
+        self.pending = gap.map(|gap| Box::new(Pending::Gap(gap)));
+        match found.start == Start::Latest {
+            true => self.start_at_latest(last, now),
+            false => found.replayed,
+        }
     }
 
     /// Moves the reader to the newest entry of each key, as [`Start::Latest`], and forgets a gap.
     pub(crate) fn seek_latest(&mut self) {
         let hub = self.hub.clone();
+        if hub.is_cold() {
+            return;
+        }
         // Nothing is appended while the lock is held.
         let state = hub.state();
         self.start_at_latest(state.sequence(), Instant::now());
@@ -170,15 +218,16 @@ impl Reader {
         &self.hub
     }
 
-    /// Whether the next read returns a gap that was known at the start.
+    /// Whether the next read returns a gap that is known already. In a cold hub, it returns one later.
     pub(crate) fn has_gap(&self) -> bool {
-        matches!(self.pending.as_deref(), Some(Pending::Gap(_)))
+        let has_begun = self.begins != self.hub.begins();
+        has_begun || matches!(self.pending.as_deref(), Some(Pending::Gap(_)))
     }
 
     /// Whether a client can resume from the position: a gap was reported, and all of the latest entries were
     /// returned.
     pub(crate) fn has_position(&self) -> bool {
-        self.pending.is_none()
+        self.pending.is_none() && self.begins == self.hub.begins()
     }
 
     /// Every entry up to this sequence number was returned, or reported as missed.
@@ -199,9 +248,11 @@ impl Reader {
     /// With a waker, a reader of one channel that returns the last entry also parks:
     /// [`Self::is_waiting`] is then true.
     pub(crate) fn read(&mut self, limit: usize, waker: Option<&Waker>) -> Read {
-        let read = match self.pending.take().map(|pending| *pending) {
+        let has_begun = self.begins != self.hub.begins();
+        let read = match self.pending.take_if(|_| !has_begun).map(|pending| *pending) {
             Some(Pending::Gap(gap)) => Read::Gap(gap),
             Some(Pending::Latest(latest)) => self.read_latest(latest, limit, waker),
+            None if has_begun => self.catch_up(),
             None => self.read_logs(limit, waker),
         };
         if let Read::Gap(gap) = &read {
@@ -239,7 +290,13 @@ impl Reader {
         // The stage is loaded before the entries, so entries appended before a close are still returned.
         self.stage = self.hub.stage();
         match &mut *self.cursors {
-            [cursor] => cursor.read(&self.hub, limit, &mut self.position, self.stage, waker),
+            [cursor] => {
+                let position = &mut self.position;
+                match cursor.read(&self.hub, limit, position, self.stage, waker) {
+                    Read::Gap(Gap { missed: None, .. }) => Read::Gap(self.continue_after_begin()),
+                    read => read,
+                }
+            }
             _ => self.merge(limit),
         }
     }
@@ -256,7 +313,10 @@ impl Reader {
                 self.batch(merged.bytes, last, more)
             }
             // The first entry always fits, so it was lost.
-            None if merged.is_cut => Read::Gap(self.skip_lost(to)),
+            None if merged.is_cut => Read::Gap(match self.skip_lost(to) {
+                Gap { missed: None, .. } => self.continue_after_begin(),
+                gap => gap,
+            }),
             None if is_at_end => Read::End,
             None => Read::Empty,
         }
@@ -267,15 +327,15 @@ impl Reader {
         self.cursors.iter().any(Cursor::is_closed)
     }
 
-    /// Advances cursors that have missed entries beyond the last lost one.
-    fn skip_lost(&mut self, to: u64) -> Gap {
+    /// Advances cursors that have missed entries beyond the last lost one. Their number is `None` after a reset.
+    pub(super) fn skip_lost(&mut self, to: u64) -> Gap {
         let (mut channels, mut missed) = (Vec::new(), 0);
         // A client that resumes from this position must get the unread entries of all channels.
         let mut position = to;
         for cursor in &mut *self.cursors {
             let (skipped, next) = cursor.skip_lost();
             if skipped > 0 {
-                missed += skipped;
+                missed = skipped.saturating_add(missed);
                 channels.push(cursor.channel().clone());
             }
             position = next.map_or(position, |sequence| position.min(sequence - 1));
@@ -283,7 +343,16 @@ impl Reader {
         self.position = self.position.max(position);
         Gap {
             channels,
-            missed: Some(missed),
+            missed: Missed(missed).count(),
+        }
+    }
+
+    /// A gap of unknown size on all channels.
+    pub(super) fn gap_of_all(&self) -> Gap {
+        let channels = self.cursors.iter().map(|cursor| cursor.channel().clone());
+        Gap {
+            channels: channels.collect(),
+            missed: None,
         }
     }
 
@@ -307,9 +376,11 @@ impl Reader {
     pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
         let hub = &self.hub;
         let waits = |cursor: &mut Cursor| cursor.wait(hub, waker);
-        // The stage changes before waiters are woken, so it is loaded after the waker is stored.
+        // The stage and the number of begins change before waiters are woken, so they are loaded after the waker is
+        // stored.
         let is_new = |stage| stage != self.stage || stage == Stage::Closed;
-        self.pending.is_none() && self.cursors.iter_mut().all(waits) && !is_new(hub.stage())
+        let waits = self.pending.is_none() && self.cursors.iter_mut().all(waits);
+        waits && !is_new(hub.stage()) && !self.is_outdated()
     }
 }
 

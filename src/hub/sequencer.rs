@@ -8,6 +8,7 @@
 use super::{
     frames::FrameIndex,
     lock,
+    log::Log,
     state::HubState,
     sync::{Mutex, MutexGuard},
 };
@@ -28,11 +29,13 @@ pub(super) struct Sequencer {
 
 /// Holds the sequencer's lock.
 ///
-/// Fields drop in declaration order. After the lock is released, the gauges are updated and `garbage` is freed.
+/// Fields drop in declaration order. After the lock is released, the gauges are updated, and `garbage` and
+/// `forgotten` are freed.
 pub(super) struct SequencerGuard<'a> {
     state: MutexGuard<'a, HubState>,
     resized: Option<Resized<'a>>,
     garbage: Vec<Bytes>,
+    forgotten: Vec<Log>,
     sequencer: &'a Sequencer,
 }
 
@@ -65,6 +68,7 @@ impl Sequencer {
             state,
             resized: None,
             garbage: Vec::new(),
+            forgotten: Vec::new(),
             sequencer: self,
         }
     }
@@ -88,7 +92,7 @@ impl Drop for SequencerGuard<'_> {
     fn drop(&mut self) {
         let sizes = self.state.sizes(&self.sequencer.frames);
         self.resized = Some(self.sequencer.observer.resize(sizes));
-        self.garbage = self.state.take_garbage();
+        (self.garbage, self.forgotten) = self.state.take_garbage();
     }
 }
 

@@ -1,9 +1,10 @@
 //! The state that the sequencer guards: the sequence number, the channels, and their oldest entries.
 //!
-//! The counted size of a channel changes only in `HubState::change` and `HubState::remove`.
+//! The counted size of a channel changes only in `HubState::change`, `HubState::remove` and `HubState::reset`.
 
 use super::{
     Appended, Config,
+    begin::Begun,
     channel_log::{ChannelLog, Inner},
     entry::{Entry, Evicted},
     frames::FrameIndex,
@@ -27,22 +28,27 @@ const SMALL: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct HubState {
     sequence: u64,
-    logs: Table,
+    /// The time of the last entry from a shared log.
+    at: Option<Instant>,
+    pub(super) begun: Begun,
+    pub(super) logs: Table,
     /// Unordered. `Inner::index` is a channel's index in it.
     with_readers: Vec<Arc<ChannelLog>>,
     /// The oldest entry of each channel's ring, by sequence number.
     pub(super) oldest: BTreeMap<u64, (Instant, Arc<ChannelLog>)>,
     /// The oldest retained entry of each channel with such entries, by sequence number.
-    retained: BTreeMap<u64, Arc<ChannelLog>>,
+    pub(super) retained: BTreeMap<u64, Arc<ChannelLog>>,
     /// Channels above their share of the budget, which is a quarter: hardly ever more than four.
     pub(super) large: Vec<Arc<ChannelLog>>,
     /// Memory of the channels with entries.
     pub(super) bytes: usize,
-    tombstones: Tombstones,
+    pub(super) tombstones: Tombstones,
     pub(super) subscriptions: usize,
     pub(super) closes: super::closes::Closes,
     /// Large evicted entries, to be freed after the lock is released.
     pub(super) garbage: Vec<Bytes>,
+    /// Logs that were reset, to be freed after the lock is released.
+    pub(super) forgotten: Vec<Log>,
 }
 
 impl HubState {
@@ -53,6 +59,17 @@ impl HubState {
     pub(super) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
+    }
+
+    /// Sets the number of the last entry. It never decreases.
+    pub(super) fn advance_to(&mut self, sequence: u64) {
+        self.sequence = self.sequence.max(sequence);
+    }
+
+    /// The time to append an entry with. Times do not decrease, since only the oldest entry is checked for expiry.
+    pub(super) fn in_order(&mut self, at: Instant) -> Instant {
+        let at = at.min(Instant::now()).max(self.at.unwrap_or(at));
+        *self.at.insert(at)
     }
 
     pub(super) fn get(&self, channel: &Channel) -> Option<Arc<ChannelLog>> {
@@ -87,8 +104,8 @@ impl HubState {
 
     /// The channel's log, created if missing.
     pub(super) fn get_or_create(&mut self, channel: &Channel) -> Arc<ChannelLog> {
-        if let Some(log) = self.logs.get(channel) {
-            return log.clone();
+        if let Some(log) = self.current(channel) {
+            return log;
         }
         let log = self.without_entries(channel);
         self.logs.insert(log.clone());
@@ -97,13 +114,13 @@ impl HubState {
 
     /// The channel's log, or an empty one that is not kept.
     pub(super) fn log_of(&self, channel: &Channel) -> Arc<ChannelLog> {
-        let log = self.get(channel);
+        let log = self.get(channel).filter(|log| !self.is_stale(log));
         log.unwrap_or_else(|| self.without_entries(channel))
     }
 
     /// An empty log for a channel without one. Its position is where the removed one ended.
     fn without_entries(&self, channel: &Channel) -> Arc<ChannelLog> {
-        let log = Log::new(self.tombstones.evicted(channel));
+        let log = Log::new(self.tombstones.evicted(channel), self.begun.times);
         Arc::new(ChannelLog::new(channel.clone(), log))
     }
 
@@ -234,7 +251,7 @@ impl HubState {
     }
 
     /// Replaces the channel's oldest retained entry in its index.
-    fn retain(&mut self, log: &Arc<ChannelLog>, before: Option<u64>, now: Option<u64>) {
+    pub(super) fn retain(&mut self, log: &Arc<ChannelLog>, before: Option<u64>, now: Option<u64>) {
         if let Some(sequence) = before {
             self.retained.remove(&sequence);
         }
@@ -291,16 +308,16 @@ impl HubState {
         }
     }
 
-    /// Takes the evicted entries that are to be freed after the lock is released.
-    pub(super) fn take_garbage(&mut self) -> Vec<Bytes> {
-        mem::take(&mut self.garbage)
+    /// Takes the evicted entries and the logs that are to be freed after the lock is released.
+    pub(super) fn take_garbage(&mut self) -> (Vec<Bytes>, Vec<Log>) {
+        (mem::take(&mut self.garbage), mem::take(&mut self.forgotten))
     }
 }
 
 /// Sequence number and time of the oldest entry of a channel's ring.
 type Front = (u64, Instant);
 
-fn front(inner: &Inner) -> Option<Front> {
+pub(super) fn front(inner: &Inner) -> Option<Front> {
     let front = inner.log.front();
     front.map(|entry| (entry.sequence, entry.at))
 }
@@ -344,6 +361,8 @@ impl HubState {
                 assert!(Arc::ptr_eq(&self.with_readers[inner.index], &log));
             }
             assert!(inner.log.is_consistent());
+            let resets = inner.log.resets();
+            assert!(resets == self.begun.times || self.begun.has_stale);
         }
         let lists = (self.oldest.len(), self.large.len(), self.with_readers.len());
         bytes == self.bytes && lists == (fronts, large, read) && self.retained.len() == retained

@@ -119,7 +119,7 @@ mod tests {
     }
 
     fn log(name: &Channel) -> Arc<ChannelLog> {
-        Arc::new(ChannelLog::new(name.clone(), Log::new(0)))
+        Arc::new(ChannelLog::new(name.clone(), Log::new(0, 0)))
     }
 
     fn filled(names: &[Channel]) -> Table {

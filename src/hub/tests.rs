@@ -7,7 +7,7 @@ use std::{
 
 const LIMIT: usize = 1 << 16;
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config {
         history: true,
         events: 4,

@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, Hash, RandomState},
+    mem,
 };
 
 /// Maximum number of tombstones. Miri takes minutes for the full number.
@@ -37,6 +38,18 @@ impl Tombstones {
         }
     }
 
+    /// Records that all entries of every channel up to the sequence number `floor` were evicted. Returns the earlier
+    /// tombstones, to be freed without a lock.
+    pub(crate) fn raise(&mut self, floor: u64) -> Self {
+        let hasher = self.hasher.clone();
+        let raised = Self {
+            hasher,
+            floor,
+            ..Self::default()
+        };
+        mem::replace(self, raised)
+    }
+
     /// The sequence number up to which entries of `channel` may have been evicted.
     pub(crate) fn evicted(&self, channel: impl Hash) -> u64 {
         let key = self.hasher.hash_one(channel);
@@ -63,6 +76,16 @@ mod tests {
         tombstones.insert("a", 12);
         let of = |name: &str| tombstones.evicted(name);
         assert_eq!((of("a"), of("b"), of("never")), (12, 9, 0));
+    }
+
+    #[test]
+    fn a_raised_floor_replaces_all_tombstones() {
+        let mut tombstones = Tombstones::default();
+        tombstones.insert("a", 7);
+        assert_eq!(tombstones.raise(9).evicted("a"), 7);
+        tombstones.insert("b", 12);
+        assert_eq!(["a", "b"].map(|name| tombstones.evicted(name)), [9, 12]);
+        assert_eq!(tombstones.by_age.len(), 1);
     }
 
     #[test]

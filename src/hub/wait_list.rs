@@ -15,6 +15,8 @@ pub(crate) struct WaitList {
     round: u64,
     /// Incremented by `end_all`: keys of earlier generations have an end.
     generation: u32,
+    /// Whether the wakers are about to be taken. Then no waiter counts as parked.
+    is_due: bool,
     /// Boxed: few channels are ever closed.
     ends: Option<Box<Ends>>,
 }
@@ -61,6 +63,7 @@ impl WaitList {
             wakers: Slab::new(),
             round: 1,
             generation: 0,
+            is_due: false,
             ends: None,
         }
     }
@@ -146,6 +149,7 @@ impl WaitList {
     /// Takes all wakers, to be woken after the locks are released.
     pub(crate) fn take(&mut self) -> Wakers {
         self.round += 1;
+        self.is_due = false;
         Wakers(mem::take(&mut self.wakers))
     }
 
@@ -156,9 +160,17 @@ impl WaitList {
         }
     }
 
+    /// Announces a [`take`](Self::take). Returns false if one was announced already.
+    pub(crate) fn announce(&mut self) -> bool {
+        !mem::replace(&mut self.is_due, true)
+    }
+
     /// Number of registered waiters that are not parked.
     pub(crate) fn awake(&self) -> usize {
-        self.registered - self.wakers.len()
+        match self.is_due {
+            true => self.registered,
+            false => self.registered - self.wakers.len(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

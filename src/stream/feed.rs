@@ -116,9 +116,34 @@ impl Feed {
         self.ended
     }
 
-    /// Continues after this sequence number. Returns false if events after it were evicted.
+    /// Continues with the state at this sequence number in place of a reset, which counts as one. Returns false if
+    /// events after it were evicted.
     pub(crate) fn seek(&mut self, after: u64) -> bool {
+        let had_gap = self.reader.has_gap();
+        let is_found = self.reader.seek(after);
+        if is_found && had_gap {
+            self.hub().observer().reset(None);
+        }
+        is_found
+    }
+
+    /// Continues after this sequence number, without a reset. Returns false, and changes nothing, if the hub has not
+    /// reached it, or if events after it were evicted.
+    #[allow(dead_code, reason = "for a client that is ahead")]
+    pub(crate) fn resume(&mut self, after: u64) -> bool {
         self.reader.seek(after)
+    }
+
+    /// Starts again, as a new feed of the same channels.
+    #[allow(dead_code, reason = "for a client that is ahead")]
+    pub(crate) fn rejoin(&mut self, start: Start) {
+        self.reader.rejoin(start);
+    }
+
+    /// Gives up the position: a `stream-reset` follows, and then the next events.
+    #[allow(dead_code, reason = "for a client that is ahead")]
+    pub(crate) fn lose_position(&mut self) {
+        self.reader.lose_position();
     }
 
     /// Continues with the newest event of each key, and then after them.
@@ -194,8 +219,10 @@ impl Feed {
     /// `None` before a gap was reported: a client that disconnects before must resume from its previous id.
     fn id(&self) -> Option<LastEventId> {
         let hub = self.reader.hub();
-        let id = || LastEventId::new(hub.epoch(), self.reader.position());
-        (hub.keeps_history() && self.reader.has_position()).then(id)
+        // The epoch comes first: if it is new, `has_position` is false until the gap was returned.
+        let epoch = hub.epoch();
+        let id = || LastEventId::new(epoch, self.reader.position());
+        (hub.has_positions() && self.reader.has_position()).then(id)
     }
 }
 

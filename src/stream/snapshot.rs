@@ -47,11 +47,10 @@ impl Snapshot {
     }
 
     /// The events, and the position if it is one of `hub`.
-    pub(crate) fn into_parts(self, hub: &Hub) -> (Vec<Event>, Option<u64>) {
-        let is_known =
-            |id: &LastEventId| id.epoch() == hub.epoch() && id.sequence() <= hub.sequence();
-        let at = self.at.filter(is_known);
-        (self.events, at.map(|id| id.sequence()))
+    pub(crate) fn into_parts(self, hub: &Hub) -> (Vec<Event>, Option<LastEventId>) {
+        let (epoch, sequence) = hub.position();
+        let is_known = |id: &LastEventId| id.epoch() == epoch && id.sequence() <= sequence;
+        (self.events, self.at.filter(is_known))
     }
 }
 

@@ -138,7 +138,7 @@ impl Snapshots {
                     },
                 },
                 // The reset comes first.
-                State::Due if feed.has_gap() && self.is_latest() => {}
+                State::Due if feed.has_gap() && (self.is_latest() || feed.hub().is_cold()) => {}
                 State::Due => self.begin(feed),
                 State::Running(task, ending) if !task.is_finished() => {
                     self.state = State::Running(task, ending);
@@ -256,17 +256,14 @@ async fn take_one(
 ) -> Result<Taken, Failure> {
     // Held until the function has returned. The semaphore is never closed.
     let _permit = limits.permits.acquire().await;
-    let called_at = hub.sequence();
+    let (epoch, called_at) = hub.position();
     let taken = timeout(limits.timeout, take.call()).await;
     let taken = taken.map_err(|_| Failure::TimedOut(limits.timeout))?;
     let (events, at) = taken.map_err(Failure::Failed)?.into_parts(hub);
-    let at = at.unwrap_or(called_at);
-    let id = hub
-        .keeps_history()
-        .then(|| LastEventId::new(hub.epoch(), at));
+    let id = at.unwrap_or(LastEventId::new(epoch, called_at));
     Ok(Taken {
-        bytes: encode(events, id),
-        at,
+        bytes: encode(events, Some(id).filter(|_| hub.has_positions())),
+        at: id.sequence(),
     })
 }
 

@@ -1,0 +1,128 @@
+//! The begin of an epoch, or of the entries after missing ones of the same epoch.
+//!
+//! 1. A begin forgets every entry, and the hub continues after the sequence number `base`. All earlier entries count
+//!    as evicted, so a position before `base` is a gap on every channel.
+//! 2. Under the lock it only counts itself. A log whose count of resets is lower is *stale*: it is reset when it is
+//!    taken from the table, and at the latest by the steps that follow.
+//! 3. A reader compares the counts before each read. It then returns one gap for all its channels, and continues with
+//!    the first entry after `base`. A reset also moves the indices of a log far ahead, so a read that has compared
+//!    before the begin misses entries of an unknown number, and the reader does the same.
+//! 4. A reader may read its position and the epoch at different times. Both are then of one epoch, or the epoch is the
+//!    earlier one, which is a gap on resume. A later epoch with an earlier position would be a gap too, since that
+//!    position is below `base`. So `base` must be above every sequence number of an earlier epoch.
+
+use super::{
+    ChannelLog, Hub,
+    evict::STEP,
+    state::{HubState, front},
+    tombstones::Tombstones,
+};
+use crate::channel::Channel;
+use std::sync::{Arc, atomic::Ordering::*};
+
+/// The begins of a hub so far.
+#[derive(Debug, Default)]
+pub(super) struct Begun {
+    /// Number of begins.
+    pub(super) times: u32,
+    /// The sequence number at the last one.
+    base: u64,
+    /// Whether a log may be stale.
+    pub(super) has_stale: bool,
+}
+
+impl Hub {
+    /// Begins the epoch `epoch` after the sequence number `base`, or reports that entries up to `base` are missing if
+    /// the epoch is the same.
+    ///
+    /// `base` is at least the hub's sequence number, and above it if the epoch differs. Every reader returns a gap
+    /// of unknown size.
+    pub(crate) fn begin(&self, epoch: u64, base: u64) {
+        let mut state = self.state();
+        let tombstones = state.begin(base);
+        // A reader that loads the new epoch observes the begin, and does not return a position before it.
+        self.begins.store(state.begun.times, SeqCst);
+        self.head.store(state.sequence(), Release);
+        self.epoch.store(epoch, Release);
+        drop(state);
+        drop(tombstones);
+        self.walk(HubState::reset_if_stale, ChannelLog::wake);
+        while !self.in_turn().forget(STEP) {}
+    }
+
+    /// Number of begins.
+    pub(super) fn begins(&self) -> u32 {
+        self.begins.load(Acquire)
+    }
+}
+
+impl HubState {
+    fn begin(&mut self, base: u64) -> Tombstones {
+        self.advance_to(base);
+        self.begun = Begun {
+            times: self.begun.times + 1,
+            base: self.sequence(),
+            has_stale: true,
+        };
+        self.tombstones.raise(self.sequence())
+    }
+
+    /// The channel's log, which is not stale.
+    pub(super) fn current(&mut self, channel: &Channel) -> Option<Arc<ChannelLog>> {
+        if self.begun.has_stale
+            && let Some(log) = self.get(channel)
+        {
+            self.reset_if_stale(&log);
+        }
+        self.get(channel)
+    }
+
+    /// Whether the log has the entries from before the last begin.
+    pub(super) fn is_stale(&self, log: &ChannelLog) -> bool {
+        self.begun.has_stale && log.lock().log.resets() < self.begun.times
+    }
+
+    pub(super) fn reset_if_stale(&mut self, log: &Arc<ChannelLog>) {
+        if self.is_stale(log) {
+            self.reset(log);
+        }
+    }
+
+    /// Empties a log, and removes it if it has no reader.
+    fn reset(&mut self, log: &Arc<ChannelLog>) {
+        let mut inner = log.lock();
+        let (size, front, retained) =
+            (log.size(&inner), front(&inner), inner.log.oldest_retained());
+        let old = inner.reset(self.begun.base, self.begun.times);
+        let is_unused = inner.subscribers == 0;
+        drop(inner);
+        self.forgotten.push(old);
+        self.bytes -= size;
+        self.large.retain(|large| !Arc::ptr_eq(large, log));
+        self.retain(log, retained, None);
+        if let Some((sequence, _)) = front {
+            self.oldest.remove(&sequence);
+        }
+        if is_unused {
+            self.logs.remove(log.name());
+        }
+    }
+
+    /// Resets at most `limit` stale logs with entries. Returns true if none is left. The caller has reset the
+    /// logs that have readers.
+    fn forget(&mut self, limit: usize) -> bool {
+        for _ in 0..limit {
+            match self.oldest_of_all() {
+                Some((sequence, log)) if sequence <= self.begun.base => {
+                    let log = log.clone();
+                    self.reset(&log);
+                }
+                _ => {
+                    self.begun.has_stale = false;
+                    return true;
+                }
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,130 @@
+//! Appends to a hub that follows a shared log.
+//!
+//! Sequence numbers are from outside. The entries of a batch are appended one by one, and each channel's readers are
+//! woken once after it. Until then the channel counts as unsettled, so a batch that would overrun its readers is
+//! congested, as a loop of publishes is.
+
+use super::{Appended, ChannelLog, Entry, Hub, Newest, STEP, Sealed, evict::FEW};
+use crate::channel::Channel;
+use std::{
+    mem,
+    sync::{Arc, atomic::Ordering::Release},
+};
+use tokio::time::Instant;
+
+/// A batch of entries from a shared log. Dropping it wakes the readers of their channels.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Following<'a> {
+    hub: &'a Hub,
+    /// The channels whose readers are to be woken.
+    touched: Vec<Arc<ChannelLog>>,
+}
+
+impl Hub {
+    /// Begins a batch of entries. Only one batch may exist at a time.
+    pub(crate) fn follow(&self) -> Following<'_> {
+        // Appends of the batch expire nothing: after a time without a connection, readers get entries that have
+        // expired meanwhile.
+        while !self.in_turn().expire(Instant::now(), &self.config, STEP) {}
+        Following {
+            hub: self,
+            touched: Vec::new(),
+        }
+    }
+}
+
+impl Following<'_> {
+    /// Appends an entry that was appended to the shared log at the time `at`. Skips it if the hub is at its sequence
+    /// number already.
+    ///
+    /// `seal` receives the sequence number of the channel's previous entry. It runs under the sequencer's lock, so
+    /// its side effects have the order of the log. Call [`wake`](Self::wake) before [`Hub::settle`].
+    pub(crate) fn append<S: Into<Sealed>>(
+        &mut self,
+        channel: &Channel,
+        sequence: u64,
+        at: Instant,
+        seal: impl FnOnce(u64) -> S,
+    ) -> Appended {
+        let hub = self.hub;
+        let mut state = hub.state();
+        if sequence <= state.sequence() {
+            return Appended::default();
+        }
+        let log = match hub.config.history {
+            true => Some(state.get_or_create(channel)),
+            false => state.current(channel),
+        };
+        let Sealed { bytes, key } = seal(log.as_ref().map_or(0, |log| log.last())).into();
+        let newest = Newest::new(sequence, bytes.len(), &hub.config);
+        let at = state.in_order(at);
+        state.advance_to(sequence);
+        let appended = log.as_ref().map(|log| {
+            let entry = Entry {
+                sequence,
+                at,
+                bytes,
+            };
+            state.append(log, entry, key, &hub.config)
+        });
+        let fits = state.fit(newest, &hub.frames, &hub.config, FEW);
+        // The store precedes the wake, as in `Hub::append`.
+        hub.head.store(sequence, Release);
+        drop(state);
+        if !fits {
+            hub.make_room(newest);
+        }
+        let appended = appended.unwrap_or_default();
+        match hub.is_cold() {
+            // Readers of a cold hub see no entries.
+            true => Appended::default(),
+            false => self.appended(log, appended),
+        }
+    }
+
+    fn appended(&mut self, log: Option<Arc<ChannelLog>>, appended: Appended) -> Appended {
+        self.hub.observer().published(1, appended.subscribers);
+        let has_readers = |log: &Arc<ChannelLog>| appended.subscribers > 0 && log.announce_wake();
+        self.touched.extend(log.filter(has_readers));
+        appended
+    }
+
+    /// Ends the current readers of a channel at this sequence number, as [`Hub::close_channel`]. The number is also
+    /// the one that is recorded, so it is the same in all instances.
+    pub(crate) fn close_channel<T>(
+        &mut self,
+        channel: &Channel,
+        sequence: u64,
+        with: impl FnOnce(u64) -> T,
+    ) -> T {
+        let mut state = self.hub.state();
+        if self.hub.config.records_closes {
+            state.closes.insert_number(channel, sequence);
+        }
+        state.advance_to(sequence);
+        self.hub.head.store(state.sequence(), Release);
+        self.hub.end_readers(state, channel, with)
+    }
+
+    /// Skips entries of no interest up to this sequence number.
+    pub(crate) fn advance_to(&mut self, sequence: u64) {
+        let mut state = self.hub.state();
+        state.advance_to(sequence);
+        self.hub.head.store(state.sequence(), Release);
+    }
+
+    /// Wakes the readers of the entries so far.
+    pub(crate) fn wake(&mut self) {
+        for log in mem::take(&mut self.touched) {
+            log.wake();
+        }
+        self.hub.start_sweep();
+    }
+}
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        self.wake();
+    }
+}
