@@ -36,8 +36,13 @@ pub enum ErrorKind {
     InvalidEvent,
     /// The configuration is invalid; the message names the setting.
     InvalidConfig,
-    /// At least one proxy did not accept the event. It was delivered to local subscribers.
+    /// At least one proxy did not accept the event. Its other subscribers have it.
     Publish,
+    /// The engine of the [backplane](crate::backplane) did not accept the event. It is not published.
+    NotPublished,
+    /// The engine of the [backplane](crate::backplane) did not answer. The event may have been published, also
+    /// later.
+    MaybePublished,
     /// A limit was reached; the message names it.
     LimitReached,
     /// The stream is closed.
@@ -52,6 +57,8 @@ impl ErrorKind {
             Self::InvalidEvent => "invalid_event",
             Self::InvalidConfig => "invalid_config",
             Self::Publish => "publish",
+            Self::NotPublished => "not_published",
+            Self::MaybePublished => "maybe_published",
             Self::LimitReached => "limit_reached",
             Self::Closed => "closed",
         }

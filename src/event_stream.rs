@@ -1,7 +1,12 @@
 //! `EventStream`: a cheap handle on the hub, the proxies and the settings.
 
 use crate::{
-    Channel, Error, Health, LastEventId, Stats, core::Core, observe::Observer, proxies::Proxies,
+    Channel, Error, Health, LastEventId, Stats,
+    backplane::{BackplaneHandle, Engine},
+    core::Core,
+    local::Local,
+    observe::Observer,
+    proxies::Proxies,
 };
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -41,26 +46,37 @@ const DETACHED_WAIT: Duration = Duration::from_secs(10);
 /// ```
 #[derive(Clone)]
 pub struct EventStream {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    core: Core,
-    proxies: Option<Box<dyn Proxies>>,
+    local: Arc<Local>,
+    backplane: Option<Arc<BackplaneHandle>>,
 }
 
 impl EventStream {
-    pub(crate) fn from_parts(core: Core, proxies: Option<Box<dyn Proxies>>) -> Self {
-        let inner = Arc::new(Inner { core, proxies });
-        Self { inner }
+    /// `engine`: holds the log that this stream shares with others.
+    pub(crate) fn from_parts(
+        core: Core,
+        proxies: Option<Box<dyn Proxies>>,
+        engine: Option<Arc<dyn Engine>>,
+    ) -> Result<Self, Error> {
+        let local = Arc::new(Local { core, proxies });
+        let handle = |engine| BackplaneHandle::new(engine, Arc::downgrade(&local)).map(Arc::new);
+        let backplane = engine.map(handle).transpose()?;
+        Ok(Self { local, backplane })
+    }
+
+    pub(crate) fn backplane(&self) -> Option<&BackplaneHandle> {
+        self.backplane.as_deref()
     }
 
     pub(crate) fn core(&self) -> &Core {
-        &self.inner.core
+        &self.local.core
+    }
+
+    pub(crate) fn local(&self) -> &Local {
+        &self.local
     }
 
     pub(crate) fn proxies(&self) -> Option<&dyn Proxies> {
-        self.inner.proxies.as_deref()
+        self.local.proxies()
     }
 
     pub(crate) fn observer(&self) -> &Observer {
@@ -70,7 +86,7 @@ impl EventStream {
     /// Returns whether both are handles on the same stream.
     #[must_use]
     pub fn same_stream(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+        Arc::ptr_eq(&self.local, &other.local)
     }
 
     /// Ends every open stream after the events that were published until now.
@@ -132,6 +148,9 @@ impl EventStream {
     /// If the name is invalid, or a proxy fails.
     pub async fn close_channel(&self, channel: impl AsRef<str>) -> Result<(), Error> {
         let channel = Channel::new(channel)?;
+        if let Some(backplane) = self.backplane() {
+            return backplane.close_channel(&channel).await;
+        }
         let core = self.core();
         let closing = core.hub.close_channel(&channel, |last| {
             let proxies = self.proxies()?;
@@ -231,6 +250,21 @@ impl EventStream {
         })
     }
 
+    /// Waits until this instance has every event that is in the log of its [backplane](crate::backplane) now, at most
+    /// 2 seconds. Returns whether it has. Without a backplane, it returns `true` at once.
+    ///
+    /// Use it before [`subscribe_from`](Self::subscribe_from) with an id that another instance has given.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect.
+    pub async fn catch_up(&self) -> bool {
+        match self.backplane() {
+            Some(backplane) => backplane.catch_up().await,
+            None => true,
+        }
+    }
+
     /// Returns whether each proxy answered the last publish, for a readiness route. Without proxies, or before
     /// the first publish, the result is healthy.
     ///
@@ -247,7 +281,11 @@ impl EventStream {
     /// let app: Router = Router::new().route("/ready", get(ready)).layer(Extension(EventStream::new()));
     /// ```
     pub fn health(&self) -> Health {
-        Health::new(self.proxies().map(Proxies::health).unwrap_or_default())
+        let proxies = self.proxies().map(Proxies::health);
+        Health::new(
+            proxies.unwrap_or_default(),
+            self.backplane().map(BackplaneHandle::health),
+        )
     }
 
     /// Returns the current numbers and the counters since the start.
@@ -256,6 +294,9 @@ impl EventStream {
         let mut stats = self.core().hub.stats();
         if let Some(proxies) = self.proxies() {
             proxies.count(&mut stats);
+        }
+        if let Some(backplane) = self.backplane() {
+            backplane.count(&mut stats);
         }
         stats
     }
@@ -266,6 +307,7 @@ impl fmt::Debug for EventStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventStream")
             .field("proxies", &self.proxies())
+            .field("backplane", &self.backplane())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
     }

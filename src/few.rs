@@ -14,6 +14,15 @@ pub(crate) enum Few<T> {
     Many(Box<[T]>),
 }
 
+impl<T> Few<T> {
+    pub(crate) fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(value) => vec![value],
+            Self::Many(values) => values.into_vec(),
+        }
+    }
+}
+
 impl<T> Deref for Few<T> {
     type Target = [T];
 

@@ -173,6 +173,7 @@ mod few;
 pub mod grip;
 mod handler;
 mod hub;
+mod local;
 pub mod net;
 mod observe;
 mod proxies;
@@ -198,7 +199,7 @@ pub use event_stream::EventStream;
 #[cfg(feature = "grip")]
 pub use grip::IntoProxies;
 pub use handler::{IntoChannels, IntoResolver, StreamHandler, StreamResponse};
-pub use observe::{Health, ProxyHealth, Stats};
+pub use observe::{BackplaneHealth, Health, ProxyHealth, Stats};
 pub use publish::{ChannelPublisher, ChannelSink, Published};
 pub use request::{Delivery, Rejection, StreamRequest, Unavailable};
 pub use settings::{History, KeepAlive, LagPolicy, Limits};

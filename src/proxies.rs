@@ -57,6 +57,9 @@ pub(crate) trait Proxies: fmt::Debug + Send + Sync {
     /// Queues the end of all streams that the proxies hold on this channel, after its `last` event.
     fn close_channel(&self, channel: &Channel, last: LastEventId) -> Box<dyn InFlight>;
 
+    /// Lets the proxies request the events after their positions, which belong to an earlier order.
+    fn recover(&self);
+
     fn health(&self) -> Vec<ProxyHealth>;
 
     /// Adds the counters of the proxies.

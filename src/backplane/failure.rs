@@ -54,6 +54,19 @@ impl Failure {
     }
 }
 
+impl FailureKind {
+    /// The label of metrics.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Busy => "busy",
+            Self::Refused => "refused",
+            Self::Unavailable => "unavailable",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

@@ -16,14 +16,22 @@
 //!
 //! `testing::backplane::contract` checks them.
 
+mod driver;
 mod failure;
+mod follower;
+mod handle;
 mod log;
+mod outbox;
+mod shared;
 
 pub use failure::{Failure, FailureKind};
 pub use log::{
     Attached, Batch, Committed, Content, Draft, Entry, Head, InvalidOrigin, Known, Origin,
     Publication, Seen,
 };
+
+pub(crate) use handle::{BackplaneHandle, Engine};
+pub(crate) use outbox::{Finished, Receipt, finish};
 
 use std::future::Future;
 

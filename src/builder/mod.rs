@@ -7,6 +7,7 @@ mod grip;
 use crate::grip::ProxiesBuilder;
 use crate::{
     Channel, Error, EventStream, History, KeepAlive, LagPolicy, Limits,
+    backplane::{Backplane, Engine, Failure},
     core::Core,
     hub::{Config, Hub},
     proxies::Proxies,
@@ -15,7 +16,7 @@ use crate::{
     stream::Streams,
 };
 use http::request::Parts;
-use std::{env::VarError, sync::Arc, time::Duration};
+use std::{env::VarError, fmt, sync::Arc, time::Duration};
 
 /// # Creating
 impl EventStream {
@@ -37,6 +38,16 @@ impl EventStream {
     /// [`GripConfig`](https://docs.rs/axum-eventstream/latest/axum_eventstream/grip/struct.GripConfig.html),
     /// or several of them separated by white space. `GRIP_VERIFY_KEY` is the key that verifies the signatures
     /// of proxies without a `verify-key` in their URL. Without `GRIP_URL` it is not read.
+    ///
+    /// `EVENTSTREAM_BACKPLANE` is the URL of the engine of a [backplane](crate::backplane): for Redis as in
+    #[cfg_attr(
+        feature = "redis",
+        doc = "[`Redis::new`](crate::backplane::Redis::new)."
+    )]
+    #[cfg_attr(
+        not(feature = "redis"),
+        doc = "`Redis::new`, with the feature `redis`."
+    )]
     ///
     /// # Errors
     ///
@@ -97,6 +108,16 @@ pub struct EventStreamBuilder {
     lag_policy: LagPolicy,
     max_age: Option<Duration>,
     refuse_with_status: bool,
+    backplane: Option<Backend>,
+}
+
+/// The engine of a backplane.
+struct Backend(Arc<dyn Engine>);
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.name())
+    }
 }
 
 impl EventStreamBuilder {
@@ -118,7 +139,34 @@ impl EventStreamBuilder {
     /// # }
     /// ```
     pub fn from_env(self) -> Result<Self, Error> {
-        self.env(variable)
+        self.env(variable)?.env_backplane(variable)
+    }
+
+    /// A variable that is set and cannot be used is an error: ignoring it would publish to one instance only.
+    fn env_backplane(
+        self,
+        variable: fn(&str) -> Result<Option<String>, Error>,
+    ) -> Result<Self, Error> {
+        const NAME: &str = "EVENTSTREAM_BACKPLANE";
+        match variable(NAME)?.filter(|url| !url.trim().is_empty()) {
+            Some(url) => self.url_of_backplane(url.trim(), NAME),
+            None => Ok(self),
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    fn url_of_backplane(self, url: &str, name: &str) -> Result<Self, Error> {
+        let redis = crate::backplane::Redis::new(url);
+        let invalid = |failure| Error::config(format!("{name}: {failure}")).caused_by(failure);
+        Backplane::check(&redis).map_err(invalid)?;
+        Ok(self.backplane(redis))
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn url_of_backplane(self, _url: &str, name: &str) -> Result<Self, Error> {
+        Err(Error::config(format!(
+            "{name} is set, but axum-eventstream was built without its feature `redis`: switch it on, or unset the variable"
+        )))
     }
 
     /// Sets the keep-alives of idle streams: by default, a `keep-alive` event every 20 seconds.
@@ -159,9 +207,20 @@ impl EventStreamBuilder {
 
     /// Sets the history for clients that reconnect.
     ///
-    /// The default is [`History::memory()`] without proxies, and [`History::off()`] with proxies.
+    /// The default is [`History::memory()`] without proxies or with a [backplane](Self::backplane), and
+    /// [`History::off()`] with proxies alone.
     pub fn history(mut self, history: History) -> Self {
         self.history = Some(history);
+        self
+    }
+
+    /// Shares the events with the other instances of the application through a log that an engine holds: see
+    /// [`backplane`](crate::backplane).
+    ///
+    /// `build` does not wait for the engine. The first call on a tokio runtime connects, and a connection that breaks is
+    /// replaced.
+    pub fn backplane(mut self, engine: impl Backplane) -> Self {
+        self.backplane = Some(Backend(Arc::new(engine)));
         self
     }
 
@@ -262,14 +321,25 @@ impl EventStreamBuilder {
             lag_policy,
             max_age,
             refuse_with_status,
+            backplane,
             ..
         } = self;
         keep_alive.check()?;
         history.check()?;
         limits.check()?;
         check_age(max_age)?;
+        let engine = backplane.map(|Backend(engine)| engine);
+        engine
+            .as_deref()
+            .map_or(Ok(()), Engine::check)
+            .map_err(invalid_backplane)?;
+        let config = hub_config(&history, &limits, proxies.is_some());
         let core = Core {
-            hub: Hub::new(hub_config(&history, &limits, proxies.is_some()), epoch()?),
+            hub: match engine {
+                // The log of the engine has an epoch.
+                Some(_) => Hub::following(config),
+                None => Hub::new(config, epoch()?),
+            },
             streams: Arc::new(Streams::new(keep_alive, &limits)),
             limits,
             hooks,
@@ -278,7 +348,7 @@ impl EventStreamBuilder {
             max_age,
             refuse_with_status,
         };
-        Ok(EventStream::from_parts(core, proxies))
+        EventStream::from_parts(core, proxies, engine)
     }
 }
 
@@ -290,14 +360,14 @@ impl EventStreamBuilder {
     }
 
     fn default_history(&self) -> History {
-        match self.grip.is_empty() {
+        match self.grip.is_empty() || self.backplane.is_some() {
             true => History::memory(),
             false => History::off(),
         }
     }
 
     fn proxies(&mut self, history: &History) -> Result<Option<Box<dyn Proxies>>, Error> {
-        std::mem::take(&mut self.grip).build(history.is_on())
+        std::mem::take(&mut self.grip).build(history.is_on(), self.backplane.is_some())
     }
 }
 
@@ -320,6 +390,10 @@ impl EventStreamBuilder {
     fn proxies(&mut self, _history: &History) -> Result<Option<Box<dyn Proxies>>, Error> {
         Ok(None)
     }
+}
+
+fn invalid_backplane(failure: Failure) -> Error {
+    Error::config(format!("the backplane: {failure}")).caused_by(failure)
 }
 
 fn check_age(age: Option<Duration>) -> Result<(), Error> {

@@ -128,6 +128,12 @@ impl Proxies for GripProxies {
         }))
     }
 
+    fn recover(&self) {
+        if self.links.is_some() {
+            self.publisher.recover();
+        }
+    }
+
     fn health(&self) -> Vec<ProxyHealth> {
         let endpoints = self.publisher.stats().into_iter();
         let health = endpoints.map(|endpoint| ProxyHealth {

@@ -105,8 +105,12 @@ impl ProxiesBuilder {
         self.source.is_none()
     }
 
-    /// Returns `None` without proxies.
-    pub(crate) fn build(self, history: bool) -> Result<Option<Box<dyn Proxies>>, Error> {
+    /// Returns `None` without proxies. `is_shared`: several instances answer the links of each other.
+    pub(crate) fn build(
+        self,
+        history: bool,
+        is_shared: bool,
+    ) -> Result<Option<Box<dyn Proxies>>, Error> {
         let Self {
             source,
             prefix,
@@ -115,6 +119,11 @@ impl ProxiesBuilder {
         } = self;
         let prefix = Prefix::new(prefix)?;
         let secret = source.as_ref().and_then(ProxySource::secret);
+        if source.is_some() && history && is_shared && !links.has_common_key(secret.as_ref()) {
+            return Err(Error::config(
+                "with a backplane and proxies, every instance must sign links with the same key: set `grip_link_key`, or a secret `key` or `verify_key` of the first proxy",
+            ));
+        }
         let links = Links::new(links, prefix.as_str(), secret.as_ref())?;
         match source {
             Some(source) => Ok(Some(Box::new(GripProxies {

@@ -38,6 +38,11 @@ pub(super) type Ended = Box<Response>;
 impl Held {
     /// Takes the snapshot, if the client needs one.
     pub(super) async fn ready(&mut self, options: &Options) -> Result<(), Ended> {
+        if let Some(backplane) = self.event_stream.backplane() {
+            // The proxy may have events from another instance that this one had not read yet.
+            backplane.catch_up().await;
+            self.build(options, false)?;
+        }
         if let Some(SnapshotSource::Function(take)) = &options.state
             && self.takes_function()
         {

@@ -2,7 +2,7 @@
 
 use super::{StreamResponse, held::Held, response::Direct};
 use crate::{
-    EventStream, Limits,
+    EventStream, LastEventId, Limits,
     channel::Channels,
     core::Core,
     hub::{Reader, Refused},
@@ -87,9 +87,11 @@ impl EventStream {
         channels: Channels,
     ) -> Result<StreamResponse, Rejection> {
         let core = self.core();
-        let feed = Feed::subscribe(&core.hub, &channels, request.last_event_id());
+        let id = request.last_event_id();
+        let awaited = id.and_then(|id| self.awaited_position(id));
+        let feed = Feed::subscribe(&core.hub, &channels, id.filter(|_| awaited.is_none()));
         let feed = feed.map_err(|refused| unavailable(core, &refused))?;
-        let has_position = core.hub.keeps_history() && request.last_event_id().is_some();
+        let has_position = core.hub.keeps_history() && id.is_some();
         let parts = request.parts().filter(|_| !core.hooks.is_empty());
         let has_gap = feed.has_gap();
         Ok(StreamResponse::direct(Direct {
@@ -98,7 +100,17 @@ impl EventStream {
             presence: parts.map(|parts| Box::new((channels, Arc::clone(parts)))),
             detachable: request.is_detachable(),
             is_new: !has_position || has_gap,
+            awaited,
         }))
+    }
+
+    /// The position of a client that this instance may reach soon, if it is not known yet: other instances of a
+    /// backplane can be ahead.
+    fn awaited_position(&self, id: &str) -> Option<LastEventId> {
+        let hub = &self.core().hub;
+        self.backplane()?;
+        let id = id.parse().ok().filter(|_| hub.keeps_history())?;
+        (!hub.has_reached(id)).then_some(id)
     }
 
     /// The proxy holds clients while this process closes, so only limits refuse them.

@@ -2,8 +2,9 @@
 
 use super::{body::EventBody, held::Held, options::Options};
 use crate::{
-    EventStream, Snapshot,
+    EventStream, LastEventId, Snapshot,
     channel::Channels,
+    hub::Start,
     request::with_head,
     stream::Feed,
     stream::TakeSnapshot,
@@ -57,6 +58,8 @@ pub(super) struct Direct {
     pub(super) detachable: bool,
     /// Whether the client has no position that it can resume from.
     pub(super) is_new: bool,
+    /// The position of the client, if this instance has to read a shared log up to it first.
+    pub(super) awaited: Option<LastEventId>,
 }
 
 impl StreamResponse {
@@ -214,10 +217,14 @@ impl StreamResponse {
     /// }
     /// ```
     pub async fn ready(mut self) -> Self {
-        if let Kind::Held(held) = &mut self.kind
-            && let Err(ended) = held.ready(&self.options).await
-        {
-            self.kind = Kind::Finished(ended);
+        match &mut self.kind {
+            Kind::Finished(_) => {}
+            Kind::Direct(direct) => direct.ready().await,
+            Kind::Held(held) => {
+                if let Err(ended) = held.ready(&self.options).await {
+                    self.kind = Kind::Finished(ended);
+                }
+            }
         }
         self
     }
@@ -238,7 +245,30 @@ impl IntoResponse for StreamResponse {
     }
 }
 
+impl EventStream {
+    /// Waits until this instance has the position, and returns its sequence number. Returns `None` if it is gone.
+    fn position(&self, id: LastEventId) -> impl Future<Output = Option<u64>> + Send + use<> {
+        let event_stream = self.clone();
+        async move {
+            event_stream.catch_up().await;
+            let hub = &event_stream.core().hub;
+            hub.has_reached(id).then(|| id.sequence())
+        }
+    }
+}
+
 impl Direct {
+    /// Waits for the first connection to the engine of a backplane: a client that is subscribed before needs a reset.
+    async fn ready(&mut self) {
+        let Some(backplane) = self.event_stream.backplane() else {
+            return;
+        };
+        if self.event_stream.core().hub.is_cold() {
+            backplane.warm().await;
+            self.feed.rejoin(Start::Live);
+        }
+    }
+
     fn respond(self, guard: Option<Guard>, options: Options) -> Response {
         let core = self.event_stream.core();
         let unsubscribe = self.presence.map(|presence| {
@@ -249,13 +279,19 @@ impl Direct {
             let left = at.duration_since(SystemTime::now());
             left.unwrap_or_default()
         });
-        let limits = || core.streams.snapshot_limits.clone();
-        let snapshots = |source| Snapshots::new(source, limits(), self.is_new);
+        let limits = core.streams.snapshot_limits.clone();
+        let snapshots = match (self.awaited, options.state) {
+            (Some(id), state) => {
+                let position = self.event_stream.position(id);
+                Some(Snapshots::resuming(state, limits, &core.hub, position))
+            }
+            (None, state) => state.map(|source| Snapshots::new(source, limits, self.is_new)),
+        };
         let stream = OpenStream::new(self.feed, core.streams.clone())
             .max_age(core.max_age)
             .expires_in(expires_in)
             .min_interval(options.min_interval)
-            .snapshots(options.state.map(snapshots))
+            .snapshots(snapshots)
             .on_end(unsubscribe)
             .guard(guard);
         let may_detach = self.detachable && !options.is_attached;

@@ -108,7 +108,7 @@ impl EventStream {
         request: &StreamRequest,
         channels: impl IntoChannels<M>,
     ) -> Result<Response, Rejection> {
-        Ok(self.open(request, channels)?.into_response())
+        Ok(self.open(request, channels)?.ready().await.into_response())
     }
 
     /// Subscribes the client of `request` to `channels`, and returns the response to answer with.

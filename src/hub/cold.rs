@@ -4,6 +4,7 @@
 //! it is cold was published before. A close of a channel or of the hub ends them, since it may be newer than they are.
 
 use super::{Config, Hub};
+use crate::LastEventId;
 use std::sync::{Arc, atomic::Ordering::SeqCst};
 
 impl Hub {
@@ -30,6 +31,12 @@ impl Hub {
     /// Whether clients get positions: the hub keeps history, and is not cold.
     pub(crate) fn has_positions(&self) -> bool {
         self.keeps_history() && !self.is_cold()
+    }
+
+    /// Whether the position is one of this hub, which has every entry up to it.
+    pub(crate) fn has_reached(&self, id: LastEventId) -> bool {
+        let (epoch, sequence) = self.position();
+        !self.is_cold() && id.epoch() == epoch && id.sequence() <= sequence
     }
 
     /// The epoch and the sequence number of the last entry.

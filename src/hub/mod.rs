@@ -36,26 +36,14 @@
 //! reader that *pauses* removes its waiters, so that no publisher yields to it. Closing a channel begins the next
 //! *generation* of its waiters, and the waiters of earlier generations have an end.
 
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "for the follower of a shared log")
-)]
 mod begin;
 mod channel_log;
 mod closes;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "for the follower of a shared log")
-)]
 mod cold;
 mod cursor;
 mod ending;
 mod entry;
 mod evict;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "for the follower of a shared log")
-)]
 mod follow;
 mod frames;
 mod keyed;
@@ -63,10 +51,6 @@ mod log;
 mod merge;
 mod reader;
 mod recall;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "for the follower of a shared log")
-)]
 mod rejoin;
 mod sequencer;
 mod state;
@@ -78,6 +62,7 @@ mod wait_list;
 mod wake_batch;
 
 pub(crate) use channel_log::{ChannelLog, Mark};
+pub(crate) use follow::Following;
 pub(crate) use keyed::Key;
 pub(crate) use reader::{Batch, Gap, Read, Reader};
 pub(crate) use recall::Recall;

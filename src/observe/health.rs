@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// Health of each proxy, returned by [`EventStream::health`](crate::EventStream::health).
 ///
@@ -25,6 +25,7 @@ use std::fmt;
 #[must_use]
 pub struct Health {
     proxies: Vec<ProxyHealth>,
+    backplane: Option<BackplaneHealth>,
 }
 
 /// Health of one proxy.
@@ -39,14 +40,24 @@ pub struct ProxyHealth {
 }
 
 impl Health {
-    pub(crate) fn new(proxies: Vec<ProxyHealth>) -> Self {
-        Self { proxies }
+    pub(crate) fn new(proxies: Vec<ProxyHealth>, backplane: Option<BackplaneHealth>) -> Self {
+        Self { proxies, backplane }
     }
 
-    /// Returns `true` if all proxies are healthy.
+    /// Returns `true` if all proxies are healthy, and the instance is attached to the engine of its backplane.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.proxies.iter().all(|proxy| proxy.healthy)
+        let is_attached = self
+            .backplane
+            .as_ref()
+            .is_none_or(|backplane| backplane.attached);
+        is_attached && self.proxies.iter().all(|proxy| proxy.healthy)
+    }
+
+    /// Returns the state of the engine of the [backplane](crate::backplane), if there is one.
+    #[must_use]
+    pub fn backplane(&self) -> Option<&BackplaneHealth> {
+        self.backplane.as_ref()
     }
 
     /// Returns the health of each proxy.
@@ -63,8 +74,48 @@ impl fmt::Display for Health {
         }
         let silent = self.proxies.iter().filter(|proxy| !proxy.healthy);
         let line = |proxy: &ProxyHealth| format!("no answer from {}", proxy.endpoint);
-        let lines: Vec<_> = silent.map(line).collect();
+        let detached = self
+            .backplane
+            .iter()
+            .filter(|backplane| !backplane.attached);
+        let detached = detached.map(BackplaneHealth::to_string);
+        let lines: Vec<_> = silent.map(line).chain(detached).collect();
         f.write_str(&lines.join("\n"))
+    }
+}
+
+/// The state of the engine of a [backplane](crate::backplane), as one instance sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackplaneHealth {
+    /// The engine's kind and address.
+    pub engine: String,
+    /// Whether the instance is attached to the log, and has read it.
+    pub attached: bool,
+    /// How long it has been attached, or has not been.
+    pub since: Duration,
+    /// Number of entries that the instance had not read when it asked the engine last, at most 5 seconds ago.
+    pub behind: u64,
+    /// Why the connection to the engine ended, until the instance is attached again.
+    pub failure: Option<String>,
+}
+
+impl fmt::Display for BackplaneHealth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            engine,
+            since,
+            behind,
+            ..
+        } = self;
+        if self.attached {
+            return write!(f, "attached to {engine}, {behind} entries behind");
+        }
+        write!(f, "not attached to {engine} for {} s", since.as_secs())?;
+        match &self.failure {
+            Some(failure) => write!(f, ": {failure}"),
+            None => Ok(()),
+        }
     }
 }
 

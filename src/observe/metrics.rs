@@ -46,6 +46,36 @@ mod on {
         counter!("eventstream_snapshots_total", "outcome" => outcome).increment(1);
     }
 
+    pub(crate) fn backplane_queued(entries: usize) {
+        gauge!("eventstream_backplane_queued").set(entries as f64);
+    }
+
+    pub(crate) fn backplane_appended(entries: u64, after: Duration) {
+        counter!("eventstream_backplane_appended_total").increment(entries);
+        histogram!("eventstream_backplane_append_seconds").record(after);
+    }
+
+    pub(crate) fn backplane_failed(kind: &'static str) {
+        counter!("eventstream_backplane_failures_total", "kind" => kind).increment(1);
+    }
+
+    pub(crate) fn backplane_attached(cause: &str) {
+        counter!("eventstream_backplane_attaches_total", "new_epoch" => cause.to_owned())
+            .increment(1);
+    }
+
+    pub(crate) fn backplane_reset() {
+        counter!("eventstream_backplane_resets_total").increment(1);
+    }
+
+    pub(crate) fn backplane_skipped() {
+        counter!("eventstream_backplane_skipped_total").increment(1);
+    }
+
+    pub(crate) fn backplane_behind(entries: u64) {
+        gauge!("eventstream_backplane_behind").set(entries as f64);
+    }
+
     /// The gauges of a stream's sizes. Each has the sum over all streams of the process, so only changes are
     /// recorded.
     #[derive(Default)]
@@ -146,6 +176,14 @@ mod off {
 
     pub(crate) fn refused(_reason: &'static str) {}
     pub(crate) fn snapshot(_outcome: &'static str) {}
+
+    pub(crate) fn backplane_queued(_entries: usize) {}
+    pub(crate) fn backplane_appended(_entries: u64, _after: Duration) {}
+    pub(crate) fn backplane_failed(_kind: &'static str) {}
+    pub(crate) fn backplane_attached(_cause: &str) {}
+    pub(crate) fn backplane_reset() {}
+    pub(crate) fn backplane_skipped() {}
+    pub(crate) fn backplane_behind(_entries: u64) {}
 
     #[derive(Default)]
     pub(crate) struct Gauges;

@@ -24,6 +24,14 @@
 /// | [`grip_published`](Self::grip_published) | `eventstream_grip_published_total` | counter | `endpoint` |
 /// | [`grip_failures`](Self::grip_failures) | `eventstream_grip_failures_total` | counter | `endpoint`, `kind` |
 /// | [`grip_queued`](Self::grip_queued) | `eventstream_grip_queued` | gauge, updated with each request to the proxy | `endpoint` |
+/// | [`backplane_appended`](Self::backplane_appended) | `eventstream_backplane_appended_total` | counter | |
+/// | [`backplane_failures`](Self::backplane_failures) | `eventstream_backplane_failures_total` | counter | `kind` |
+/// | [`backplane_resets`](Self::backplane_resets) | `eventstream_backplane_resets_total` | counter | |
+/// | [`backplane_skipped`](Self::backplane_skipped) | `eventstream_backplane_skipped_total` | counter | |
+/// | | `eventstream_backplane_attaches_total` | counter | `new_epoch`: why the attach has begun an epoch, or `none` |
+/// | | `eventstream_backplane_append_seconds` | histogram of the time from a request to the engine's answer | |
+/// | | `eventstream_backplane_queued` | gauge of events without an outcome | |
+/// | | `eventstream_backplane_behind` | gauge of entries that the instance has not read, updated every 5 seconds | |
 /// | | `eventstream_grip_publish_seconds` | histogram of the time from a publish to the proxy's response | `endpoint` |
 ///
 /// # Examples
@@ -74,4 +82,13 @@ pub struct Stats {
     pub grip_failures: u64,
     /// Events queued for proxies, counted once per proxy.
     pub grip_queued: usize,
+    /// Events and closes that this instance has appended to the log of its [backplane](crate::backplane).
+    pub backplane_appended: u64,
+    /// Attempts to append that failed. Most are repeated.
+    pub backplane_failures: u64,
+    /// Times that entries of the log were lost for the clients of this instance: because the engine has lost them,
+    /// or the instance could not read them in time.
+    pub backplane_resets: u64,
+    /// Entries of the log that were skipped, because no known version of this crate has written them.
+    pub backplane_skipped: u64,
 }

@@ -44,7 +44,7 @@ impl ChannelPublisher {
     ///
     /// As of [`EventStream::publish_event`], except for the name.
     pub async fn publish_event(&self, event: Event) -> Result<Published, Error> {
-        self.begin(event)?.finish().await
+        self.begin(event)?.finish_one().await
     }
 
     /// Publishes several events: see [`EventStream::publish_events`].
@@ -58,7 +58,7 @@ impl ChannelPublisher {
     ) -> Result<Vec<Published>, Error> {
         let events = events.into_iter().collect();
         let publishing = self.event_stream.begin_all(&self.channel, events)?;
-        publishing.finish().await
+        Ok(publishing.finish().await?.into_vec())
     }
 
     /// Publishes an event without waiting: see [`EventStream::try_publish`].
@@ -70,7 +70,7 @@ impl ChannelPublisher {
         Ok(self.begin(event)?.leave())
     }
 
-    pub(super) fn begin(&self, event: Event) -> Result<Publishing<Published>, Error> {
+    pub(super) fn begin(&self, event: Event) -> Result<Publishing, Error> {
         self.event_stream.begin(&self.channel, event)
     }
 

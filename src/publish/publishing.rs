@@ -3,11 +3,11 @@
 use super::{ChannelPublisher, ChannelSink};
 use crate::{
     Channel, Error, ErrorKind, Event, EventStream,
-    hub::{ChannelLog, Hub, Key, Sealed},
-    proxies::{InFlight, Proxies},
-    sse::LastEventId,
+    backplane::{self, BackplaneHandle, Finished, Receipt},
+    few::Few,
+    local::Delivered,
+    sse::{LastEventId, Stored},
 };
-use std::sync::Arc;
 
 /// The result of a successful publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,13 +19,13 @@ pub struct Published {
     pub subscribers: usize,
 }
 
-/// A publish of which the local part is done. `T` is its result.
-#[derive(Default)]
+/// A publish that has begun.
 #[must_use]
-pub(super) struct Publishing<T> {
-    published: T,
-    congested: Option<Arc<ChannelLog>>,
-    in_flight: Vec<Box<dyn InFlight>>,
+pub(super) enum Publishing {
+    /// The subscribers in this process have the events.
+    Delivered(Few<Published>, Delivered),
+    /// The events wait for the engine of the backplane. Each is [`Published`] without an id so far.
+    Queued(Published, Vec<Receipt>),
 }
 
 /// # Publishing
@@ -67,7 +67,9 @@ impl EventStream {
         channel: impl AsRef<str>,
         event: Event,
     ) -> Result<Published, Error> {
-        self.begin(&Channel::new(channel)?, event)?.finish().await
+        self.begin(&Channel::new(channel)?, event)?
+            .finish_one()
+            .await
     }
 
     /// Publishes several events to the subscribers of `channel`, in order and without another event in between.
@@ -108,7 +110,7 @@ impl EventStream {
         events: impl IntoIterator<Item = Event>,
     ) -> Result<Vec<Published>, Error> {
         let publishing = self.begin_all(&Channel::new(channel)?, events.into_iter().collect())?;
-        publishing.finish().await
+        Ok(publishing.finish().await?.into_vec())
     }
 
     /// Publishes an event and waits for nothing: the subscribers in this process have it when the function
@@ -142,47 +144,62 @@ impl EventStream {
         Ok(self.begin(&Channel::new(channel)?, event)?.leave())
     }
 
-    /// Does the local part of a publish, and puts it in the proxies' queues.
-    pub(super) fn begin(
-        &self,
-        channel: &Channel,
-        event: Event,
-    ) -> Result<Publishing<Published>, Error> {
+    /// Delivers an event here and puts it in the proxies' queues, or queues it for the backplane.
+    pub(super) fn begin(&self, channel: &Channel, event: Event) -> Result<Publishing, Error> {
         self.check_size(&event)?;
+        if let Some(backplane) = self.backplane() {
+            return self.queue(backplane, channel, [event]);
+        }
         let mut id = None;
-        let Publishing {
-            published: subscribers,
-            congested,
-            in_flight,
-        } = self.append(channel, [event], |assigned| id = assigned);
-        Ok(Publishing {
-            published: Published { id, subscribers },
-            congested,
-            in_flight,
-        })
+        let delivered = self
+            .local()
+            .deliver(channel, [event], |assigned| id = assigned);
+        let subscribers = delivered.appended.subscribers;
+        Ok(Publishing::Delivered(
+            Few::One(Published { id, subscribers }),
+            delivered,
+        ))
     }
 
     pub(super) fn begin_all(
         &self,
         channel: &Channel,
         events: Vec<Event>,
-    ) -> Result<Publishing<Vec<Published>>, Error> {
+    ) -> Result<Publishing, Error> {
         events.iter().try_for_each(|event| self.check_size(event))?;
         if events.is_empty() {
-            return Ok(Publishing::default());
+            return Ok(Publishing::Delivered(
+                Few::from_iter([]),
+                Delivered::default(),
+            ));
+        }
+        if let Some(backplane) = self.backplane() {
+            return self.queue(backplane, channel, events);
         }
         let mut ids = Vec::with_capacity(events.len());
-        let Publishing {
-            published: subscribers,
-            congested,
-            in_flight,
-        } = self.append(channel, events, |assigned| ids.push(assigned));
+        let delivered = self
+            .local()
+            .deliver(channel, events, |assigned| ids.push(assigned));
+        let subscribers = delivered.appended.subscribers;
         let published = ids.into_iter().map(|id| Published { id, subscribers });
-        Ok(Publishing {
-            published: published.collect(),
-            congested,
-            in_flight,
-        })
+        Ok(Publishing::Delivered(published.collect(), delivered))
+    }
+
+    fn queue(
+        &self,
+        backplane: &BackplaneHandle,
+        channel: &Channel,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<Publishing, Error> {
+        let receipts = backplane.queue(channel, events.into_iter().map(Stored::Event))?;
+        let subscribers = self.core().hub.subscribers(channel);
+        Ok(Publishing::Queued(
+            Published {
+                id: None,
+                subscribers,
+            },
+            receipts,
+        ))
     }
 
     fn check_size(&self, event: &Event) -> Result<(), Error> {
@@ -195,40 +212,6 @@ impl EventStream {
             return Err(Error::new(ErrorKind::LimitReached, text));
         }
         Ok(())
-    }
-
-    /// Appends events whose size is checked. Returns the number of subscribers, and passes each event's id to
-    /// `assigned`.
-    fn append(
-        &self,
-        channel: &Channel,
-        mut events: impl AsMut<[Event]> + IntoIterator<Item = Event>,
-        mut assigned: impl FnMut(Option<LastEventId>),
-    ) -> Publishing<usize> {
-        let (core, proxies) = (self.core(), self.proxies());
-        let hub = &core.hub;
-        events.as_mut().iter_mut().for_each(Event::prepare);
-        let mut in_flight = Vec::new();
-        let appended = hub.append(channel, events, |mut event: Event, sequence, previous| {
-            let at = |sequence| core.id(sequence);
-            let id = (hub.keeps_history() && !event.has_id()).then(|| at(sequence));
-            assigned(id);
-            let key = event.take_key();
-            let key = key.map(|(text, is_removed)| Key { text, is_removed });
-            let bytes = event.seal(id);
-            // Under the sequencer's lock, so that the proxies get events in the order of their ids.
-            let enqueue = |proxies: &dyn Proxies| {
-                proxies.enqueue(channel, &bytes, at(sequence), at(previous))
-            };
-            in_flight.extend(proxies.map(enqueue));
-            Sealed { bytes, key }
-        });
-        in_flight.iter_mut().for_each(|in_flight| in_flight.start());
-        Publishing {
-            published: appended.subscribers,
-            congested: appended.congested,
-            in_flight,
-        }
     }
 
     /// Returns a handle that publishes to one channel.
@@ -251,23 +234,53 @@ impl EventStream {
     }
 }
 
-impl<T> Publishing<T> {
-    /// Gives readers a chance to keep up, and waits for the proxies.
-    pub(super) async fn finish(self) -> Result<T, Error> {
-        match &self.congested {
-            Some(log) => Hub::settle(log).await,
-            None => tokio::task::consume_budget().await,
+impl Publishing {
+    /// Waits until the events are published, gives readers a chance to keep up, and waits for the proxies.
+    pub(super) async fn finish(self) -> Result<Few<Published>, Error> {
+        match self {
+            Self::Delivered(published, delivered) => {
+                delivered.finish().await?;
+                Ok(published)
+            }
+            Self::Queued(queued, receipts) => finish_queued(&queued, receipts).await,
         }
-        let mut result = Ok(self.published);
-        for in_flight in self.in_flight {
-            let answered = in_flight.wait().await;
-            result = result.and_then(|published| answered.map(|()| published));
-        }
-        result
     }
 
-    /// Leaves the answers of the proxies to the log.
-    pub(super) fn leave(self) -> T {
-        self.published
+    pub(super) async fn finish_one(self) -> Result<Published, Error> {
+        Ok(one(&self.finish().await?))
+    }
+
+    /// Leaves the answers of the proxies or the backplane to the log.
+    pub(super) fn leave(self) -> Published {
+        match self {
+            Self::Delivered(published, _) => one(&published),
+            Self::Queued(published, _) => published,
+        }
+    }
+}
+
+/// The result of a publish of one event.
+fn one(published: &[Published]) -> Published {
+    published[0].clone()
+}
+
+/// Waits for all events, also after one has failed, and returns the first failure.
+async fn finish_queued(
+    queued: &Published,
+    receipts: Vec<Receipt>,
+) -> Result<Few<Published>, Error> {
+    let (mut published, mut failure) = (Vec::with_capacity(receipts.len()), None);
+    for receipt in receipts {
+        match backplane::finish(receipt).await {
+            Ok(Finished { id, subscribers }) => published.push(Published {
+                id,
+                subscribers: subscribers.unwrap_or(queued.subscribers),
+            }),
+            Err(error) => _ = failure.get_or_insert(error),
+        }
+    }
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(published.into_iter().collect()),
     }
 }

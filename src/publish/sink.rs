@@ -86,7 +86,7 @@ impl Sink<Event> for ChannelSink {
     /// Subscribers in this process have the event when this returns.
     fn start_send(mut self: Pin<&mut Self>, event: Event) -> Result<(), Error> {
         let publishing = self.publisher.begin(event)?;
-        self.in_flight.push_back(Box::pin(publishing.finish()));
+        self.in_flight.push_back(Box::pin(publishing.finish_one()));
         Ok(())
     }
 

@@ -31,4 +31,4 @@ pub use received::ReceivedEvent;
 
 pub(crate) use accept::admits_event_stream;
 pub(crate) use control::{Opening, comment, keep_alive, position, retry, stream_reset};
-pub(crate) use stored::{InvalidStored, Stored};
+pub(crate) use stored::Stored;

@@ -129,19 +129,16 @@ impl Feed {
 
     /// Continues after this sequence number, without a reset. Returns false, and changes nothing, if the hub has not
     /// reached it, or if events after it were evicted.
-    #[allow(dead_code, reason = "for a client that is ahead")]
     pub(crate) fn resume(&mut self, after: u64) -> bool {
         self.reader.seek(after)
     }
 
     /// Starts again, as a new feed of the same channels.
-    #[allow(dead_code, reason = "for a client that is ahead")]
     pub(crate) fn rejoin(&mut self, start: Start) {
         self.reader.rejoin(start);
     }
 
     /// Gives up the position: a `stream-reset` follows, and then the next events.
-    #[allow(dead_code, reason = "for a client that is ahead")]
     pub(crate) fn lose_position(&mut self) {
         self.reader.lose_position();
     }

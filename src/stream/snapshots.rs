@@ -41,9 +41,12 @@ pub(crate) struct SnapshotLimits {
 
 #[derive(Debug)]
 pub(crate) struct Snapshots {
-    source: SnapshotSource,
+    /// `None` for a stream that only waits for the position of its client.
+    source: Option<SnapshotSource>,
     limits: SnapshotLimits,
     state: State,
+    /// Whether the running task waits for the client's position, up to which this instance has to read a shared log.
+    is_resuming: bool,
     /// Number of snapshots in a row whose position was gone.
     late: u8,
 }
@@ -103,15 +106,38 @@ pub(crate) enum Failure {
     Late,
     #[error("a channel was closed, or the stream has expired")]
     Closed,
+    #[error("the position of the client is not in the log")]
+    Gone,
 }
 
 impl Snapshots {
     /// `is_due`: the client has no position that it can resume from.
     pub(crate) fn new(source: SnapshotSource, limits: SnapshotLimits, is_due: bool) -> Self {
         Self {
-            source,
+            source: Some(source),
             limits,
             state: if is_due { State::Due } else { State::Idle },
+            is_resuming: false,
+            late: 0,
+        }
+    }
+
+    /// Waits for `position`, the sequence number from which the client resumes. If it is gone, the client needs a
+    /// snapshot, or a `stream-reset` without a source.
+    pub(crate) fn resuming<F>(
+        source: Option<SnapshotSource>,
+        limits: SnapshotLimits,
+        hub: &Hub,
+        position: F,
+    ) -> Self
+    where
+        F: Future<Output = Option<u64>> + Send + 'static,
+    {
+        Self {
+            source,
+            limits,
+            state: State::Running(Task::resume(position), Box::pin(hub.ending())),
+            is_resuming: true,
             late: 0,
         }
     }
@@ -133,8 +159,9 @@ impl Snapshots {
                     Ok(next) => return next,
                     Err(gap) if feed.end_on_lag(&gap) => return Next::End,
                     Err(gap) => match self.source {
-                        SnapshotSource::Function(_) => self.state = State::Due,
-                        SnapshotSource::Latest => return Self::reset_to_latest(feed, &gap),
+                        None => return feed.reset(&gap),
+                        Some(SnapshotSource::Function(_)) => self.state = State::Due,
+                        Some(SnapshotSource::Latest) => return Self::reset_to_latest(feed, &gap),
                     },
                 },
                 // The reset comes first.
@@ -150,6 +177,9 @@ impl Snapshots {
                         Poll::Pending => State::Running(task, ending),
                     };
                 }
+                State::Done(result) if mem::take(&mut self.is_resuming) => {
+                    self.resume(result, feed);
+                }
                 State::Done(result) => {
                     if let Some(next) = self.finish(result, feed) {
                         return next;
@@ -160,7 +190,19 @@ impl Snapshots {
     }
 
     fn is_latest(&self) -> bool {
-        matches!(self.source, SnapshotSource::Latest)
+        matches!(self.source, Some(SnapshotSource::Latest))
+    }
+
+    /// Continues from the client's position. Otherwise the next read of the feed returns a gap.
+    fn resume(&mut self, position: Result<Taken, Failure>, feed: &mut Feed) {
+        let is_found = position.is_ok_and(|position| feed.resume(position.at));
+        if !is_found {
+            feed.lose_position();
+        }
+        self.state = match (&self.source, is_found) {
+            (Some(_), false) => State::Due,
+            _ => State::Idle,
+        };
     }
 
     /// The removal of a key may be among the lost events, so the client has to forget its state.
@@ -173,15 +215,16 @@ impl Snapshots {
     fn begin(&mut self, feed: &mut Feed) {
         let hub = feed.hub().clone();
         match &self.source {
-            SnapshotSource::Function(take) => {
+            Some(SnapshotSource::Function(take)) => {
                 let ending = Box::pin(hub.ending());
                 let task = Task::start(take.clone(), self.limits.clone(), hub);
                 self.state = State::Running(task, ending);
             }
-            SnapshotSource::Latest => {
+            Some(SnapshotSource::Latest) => {
                 feed.seek_latest();
                 hub.observer().snapshot("sent");
             }
+            None => {}
         }
     }
 
@@ -242,7 +285,7 @@ impl Failure {
             Self::Panicked => "panicked",
             Self::TimedOut(_) => "timed_out",
             Self::Late => "late",
-            Self::Closed => return,
+            Self::Closed | Self::Gone => return,
         });
         trace::event!(error, error = %self, "a stream ends, since its snapshot failed");
     }
@@ -292,6 +335,18 @@ impl Task {
         Self(tokio::spawn(
             async move { take_one(&take, &limits, &hub).await },
         ))
+    }
+
+    /// Waits for the position of a client. It belongs to no state.
+    fn resume<F>(position: F) -> Self
+    where
+        F: Future<Output = Option<u64>> + Send + 'static,
+    {
+        Self(tokio::spawn(async move {
+            let at = position.await.ok_or(Failure::Gone)?;
+            let bytes = Bytes::new();
+            Ok(Taken { bytes, at })
+        }))
     }
 
     pub(crate) async fn taken(mut self) -> Result<Taken, Failure> {

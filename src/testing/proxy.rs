@@ -318,6 +318,7 @@ impl Server {
         let (stop, stopped) = oneshot::channel::<()>();
         let app = Router::new()
             .route("/publish/", post(publish))
+            .route("/recover", post(recover))
             .with_state(shared);
         let task = tokio::spawn(async move {
             let served = axum::serve(listener, app);
@@ -326,6 +327,14 @@ impl Server {
         });
         Self { stop, task }
     }
+}
+
+/// As Pushpin: all last ids are forgotten, and every held stream follows its link.
+async fn recover(State(shared): State<Arc<Shared>>) -> &'static str {
+    let mut state = lock(&shared.state);
+    state.last_ids.clear();
+    state.send_all(|| Command::Poll);
+    "Updated\n"
 }
 
 async fn publish(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {

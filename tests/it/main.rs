@@ -14,6 +14,8 @@ mod net;
 mod replay;
 mod support;
 
+#[cfg(feature = "full")]
+mod backplane;
 #[cfg(all(unix, feature = "full"))]
 mod browser;
 #[cfg(feature = "full")]

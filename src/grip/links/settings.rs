@@ -41,6 +41,11 @@ impl LinkSettings {
         key.map_or_else(random, Ok)
     }
 
+    /// Whether every instance of the application has the same key.
+    pub(crate) fn has_common_key(&self, secret: Option<&Key>) -> bool {
+        self.key.is_some() || derived(secret).is_some()
+    }
+
     /// When a link that is made `now` expires, as a Unix time. It is rounded up to a quarter of the validity,
     /// so that links are equal for that long.
     pub(super) fn expiry(&self, now: SystemTime) -> u64 {

@@ -25,6 +25,7 @@ pub(super) struct Endpoint {
     pub(super) verifier: Option<Verifier>,
     healthy: AtomicBool,
     uri: Uri,
+    recover_uri: Uri,
     authorization: Authorization,
     client: Client,
 }
@@ -36,8 +37,12 @@ impl Endpoint {
         check_url(&url).map_err(error)?;
         let name: Arc<str> = public_uri(&url).into();
         let slash = if url.path().ends_with('/') { "" } else { "/" };
-        url.set_path(&format!("{}{slash}publish/", url.path()));
-        let uri = Uri::try_from(url.as_str()).map_err(|_| error("is not a URI"))?;
+        let base = format!("{}{slash}", url.path());
+        let mut below = |path: &str| {
+            url.set_path(&format!("{base}{path}"));
+            Uri::try_from(url.as_str()).map_err(|_| error("is not a URI"))
+        };
+        let (uri, recover_uri) = (below("publish/")?, below("recover")?);
         let client = Client::new(&uri).map_err(|problem| error(&problem))?;
         let verifier = Verifier::of(config).map_err(|problem| error(&problem))?;
         let authorization = Authorization::new(config).map_err(|problem| error(&problem))?;
@@ -48,6 +53,7 @@ impl Endpoint {
             verifier,
             healthy: AtomicBool::new(true),
             uri,
+            recover_uri,
             authorization,
             client,
         })
@@ -74,8 +80,23 @@ impl Endpoint {
         trace::event!(warn, endpoint = &*self.name, ?kind, "publishing failed");
     }
 
-    /// Posts one body. Returns `Ok` once the proxy has taken it.
+    /// Posts one body of items. Returns `Ok` once the proxy has taken it.
     pub(super) async fn post(&self, body: Vec<u8>) -> Result<Response<Body>, Failure> {
+        self.send(&self.uri, body).await
+    }
+
+    /// Lets the proxy follow the link of every stream it holds. Fastly Fanout has no such request: there, a gap is
+    /// noticed with the next event or poll.
+    pub(super) async fn recover(&self) {
+        match self.send(&self.recover_uri, Vec::new()).await {
+            Ok(response) => finish(response).await,
+            Err(_failure) => {
+                trace::event!(debug, endpoint = &*self.name, failure = ?_failure, "the proxy does not recover its streams now");
+            }
+        }
+    }
+
+    async fn send(&self, uri: &Uri, body: Vec<u8>) -> Result<Response<Body>, Failure> {
         let authorization = self.authorization.header(SystemTime::now()).map_err(|_| {
             Failure::new(
                 FailureKind::Authorization,
@@ -84,7 +105,7 @@ impl Endpoint {
         })?;
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
+        *request.uri_mut() = uri.clone();
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(value) = &authorization {

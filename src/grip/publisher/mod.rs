@@ -129,6 +129,17 @@ impl Publisher {
         first.map_or(Ok(false), Err)
     }
 
+    /// Lets every proxy follow the links of the streams it holds, without waiting.
+    pub(crate) fn recover(&self) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        for endpoint in &*self.endpoints {
+            let endpoint = Arc::clone(endpoint);
+            runtime.spawn(async move { endpoint.recover().await });
+        }
+    }
+
     /// Returns the counters of each proxy, in the order of the configurations.
     #[must_use]
     pub fn stats(&self) -> Vec<EndpointStats> {

@@ -1,0 +1,254 @@
+//! The task that connects one instance with the engine.
+//!
+//! 1. A session is one connection to the engine, both halves. A failure of either half ends it, and the driver connects
+//!    again after a pause.
+//! 2. A session attaches first, and then runs five loops: it appends the batches of the outbox, reads the log, attaches
+//!    again and again, asks for the end of the log on request, and ends drafts that expire.
+//! 3. Only the loop that reads changes the hub, so the hub has the order of the log.
+//! 4. The task ends when the `EventStream` is dropped and every draft has its outcome.
+
+use super::{
+    Attached, Backplane, Batch, Failure, FailureKind, Reader, Writer, follower::Follower,
+    outbox::Outgoing, shared::Shared,
+};
+use crate::{local::Local, trace};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+use tokio::time::{Instant, interval_at, sleep, timeout};
+
+/// An engine that does not connect in this time is unavailable.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The time between two attaches: how long a change of the engine's server may go unnoticed without traffic.
+const ATTACH: Duration = Duration::from_secs(5);
+
+/// The pause after an engine was busy.
+const BUSY: Duration = Duration::from_millis(20);
+
+/// The longest pause between two attempts to connect.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A failure that ends a session.
+type Ended = Result<Infallible, Failure>;
+
+pub(super) struct Driver<B> {
+    engine: Arc<B>,
+    shared: Arc<Shared>,
+    local: Weak<Local>,
+}
+
+/// Gives every draft an outcome if the task is dropped with its runtime.
+struct Abandon(Arc<Shared>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.outbox.abandon();
+    }
+}
+
+impl<B: Backplane> Driver<B> {
+    pub(super) fn new(engine: Arc<B>, shared: Arc<Shared>, local: Weak<Local>) -> Self {
+        Self {
+            engine,
+            shared,
+            local,
+        }
+    }
+
+    pub(super) async fn run(self) {
+        let _abandon = Abandon(self.shared.clone());
+        tokio::select! {
+            biased;
+            () = self.closed() => {}
+            () = self.shared.outbox.expire() => {}
+            () = self.connect() => {}
+        }
+    }
+
+    /// Resolves when the `EventStream` is dropped, and everything is appended or has expired.
+    async fn closed(&self) {
+        self.shared.closing.notified().await;
+        while !self.shared.outbox.is_flushed() {
+            sleep(BUSY).await;
+        }
+    }
+
+    async fn connect(&self) {
+        let mut failures = 0;
+        loop {
+            let started = Instant::now();
+            let Err(failure) = self.session().await;
+            self.shared.detached(failure.to_string());
+            if started.elapsed() > LONGEST_PAUSE {
+                failures = 0;
+            }
+            trace::event!(warn, engine = self.shared.name, %failure, failures, "the backplane is not attached");
+            sleep(pause(failures)).await;
+            failures += 1;
+        }
+    }
+
+    async fn session(&self) -> Ended {
+        let connected = timeout(CONNECT, self.engine.connect()).await;
+        let unavailable = |_| {
+            Failure::new(
+                FailureKind::Unavailable,
+                format!("no connection within {CONNECT:?}"),
+            )
+        };
+        let (writer, reader) = connected.map_err(unavailable)??;
+        let session = Session {
+            shared: &self.shared,
+            local: &self.local,
+            writer,
+            epoch: AtomicU64::new(0),
+        };
+        let attached = session.attach().await?;
+        tokio::select! {
+            ended = session.publish() => ended,
+            ended = session.follow(reader, attached) => ended,
+            ended = session.attach_again() => ended,
+            ended = session.answer() => ended,
+        }
+    }
+}
+
+/// The pause after this number of failures: up to a second, with jitter, so that instances do not connect at once.
+fn pause(failures: u32) -> Duration {
+    let longest = Duration::from_millis(50 << failures.min(5)).min(LONGEST_PAUSE);
+    longest.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+struct Session<'a, W> {
+    shared: &'a Shared,
+    local: &'a Weak<Local>,
+    writer: W,
+    /// The epoch of batches.
+    epoch: AtomicU64,
+}
+
+impl<W: Writer> Session<'_, W> {
+    async fn attach(&self) -> Result<Attached, Failure> {
+        let fresh_epoch = random_epoch()?;
+        let attached = self.writer.attach(&self.shared.known(fresh_epoch)).await?;
+        self.epoch.store(attached.epoch, Relaxed);
+        self.shared.attached(&attached);
+        self.shared.observer.behind(self.shared.health().behind);
+        self.shared.observer.attached(attached.cause.as_deref());
+        if let Some(cause) = &attached.cause {
+            trace::event!(
+                warn,
+                engine = self.shared.name,
+                cause,
+                "a new epoch of the log begins: clients are reset"
+            );
+        }
+        Ok(attached)
+    }
+
+    async fn publish(&self) -> Ended {
+        loop {
+            let batch = self.shared.outbox.next().await;
+            self.append(&batch).await?;
+        }
+    }
+
+    /// Appends a batch, or lets the engine refuse it.
+    async fn append(&self, batch: &Outgoing) -> Result<(), Failure> {
+        let (outbox, observer) = (&self.shared.outbox, &self.shared.observer);
+        loop {
+            let (epoch, began) = (self.epoch.load(Relaxed), Instant::now());
+            let drafts = &batch.drafts;
+            let to_append = Batch::new(epoch, self.shared.origin, batch.first_number, drafts);
+            let failure = match self.writer.append(to_append).await {
+                Ok(committed) => {
+                    observer.appended(drafts.len(), began.elapsed());
+                    outbox.acknowledge(epoch, committed);
+                    observer.queued(outbox.len());
+                    return Ok(());
+                }
+                Err(failure) => failure,
+            };
+            observer.failed(failure.kind());
+            match failure.kind() {
+                FailureKind::Stale => _ = self.attach().await?,
+                FailureKind::Busy => sleep(BUSY).await,
+                FailureKind::Refused => {
+                    trace::event!(error, engine = self.shared.name, %failure, events = drafts.len(), "the engine refuses events");
+                    outbox.refuse(&failure);
+                    return Ok(());
+                }
+                kind => {
+                    outbox.retry(kind == FailureKind::Lost);
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    async fn follow(&self, mut reader: impl Reader, attached: Attached) -> Ended {
+        let mut follower = Follower::new(self.shared, self.local);
+        follower.place(&attached)?;
+        loop {
+            follower.warm_up_after(attached.last)?;
+            let head = self.shared.head();
+            let entries = reader.read(follower.last()).await?;
+            if entries.is_empty() {
+                follower.end_at(head)?;
+            } else if let Some(gap) = follower.apply(entries).await? {
+                follower.place(&self.attach().await?)?;
+                follower.pass(gap)?;
+            }
+        }
+    }
+
+    /// Attaches at regular times, which notices a server that lost its data or its role.
+    async fn attach_again(&self) -> Ended {
+        let mut times = interval_at(Instant::now() + ATTACH, ATTACH);
+        loop {
+            times.tick().await;
+            self.attach().await?;
+        }
+    }
+
+    /// Answers requests for the end of the log.
+    async fn answer(&self) -> Ended {
+        loop {
+            if !self.shared.is_asked() {
+                self.shared.asked.notified().await;
+            }
+            let requests = self.shared.take_requests();
+            match self.writer.head().await {
+                Ok(head) => {
+                    for request in requests {
+                        // The request is gone if it has timed out.
+                        let _ = request.send(head);
+                    }
+                }
+                Err(failure) if failure.kind() == FailureKind::Stale => {
+                    self.shared.put_back(requests);
+                    self.attach().await?;
+                }
+                Err(failure) => {
+                    self.shared.put_back(requests);
+                    return Err(failure);
+                }
+            }
+        }
+    }
+}
+
+fn random_epoch() -> Result<u64, Failure> {
+    let random = getrandom::u64().map_err(|error| {
+        let text = "the operating system provides no random number";
+        Failure::new(FailureKind::Unavailable, text).caused_by(error)
+    })?;
+    // 48 bits, and not 0, which stands for no epoch.
+    Ok((random >> 16).max(1))
+}

@@ -1,0 +1,255 @@
+//! Applies the entries of the log to the hub of one instance.
+
+use super::{
+    Attached, Content, Entry, Failure, FailureKind, Head, Publication, Seen, outbox::Applied,
+    shared::Shared,
+};
+use crate::{
+    Channel,
+    hub::{ChannelLog, Following, Hub},
+    local::Local,
+    sse::Stored,
+    trace,
+};
+use bytes::Bytes;
+use std::{
+    sync::{Arc, Weak},
+    time::{Duration, SystemTime},
+};
+use tokio::time::Instant;
+
+/// Number of entries after which the readers of the hub run.
+const STEP: usize = 64;
+
+/// `Instant + Duration` may overflow.
+const YEAR: Duration = Duration::from_secs(366 * 86_400);
+
+pub(super) struct Follower<'a> {
+    shared: &'a Shared,
+    local: &'a Weak<Local>,
+    seen: Seen,
+    /// The mark of the last attach.
+    attached_mark: Bytes,
+    /// The engine's clock, and ours when it was read.
+    clock: (SystemTime, Instant),
+}
+
+/// An entry that does not follow the last one, or begins an epoch.
+pub(super) struct Gap {
+    sequence: u64,
+    mark: Bytes,
+}
+
+impl<'a> Follower<'a> {
+    pub(super) fn new(shared: &'a Shared, local: &'a Weak<Local>) -> Self {
+        let nothing = Seen {
+            epoch: 0,
+            last: 0,
+            mark: Bytes::new(),
+        };
+        Self {
+            shared,
+            local,
+            seen: shared.seen().unwrap_or(nothing),
+            attached_mark: Bytes::new(),
+            clock: (SystemTime::now(), Instant::now()),
+        }
+    }
+
+    /// The sequence of the last entry that the hub has.
+    pub(super) fn last(&self) -> u64 {
+        self.seen.last
+    }
+
+    /// Begins where the log does, unless that follows on what the hub has.
+    pub(super) fn place(&mut self, attached: &Attached) -> Result<(), Failure> {
+        self.clock = (attached.time, Instant::now());
+        self.attached_mark = attached.mark.clone();
+        let before_first = attached.first.map(|first| first.saturating_sub(1));
+        let base = before_first.unwrap_or(attached.last);
+        match attached.epoch == self.seen.epoch {
+            true if base > self.seen.last => self.begin(attached.epoch, base),
+            true => Ok(()),
+            // Above all sequences of earlier epochs. An entry there can only be the one that begins the epoch.
+            false => self.begin(attached.epoch, base.max(self.seen.last + 1)),
+        }
+    }
+
+    /// Continues after an attach that was made because of `gap`.
+    pub(super) fn pass(&mut self, gap: Gap) -> Result<(), Failure> {
+        if gap.sequence == self.seen.last + 1 {
+            // The entry that begins this epoch.
+            self.advance(gap.sequence, gap.mark);
+        } else if gap.sequence > self.seen.last {
+            // Entries before it were deleted.
+            self.begin(self.seen.epoch, gap.sequence - 1)?;
+        }
+        Ok(())
+    }
+
+    /// The log has no entry after the last one. If its end is `head` nevertheless, entries were deleted there.
+    pub(super) fn end_at(&mut self, head: Option<Head>) -> Result<(), Failure> {
+        match head {
+            Some(head) if head.epoch == self.seen.epoch && head.last > self.seen.last => {
+                self.begin(head.epoch, head.last)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything up to the sequence `base` is lost for the clients of this instance.
+    fn begin(&mut self, epoch: u64, base: u64) -> Result<(), Failure> {
+        let local = self.local()?;
+        local.core.hub.begin(epoch, base);
+        self.shared.outbox.begin(epoch, base);
+        if self.shared.is_warm() {
+            trace::event!(
+                warn,
+                engine = self.shared.name,
+                "entries of the log are lost: clients are reset"
+            );
+            self.shared.observer.reset();
+            local
+                .proxies()
+                .into_iter()
+                .for_each(|proxies| proxies.recover());
+        }
+        self.seen.epoch = epoch;
+        self.advance(base, self.attached_mark.clone());
+        Ok(())
+    }
+
+    fn advance(&mut self, last: u64, mark: Bytes) {
+        (self.seen.last, self.seen.mark) = (last, mark);
+        self.shared.see(self.seen.clone());
+    }
+
+    /// Ends the cold stage of the hub when it has the log up to `last`.
+    pub(super) fn warm_up_after(&self, last: u64) -> Result<(), Failure> {
+        if self.seen.last >= last && !self.shared.is_warm() {
+            self.local()?.core.hub.warm_up();
+            self.shared.warm_up();
+        }
+        Ok(())
+    }
+
+    /// Applies entries in order. Returns the first one that does not follow.
+    pub(super) async fn apply(&mut self, entries: Vec<Entry>) -> Result<Option<Gap>, Failure> {
+        let mut entries = entries.into_iter().peekable();
+        while entries.peek().is_some() {
+            let local = self.local()?;
+            let (congested, gap) = self.apply_some(&local, entries.by_ref().take(STEP));
+            if gap.is_some() {
+                return Ok(gap);
+            }
+            match congested {
+                Some(log) => Hub::settle(&log).await,
+                None => tokio::task::consume_budget().await,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns a congested log, and the entry that does not follow.
+    fn apply_some(
+        &mut self,
+        local: &Local,
+        entries: impl Iterator<Item = Entry>,
+    ) -> (Option<Arc<ChannelLog>>, Option<Gap>) {
+        let (mut congested, mut gap, mut outcomes) = (None, None, Vec::new());
+        let mut following = local.core.hub.follow();
+        for entry in entries {
+            let Entry {
+                sequence,
+                mark,
+                content,
+            } = entry;
+            if sequence != self.seen.last + 1 || content == Content::NewEpoch {
+                gap = Some(Gap { sequence, mark });
+                break;
+            }
+            if let Some((number, mut applied)) =
+                self.apply_one(local, &mut following, sequence, content)
+            {
+                congested = applied.delivered.appended.congested.take().or(congested);
+                outcomes.extend(number.map(|number| (number, applied)));
+            }
+            (self.seen.last, self.seen.mark) = (sequence, mark);
+        }
+        drop(following);
+        self.shared.see(self.seen.clone());
+        // Those who wait for them find the events in the hub.
+        for (number, mut applied) in outcomes {
+            applied.delivered.start();
+            self.shared.outbox.apply(number, applied);
+        }
+        (congested, gap)
+    }
+
+    /// Returns the number of the draft if it is one of this instance, and what was done.
+    fn apply_one(
+        &self,
+        local: &Local,
+        following: &mut Following<'_>,
+        sequence: u64,
+        content: Content,
+    ) -> Option<(Option<u64>, Applied)> {
+        let read = match content {
+            Content::Published(publication) => read(publication),
+            Content::NewEpoch | Content::Foreign => Err("no instance has written it".into()),
+        };
+        let (publication, channel, stored) = match read {
+            Ok(read) => read,
+            Err(reason) => {
+                trace::event!(
+                    warn,
+                    engine = self.shared.name,
+                    sequence,
+                    reason,
+                    "an entry of the log is skipped"
+                );
+                let _ = reason;
+                self.shared.observer.skipped();
+                following.advance_to(sequence);
+                return None;
+            }
+        };
+        let is_own = publication.origin == self.shared.origin;
+        let at = self.local_time(publication.at);
+        let applied = match stored {
+            Stored::Event(event) => local.follow(following, &channel, event, sequence, at, is_own),
+            Stored::Close => local.follow_close(following, &channel, sequence, is_own),
+        };
+        let (id, delivered) = applied;
+        let applied = Applied {
+            id,
+            delivered,
+            is_unread: false,
+        };
+        Some((is_own.then_some(publication.number), applied))
+    }
+
+    /// The time of the engine's clock on ours.
+    fn local_time(&self, at: SystemTime) -> Instant {
+        let (engine, ours) = self.clock;
+        match at.duration_since(engine) {
+            Ok(later) => (ours + later.min(YEAR)).min(Instant::now()),
+            Err(earlier) => {
+                let age = earlier.duration();
+                ours.checked_sub(age).unwrap_or(ours)
+            }
+        }
+    }
+
+    fn local(&self) -> Result<Arc<Local>, Failure> {
+        let dropped = || Failure::new(FailureKind::Unavailable, "the `EventStream` was dropped");
+        self.local.upgrade().ok_or_else(dropped)
+    }
+}
+
+/// Checks an entry like input: other programs can write to the log.
+fn read(publication: Publication) -> Result<(Publication, Channel, Stored), String> {
+    let channel = Channel::new(&publication.channel).map_err(|error| error.to_string())?;
+    let stored = Stored::decode(&publication.payload).map_err(|error| error.to_string())?;
+    Ok((publication, channel, stored))
+}

@@ -1,0 +1,66 @@
+//! The counters of a backplane.
+
+use super::{Stats, metrics};
+use crate::backplane::FailureKind;
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+/// Has one function for each thing that happens between an instance and the engine, which counts for [`Stats`] and the
+/// metrics.
+#[derive(Debug, Default)]
+pub(crate) struct BackplaneObserver {
+    appended: AtomicU64,
+    failures: AtomicU64,
+    resets: AtomicU64,
+    skipped: AtomicU64,
+}
+
+impl BackplaneObserver {
+    /// This number of entries has no outcome yet.
+    pub(crate) fn queued(&self, entries: usize) {
+        metrics::backplane_queued(entries);
+    }
+
+    /// The engine has acknowledged this number of entries after this time.
+    pub(crate) fn appended(&self, entries: usize, after: Duration) {
+        self.appended.fetch_add(entries as u64, Relaxed);
+        metrics::backplane_appended(entries as u64, after);
+    }
+
+    /// An attempt to append has failed.
+    pub(crate) fn failed(&self, kind: FailureKind) {
+        self.failures.fetch_add(1, Relaxed);
+        metrics::backplane_failed(kind.label());
+    }
+
+    /// An instance has attached. It has begun a new epoch for this reason, if any.
+    pub(crate) fn attached(&self, cause: Option<&str>) {
+        metrics::backplane_attached(cause.unwrap_or("none"));
+    }
+
+    /// Entries were lost for the clients of this instance.
+    pub(crate) fn reset(&self) {
+        self.resets.fetch_add(1, Relaxed);
+        metrics::backplane_reset();
+    }
+
+    /// An entry of the log was skipped, since it is not one of this crate.
+    pub(crate) fn skipped(&self) {
+        self.skipped.fetch_add(1, Relaxed);
+        metrics::backplane_skipped();
+    }
+
+    /// The log has this number of entries that the instance has not read.
+    pub(crate) fn behind(&self, entries: u64) {
+        metrics::backplane_behind(entries);
+    }
+
+    pub(crate) fn count(&self, stats: &mut Stats) {
+        stats.backplane_appended = self.appended.load(Relaxed);
+        stats.backplane_failures = self.failures.load(Relaxed);
+        stats.backplane_resets = self.resets.load(Relaxed);
+        stats.backplane_skipped = self.skipped.load(Relaxed);
+    }
+}
