@@ -18,12 +18,16 @@
 
 mod failure;
 mod log;
+#[cfg(feature = "redis")]
+mod redis;
 
 pub use failure::{Failure, FailureKind};
 pub use log::{
     Attached, Batch, Committed, Content, Draft, Entry, Head, InvalidOrigin, Known, Origin,
     Publication, Seen,
 };
+#[cfg(feature = "redis")]
+pub use redis::Redis;
 
 use std::future::Future;
 
