@@ -1,0 +1,3 @@
+//! Engines of the backplane, on real servers.
+
+mod redis;
