@@ -1,10 +1,10 @@
-//! Why an operation of an engine failed.
+//! Failures of an engine.
 
 use std::{error, fmt};
 
 type Source = Box<dyn error::Error + Send + Sync>;
 
-/// Why an operation of an engine failed, and what it has done.
+/// Why an operation of an engine failed, and whether it had an effect.
 ///
 /// The message names the cause, without passwords.
 #[derive(Debug)]

@@ -164,6 +164,11 @@ impl<'a> Follower<'a> {
                 mark,
                 content,
             } = entry;
+            if content == Content::Foreign && sequence <= self.seen.last {
+                // It is beside the order of the log.
+                self.skipped(sequence, "no instance has written it");
+                continue;
+            }
             if sequence != self.seen.last + 1 || content == Content::NewEpoch {
                 gap = Some(Gap { sequence, mark });
                 break;
@@ -201,15 +206,7 @@ impl<'a> Follower<'a> {
         let (publication, channel, stored) = match read {
             Ok(read) => read,
             Err(reason) => {
-                trace::event!(
-                    warn,
-                    engine = self.shared.name,
-                    sequence,
-                    reason,
-                    "an entry of the log is skipped"
-                );
-                let _ = reason;
-                self.shared.observer.skipped();
+                self.skipped(sequence, &reason);
                 following.advance_to(sequence);
                 return None;
             }
@@ -227,6 +224,18 @@ impl<'a> Follower<'a> {
             is_unread: false,
         };
         Some((is_own.then_some(publication.number), applied))
+    }
+
+    fn skipped(&self, sequence: u64, reason: &str) {
+        trace::event!(
+            warn,
+            engine = self.shared.name,
+            sequence,
+            reason,
+            "an entry of the log is skipped"
+        );
+        let _ = (sequence, reason);
+        self.shared.observer.skipped();
     }
 
     /// The time of the engine's clock on ours.

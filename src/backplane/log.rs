@@ -183,11 +183,11 @@ pub struct Entry {
     pub sequence: u64,
     /// Distinguishes it from an entry that took its place in another history. Any bytes, for [`Seen`].
     pub mark: Bytes,
-    /// What it contains.
+    /// Its content.
     pub content: Content,
 }
 
-/// What an entry contains.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Content {

@@ -22,6 +22,8 @@ mod follower;
 mod handle;
 mod log;
 mod outbox;
+#[cfg(feature = "redis")]
+mod redis;
 mod shared;
 
 pub use failure::{Failure, FailureKind};
@@ -29,6 +31,8 @@ pub use log::{
     Attached, Batch, Committed, Content, Draft, Entry, Head, InvalidOrigin, Known, Origin,
     Publication, Seen,
 };
+#[cfg(feature = "redis")]
+pub use redis::Redis;
 
 pub(crate) use handle::{BackplaneHandle, Engine};
 pub(crate) use outbox::{Finished, Receipt, finish};

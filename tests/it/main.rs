@@ -1,6 +1,6 @@
 //! The crate as its users see it: over real sockets, behind real proxies, in a real browser.
 //!
-//! One module for each kind of behaviour. Tests that need Pushpin, nginx or Chromium are ignored by default:
+//! One module for each kind of behaviour. Tests that need Pushpin, nginx, Redis or Chromium are ignored by default:
 //! `scripts/test` runs them.
 #![cfg_attr(
     not(feature = "full"),

@@ -5,6 +5,8 @@ mod faults;
 mod joining;
 mod proxied;
 mod publishing;
+#[cfg(unix)]
+mod redis;
 
 use axum::{Router, extract::Path, routing::get};
 use axum_eventstream::{

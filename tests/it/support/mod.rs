@@ -14,6 +14,8 @@ pub(crate) mod nginx;
 #[cfg(all(unix, feature = "full"))]
 pub(crate) mod pushpin;
 #[cfg(all(unix, feature = "full"))]
+pub(crate) mod redis;
+#[cfg(all(unix, feature = "full"))]
 pub(crate) mod stage;
 #[cfg(all(unix, feature = "full"))]
 pub(crate) mod wire;

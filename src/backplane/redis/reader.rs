@@ -1,0 +1,90 @@
+//! Reads the log.
+
+use super::{
+    connection::{Connection, Endpoint},
+    entry::{self, Id},
+    failure,
+};
+use crate::backplane::{Entry, Failure, Reader};
+use redis::Cmd;
+use std::{fmt, time::Duration};
+
+const COUNT: usize = 512;
+const BLOCK_MILLISECONDS: usize = 5000;
+
+/// Longer than the server blocks.
+const ANSWER_LIMIT: Duration = Duration::from_secs(7);
+
+/// Reads a log in Redis.
+///
+/// Its connection has no other commands, because they would wait while the server blocks.
+pub struct RedisReader {
+    endpoint: Endpoint,
+    log: String,
+    /// `None` after a read that has failed, or was cancelled while the server blocked.
+    connection: Option<Connection>,
+    last: Id,
+}
+
+impl RedisReader {
+    pub(super) async fn open(endpoint: Endpoint, log: String) -> Result<Self, Failure> {
+        let connection = endpoint.connect(ANSWER_LIMIT).await?;
+        Ok(Self {
+            endpoint,
+            log,
+            connection: Some(connection),
+            last: Id::default(),
+        })
+    }
+
+    /// Returns the id after which to read. Entries that others have added may follow the engine's under the same
+    /// sequence.
+    fn id_after(&self, sequence: u64) -> Id {
+        if self.last.sequence == sequence {
+            return self.last;
+        }
+        Id {
+            sequence,
+            suffix: 0,
+        }
+    }
+
+    fn command(&self, after: Id) -> Cmd {
+        let mut command = redis::cmd("XREAD");
+        command
+            .arg("COUNT")
+            .arg(COUNT)
+            .arg("BLOCK")
+            .arg(BLOCK_MILLISECONDS)
+            .arg("STREAMS")
+            .arg(&self.log)
+            .arg(after.to_string());
+        command
+    }
+}
+
+impl Reader for RedisReader {
+    async fn read(&mut self, after: u64) -> Result<Vec<Entry>, Failure> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.endpoint.connect(ANSWER_LIMIT).await?,
+        };
+        let answer = connection.ask(&self.command(self.id_after(after))).await?;
+        let read = entry::parse(answer).ok_or_else(|| failure::unexpected(&connection.name))?;
+        self.connection = Some(connection);
+        if let Some((id, _)) = read.last() {
+            self.last = *id;
+        }
+        Ok(read.into_iter().map(|(_, entry)| entry).collect())
+    }
+}
+
+impl fmt::Debug for RedisReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisReader")
+            .field("server", &self.endpoint.server.address)
+            .field("log", &self.log)
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
+}

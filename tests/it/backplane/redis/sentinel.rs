@@ -1,0 +1,161 @@
+//! Failovers, with a real Sentinel.
+
+use super::*;
+use crate::support::{redis::RedisServer, within};
+use std::time::Duration;
+use tokio::time::sleep;
+
+struct Failover {
+    master: RedisServer,
+    replica: RedisServer,
+    sentinel: RedisServer,
+    redis: Redis,
+}
+
+impl Failover {
+    async fn start() -> Self {
+        let master = RedisServer::start().await;
+        let port = master.port();
+        let replica = RedisServer::with(&format!("save ''\nreplicaof 127.0.0.1 {port}")).await;
+        until(|| master.command("INFO replication").contains("state=online")).await;
+        let sentinel = RedisServer::sentinel(&format!(
+            "sentinel monitor main 127.0.0.1 {port} 1\n\
+             sentinel down-after-milliseconds main 500\n\
+             sentinel failover-timeout main 3000"
+        ))
+        .await;
+        until(|| {
+            let replicas = sentinel.command("SENTINEL REPLICAS main");
+            replicas.contains("master-link-status\nok")
+        })
+        .await;
+        let url = format!(
+            "redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main",
+            sentinel.port()
+        );
+        Self {
+            master,
+            replica,
+            sentinel,
+            redis: Redis::new(url),
+        }
+    }
+
+    /// Waits until Sentinel names the replica.
+    async fn is_over(&self) {
+        let port = self.replica.port().to_string();
+        until(|| {
+            let answer = self
+                .sentinel
+                .command("SENTINEL GET-MASTER-ADDR-BY-NAME main");
+            answer.ends_with(&port)
+        })
+        .await;
+    }
+
+    /// Connects and attaches as the driver does: until a master is there.
+    async fn attach_again(&self, instance: &mut Instance) -> Attached {
+        loop {
+            instance.reconnect(&self.redis).await;
+            match instance.attach().await {
+                Ok(attached) => return attached,
+                Err(failure) => assert_eq!(failure.kind(), FailureKind::Unavailable),
+            }
+        }
+    }
+}
+
+async fn until(is_so: impl Fn() -> bool) {
+    within("the failover", async {
+        while !is_so() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_failover_without_a_loss_keeps_the_epoch() {
+    let mut failover = Failover::start().await;
+    let mut instance = Instance::of(&failover.redis).await;
+    instance.append(&["a"]).await.unwrap();
+    instance.read().await.unwrap();
+    until(|| failover.replica.command("XLEN {eventstream}:log") == "2").await;
+    let epoch = instance.epoch;
+    let term = instance.attach().await.unwrap().mark;
+
+    failover.master.kill();
+    failover.is_over().await;
+
+    let attached = failover.attach_again(&mut instance).await;
+    assert_eq!((attached.epoch, attached.cause), (epoch, None));
+    assert_ne!(attached.mark, term);
+    instance.append(&["b"]).await.unwrap();
+    assert_eq!(payloads(&instance.read().await.unwrap()), ["b"]);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_failover_that_loses_entries_begins_an_epoch() {
+    let mut failover = Failover::start().await;
+    let mut instance = Instance::of(&failover.redis).await;
+    instance.append(&["a"]).await.unwrap();
+    until(|| failover.replica.command("XLEN {eventstream}:log") == "2").await;
+
+    failover.replica.pause();
+    failover.master.command("CLIENT KILL TYPE replica");
+    instance.append(&["b"]).await.unwrap();
+    instance.read().await.unwrap();
+    failover.master.kill();
+    failover.replica.resume();
+    failover.is_over().await;
+
+    let last = instance.last;
+    let attached = failover.attach_again(&mut instance).await;
+    assert_eq!(attached.cause.as_deref(), Some("regress"));
+    assert!(attached.last > last);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn an_earlier_master_that_still_answers_is_unavailable() {
+    let failover = Failover::start().await;
+    let mut instance = Instance::of(&failover.redis).await;
+    assert_eq!(failover.sentinel.command("SENTINEL FAILOVER main"), "OK");
+    failover.is_over().await;
+
+    let failure = instance.attach().await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Unavailable);
+    let port = failover.replica.port().to_string();
+    assert!(failure.to_string().contains(&port), "{failure}");
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_master_that_no_sentinel_knows_is_named() {
+    let sentinel = RedisServer::sentinel("sentinel monitor main 127.0.0.1 1 1").await;
+    let url = format!("redis+sentinel://127.0.0.1:{}/other", sentinel.port());
+    let failure = Redis::new(url).connect().await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Unavailable);
+    assert!(failure.to_string().contains("\"other\""), "{failure}");
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_sentinel_receives_the_password_if_it_demands_one() {
+    let server = RedisServer::start().await;
+    server.command("ACL SETUSER app on >secret +@all ~*");
+    let port = server.port();
+    let sentinel =
+        RedisServer::sentinel(&format!("sentinel monitor main 127.0.0.1 {port} 1")).await;
+    let url = format!(
+        "redis+sentinel://app:secret@127.0.0.1:{}/main",
+        sentinel.port()
+    );
+    Instance::of(&Redis::new(&url)).await;
+
+    sentinel.command("ACL SETUSER app on >secret +@all");
+    sentinel.command("ACL SETUSER default off");
+    Instance::of(&Redis::new(url)).await;
+}

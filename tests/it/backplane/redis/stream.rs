@@ -1,0 +1,181 @@
+//! Appends and reads.
+
+use super::*;
+use crate::support::{redis::RedisServer, within};
+use std::time::{Duration, SystemTime};
+use tokio::time::{sleep, timeout};
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn two_instances_read_all_appended_entries_in_one_order() {
+    let server = RedisServer::start().await;
+    let redis = Redis::new(server.url()).namespace("chat");
+    let (mut one, mut two) = (Instance::of(&redis).await, Instance::of(&redis).await);
+    let start = one.last;
+    assert_eq!((two.epoch, two.last), (one.epoch, start));
+
+    let first = one.append(&["a", "b"]).await.unwrap();
+    let second = two.append(&["c"]).await.unwrap();
+
+    assert_eq!((first.last, first.added), (start + 2, 2));
+    assert_eq!((second.last, second.added), (start + 3, 1));
+    let read = one.read().await.unwrap();
+    assert_eq!(payloads(&read), ["a", "b", "c"]);
+    let sequences: Vec<_> = read.iter().map(|entry| entry.sequence).collect();
+    assert_eq!(sequences, [start + 1, start + 2, start + 3]);
+    assert_eq!(two.read().await.unwrap(), read);
+    let head = one.writer.head().await.unwrap();
+    assert_eq!((head.epoch, head.last), (one.epoch, start + 3));
+    assert_eq!(server.command("KEYS *").lines().count(), 2);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn an_entry_has_all_that_was_appended() {
+    let server = RedisServer::start().await;
+    let mut instance = Instance::of(&Redis::new(server.url())).await;
+    let channel = "ü".repeat(127);
+    let payload: Vec<u8> = (0..=255).cycle().take(64 * 1024).collect();
+    let drafts = [Draft::new(&channel, payload.clone())];
+    let before = SystemTime::now() - Duration::from_millis(1);
+
+    let batch = Batch::new(instance.epoch, instance.known.origin, 1, &drafts);
+    instance.writer.append(batch).await.unwrap();
+
+    let [entry] = instance.read().await.unwrap().try_into().unwrap();
+    let Content::Published(publication) = entry.content else {
+        panic!("{entry:?}");
+    };
+    assert_eq!(publication.origin, instance.known.origin);
+    assert_eq!(publication.number, 1);
+    assert_eq!(publication.channel, channel);
+    assert_eq!(publication.payload, payload);
+    assert!((before..=SystemTime::now()).contains(&publication.at));
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_repeated_append_adds_nothing() {
+    let server = RedisServer::start().await;
+    let mut instance = Instance::of(&Redis::new(server.url())).await;
+
+    let first = instance.append(&["a", "b"]).await.unwrap();
+    let repeated = instance.append_at(1, &["a", "b"]).await.unwrap();
+    let overlapping = instance.append_at(2, &["b", "c"]).await.unwrap();
+
+    assert_eq!((repeated.last, repeated.added), (first.last, 0));
+    assert_eq!((overlapping.last, overlapping.added), (first.last + 1, 1));
+    assert_eq!(payloads(&instance.read().await.unwrap()), ["a", "b", "c"]);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_read_waits_for_an_entry_and_returns_none_after_five_seconds() {
+    let server = RedisServer::start().await;
+    let redis = Redis::new(server.url());
+    let (mut reads, mut appends) = (Instance::of(&redis).await, Instance::of(&redis).await);
+
+    assert_eq!(reads.read().await.unwrap(), []);
+    let (read, appended) = tokio::join!(reads.read(), appends.append(&["a"]));
+
+    appended.unwrap();
+    assert_eq!(payloads(&read.unwrap()), ["a"]);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_read_after_a_cancelled_one_returns_the_same_entries() {
+    let server = RedisServer::start().await;
+    let mut instance = Instance::of(&Redis::new(server.url())).await;
+
+    for text in ["a", "b"] {
+        let cancelled = timeout(Duration::from_millis(20), instance.read()).await;
+        assert!(cancelled.is_err(), "{cancelled:?}");
+        instance.append(&[text]).await.unwrap();
+        assert_eq!(payloads(&instance.read().await.unwrap()), [text]);
+    }
+
+    within("the end of cancelled reads", async {
+        while server.command("CLIENT LIST").contains("flags=b") {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_read_returns_some_hundred_entries_at_most() {
+    let server = RedisServer::start().await;
+    let mut instance = Instance::of(&Redis::new(server.url())).await;
+    let texts: Vec<_> = (0..1200).map(|number| number.to_string()).collect();
+    let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+    instance.append(&texts).await.unwrap();
+
+    let mut read = Vec::new();
+    let mut sizes = Vec::new();
+    while read.len() < texts.len() {
+        let entries = instance.read().await.unwrap();
+        sizes.push(entries.len());
+        read.extend(entries);
+    }
+
+    assert_eq!(sizes, [512, 512, 176]);
+    assert_eq!(payloads(&read), texts);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn the_log_is_trimmed_at_its_beginning() {
+    let server = RedisServer::start().await;
+    let redis = Redis::new(server.url()).max_entries(100);
+    let mut instance = Instance::of(&redis).await;
+    let start = instance.last;
+
+    for _ in 0..10 {
+        instance.append(&["x"; 100]).await.unwrap();
+    }
+
+    let attached = instance.attach().await.unwrap();
+    assert_eq!(attached.last, start + 1000);
+    let kept = attached.last - attached.first.unwrap() + 1;
+    assert!((100..400).contains(&kept), "{kept}");
+    assert_eq!(attached.cause, None);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn entries_of_others_are_foreign_and_stop_nothing() {
+    let server = RedisServer::start().await;
+    let mut instance = Instance::of(&Redis::new(server.url())).await;
+    instance.append(&["a"]).await.unwrap();
+    server.command("XADD {eventstream}:log * o 00 c news d x t 1");
+    server.command("XADD {eventstream}:log * unknown field");
+
+    let read = instance.read().await.unwrap();
+    assert_eq!(payloads(&read), ["a", "<foreign>", "<foreign>"]);
+    let attached = instance.attach().await.unwrap();
+    assert_eq!((attached.cause, attached.last), (None, instance.last));
+    instance.append(&["b"]).await.unwrap();
+
+    assert_eq!(payloads(&instance.read().await.unwrap()), ["b"]);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_socket_in_the_file_system_is_a_server() {
+    let server = RedisServer::start().await;
+    let redis = Redis::new(format!("unix://{}/s", server.folder().display()));
+    let mut instance = Instance::of(&redis).await;
+    instance.append(&["a"]).await.unwrap();
+    assert_eq!(payloads(&instance.read().await.unwrap()), ["a"]);
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_database_is_a_log_of_its_own() {
+    let server = RedisServer::start().await;
+    let default = Instance::of(&Redis::new(server.url())).await;
+    let other = Instance::of(&Redis::new(format!("{}/5", server.url()))).await;
+    assert_ne!(default.epoch, other.epoch);
+}

@@ -1,0 +1,58 @@
+//! Connections with TLS.
+
+use super::*;
+use crate::support::{
+    alone,
+    redis::{RedisServer, free_port},
+};
+use std::{env, fs, path::Path};
+
+/// Where rustls searches for certificates.
+const CERTIFICATES: &str = "SSL_CERT_FILE";
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_server_with_tls_must_have_a_trusted_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trusted, other) = (folder.path().join("trusted"), folder.path().join("other"));
+    for path in [&trusted, &other] {
+        certify(path);
+    }
+    let name = "backplane::redis::tls::a_server_with_tls_must_have_a_trusted_certificate";
+    let certificate = trusted.with_extension("pem");
+    if alone::has_run_with(name, &[(CERTIFICATES, &certificate)]) {
+        return;
+    }
+    let trusted = env::var_os(CERTIFICATES).unwrap();
+    let trusted = Path::new(&trusted).with_extension("");
+
+    let (_server, redis) = with_certificate(&trusted).await;
+    let mut instance = Instance::of(&redis).await;
+    instance.append(&["a"]).await.unwrap();
+    assert_eq!(payloads(&instance.read().await.unwrap()), ["a"]);
+
+    let (_server, redis) = with_certificate(&other).await;
+    let failure = redis.connect().await.unwrap_err();
+    assert_eq!(failure.kind(), FailureKind::Unavailable);
+    assert!(failure.to_string().contains("certificate"), "{failure}");
+}
+
+/// Writes a certificate and its key to files with this name.
+fn certify(path: &Path) {
+    let generated = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(path.with_extension("pem"), generated.cert.pem()).unwrap();
+    let key = generated.signing_key.serialize_pem();
+    fs::write(path.with_extension("key"), key).unwrap();
+}
+
+async fn with_certificate(path: &Path) -> (RedisServer, Redis) {
+    let port = free_port();
+    let certificate = path.with_extension("pem").display().to_string();
+    let server = RedisServer::with(&format!(
+        "save ''\ntls-port {port}\ntls-auth-clients no\ntls-cert-file {certificate}\n\
+         tls-ca-cert-file {certificate}\ntls-key-file {}",
+        path.with_extension("key").display()
+    ))
+    .await;
+    (server, Redis::new(format!("rediss://localhost:{port}")))
+}
