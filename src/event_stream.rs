@@ -143,9 +143,11 @@ impl EventStream {
     /// A browser reconnects: to exclude it, refuse its next request. A handler that
     /// [opens](Self::open) the stream before it checks the client cannot miss a call in between.
     ///
+    /// With a [backplane](crate::backplane), the close is an entry of its log, and ends the streams of all instances.
+    ///
     /// # Errors
     ///
-    /// If the name is invalid, or a proxy fails.
+    /// If the name is invalid, or a proxy or the backplane fails: see [`publish_event`](Self::publish_event).
     pub async fn close_channel(&self, channel: impl AsRef<str>) -> Result<(), Error> {
         let channel = Channel::new(channel)?;
         if let Some(backplane) = self.backplane() {
@@ -232,6 +234,9 @@ impl EventStream {
     /// Render a page with it, and open its stream with it as `lastEventId` in the query: the page then misses no
     /// event in between.
     ///
+    /// With a [backplane](crate::backplane), it is the position up to which this instance has read the log, and `None`
+    /// until it has read it for the first time.
+    ///
     /// # Examples
     ///
     /// ```
@@ -265,8 +270,8 @@ impl EventStream {
         }
     }
 
-    /// Returns whether each proxy answered the last publish, for a readiness route. Without proxies, or before
-    /// the first publish, the result is healthy.
+    /// Returns whether each proxy answered the last publish, and the instance is attached to the engine of its
+    /// [backplane](crate::backplane). Without either it is healthy, and a proxy is until the first publish.
     ///
     /// # Examples
     ///

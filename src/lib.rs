@@ -52,6 +52,7 @@
 //! - [`EventStream`] has all operations: serving, publishing, ending streams, observing.
 //! - [`Event`] is what you publish, and [`EventStreamBuilder`] has the settings.
 //! - [`net::Listener`] takes streams out of the HTTP server, which makes them cheaper.
+//! - [`backplane`] shares the events of several instances through a log in Redis.
 //! - [recipes] are guides: who may listen, deployment, frontends, moving from other crates.
 //!
 //! # Guarantees
@@ -67,7 +68,8 @@
 //! 4. **Publishing.** An event reaches subscribers in this process first, then all proxies at once. A slow reader
 //!    never blocks a publish. `publish_event` may yield briefly to readers that lag; `try_publish` never does. A
 //!    proxy that fails or hangs delays no other, and the error names it.
-//! 5. **Order.** All publishes of an [`EventStream`] have one order, across channels and in each proxy's queue.
+//! 5. **Order.** All publishes of an [`EventStream`] have one order, across channels and in each proxy's queue. With
+//!    a [`backplane`], all instances have the same order.
 //! 6. **Replay.** With [`History`], a client resumes after its `Last-Event-ID`, or `lastEventId` in the query. It
 //!    receives the later events of the channels it requests, in order, each once.
 //! 7. **No silent loss.** A client whose position is no longer there, or that reads too slowly, receives the event
@@ -105,13 +107,17 @@
 //!
 //! # Direct and proxied delivery
 //!
-//! An event reaches the clients of the process that publishes it (*direct* delivery). For several instances, or
-//! for serverless functions, put a [GRIP] proxy in front, such as Pushpin or Fastly Fanout. A request that comes
-//! through the proxy is answered with instructions, and the proxy holds the client (*proxied* delivery). The
-//! request decides, and no route changes.
+//! An event reaches the clients of the process that publishes it (*direct* delivery). For several instances, share
+//! a log through a [`backplane`]: an event then reaches the clients of all instances, and a client may reconnect to
+//! any of them.
+//!
+//! Or put a [GRIP] proxy in front, such as Pushpin or Fastly Fanout, which also serves serverless functions. A
+//! request that comes through the proxy is answered with instructions, and the proxy holds the client (*proxied*
+//! delivery). The request decides, and no route changes.
 //!
 //! A proxy accepts an event even if it cannot deliver it: it drops events above its rate limits, and forgets all
-//! positions when it restarts. [History](EventStreamBuilder::history) repairs that. It is off with a proxy by default:
+//! positions when it restarts. [History](EventStreamBuilder::history) repairs that. It is off by default with a proxy
+//! and without a backplane:
 //!
 //! - **Without history**, an event that the proxy loses is lost.
 //! - **With history in memory and one publishing process**, no event is lost silently. Each event names the one
@@ -119,7 +125,8 @@
 //!   URI in the instructions for each client.
 //!   When the application restarts, clients receive `stream-reset`, provided that both processes sign links with
 //!   the same key (`EventStreamBuilder::grip_link_key`).
-//! - **With several publishing processes**, history must be off: each process would give ids of its own.
+//! - **With several publishing processes and a [`backplane`]**, history does the same from any of them. Without a
+//!   backplane it must be off: each process would give ids of its own.
 //!
 //! The proxy requests a link without the client's cookies, headers or query. So a custom handler or middleware
 //! that checks these needs `EventStreamBuilder::grip_link_path`. Otherwise Pushpin holds back the events of its clients.
@@ -140,8 +147,9 @@
 //! | --- | --- | --- |
 //! | `grip` | yes | GRIP proxies: publishing to them (hyper), checking their signatures (jsonwebtoken) |
 //! | `tracing` | yes | log messages with `tracing` |
-//! | `rustls` | no | `https` control URIs with rustls (reqwest): Fastly Fanout needs this or `native-tls` |
-//! | `native-tls` | no | `https` control URIs with the platform's TLS (reqwest) |
+//! | `redis` | no | a [`backplane`] in Redis or Valkey |
+//! | `rustls` | no | `https` control URIs with rustls (reqwest), which Fastly Fanout needs, and `rediss` URLs |
+//! | `native-tls` | no | the same with the platform's TLS |
 //! | `metrics` | no | counters, gauges and histograms with the `metrics` facade |
 //! | `testing` | no | the module [`testing`] |
 //! | `axum-07` | no | the handler and the extractors for axum 0.7, beside those for 0.8 |

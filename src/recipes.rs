@@ -13,9 +13,12 @@ macro_rules! links {
 [many_channels]: crate::recipes::many_channels
 [pushpin]: crate::recipes::pushpin
 [react]: crate::recipes::frontends#react
+[redis]: crate::backplane::Redis
 [reverse_proxies]: crate::recipes::reverse_proxies
+[several_instances]: crate::recipes::several_instances
 [shutdown]: crate::recipes::shutdown
 [state_first]: crate::recipes::state_first
+[stats]: crate::Stats
 [size]: https://github.com/axum-eventstream/axum-eventstream/blob/main/docs/performance.md#how-to-size-a-machine
 "
     };
@@ -37,6 +40,7 @@ pub mod cors {}
 #[doc = include_str!("../docs/recipes/deployment.md")]
 pub mod deployment {}
 
+#[doc = links!()]
 #[doc = include_str!("../docs/recipes/fastly_fanout.md")]
 pub mod fastly_fanout {}
 
@@ -60,6 +64,17 @@ pub mod pushpin {}
 #[doc = links!()]
 #[doc = include_str!("../docs/recipes/reverse_proxies.md")]
 pub mod reverse_proxies {}
+
+#[doc = links!()]
+#[cfg_attr(
+    feature = "redis",
+    doc = include_str!("../docs/recipes/several_instances.md")
+)]
+#[cfg_attr(
+    not(feature = "redis"),
+    doc = "# Several instances\n\nThe page needs the feature `redis`."
+)]
+pub mod several_instances {}
 
 #[doc = links!()]
 #[doc = include_str!("../docs/recipes/shutdown.md")]

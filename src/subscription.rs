@@ -77,7 +77,9 @@ impl EventStream {
     /// Subscribes to `channels` from a position: the events after `id` come first, as for a client that
     /// reconnects with it.
     ///
-    /// Without history, or if events after `id` are gone, the subscription begins with a `stream-reset`.
+    /// Without history, or if events after `id` are gone, the subscription begins with a `stream-reset`. With a
+    /// [backplane](crate::backplane), the same happens if this instance has not read the log up to `id`: call
+    /// [`catch_up`](Self::catch_up) before.
     ///
     /// # Errors
     ///

@@ -1,7 +1,59 @@
 //! Several instances of an application on one ordered log, which an engine such as Redis holds.
 //!
 //! Every instance appends its events to the log, and follows the whole log. A client may therefore connect to any
-//! instance, and reconnect to any other with its `Last-Event-ID`.
+//! instance, and reconnect to any other with its `Last-Event-ID`. No route changes, and the load balancer needs no
+//! stickiness.
+//!
+#![cfg_attr(
+    feature = "redis",
+    doc = r#"
+```no_run
+use axum_eventstream::{EventStream, backplane::Redis};
+
+# fn main() -> Result<(), axum_eventstream::Error> {
+let redis = Redis::new("redis://127.0.0.1:6379").namespace("chat");
+let es = EventStream::builder().backplane(redis).build()?;
+# Ok(())
+# }
+```
+"#
+)]
+//! [`EventStream::from_env`](crate::EventStream::from_env) reads the URL from `EVENTSTREAM_BACKPLANE`.
+//!
+//! # Guarantees
+//!
+//! - **Each event once.** A client receives the events of its channels in the order of the log, each once, also if it
+//!   reconnects to another instance.
+//! - **No silent loss.** If the engine loses entries that a living instance has published or read, all clients receive
+//!   `stream-reset`. The recipe lists each fault and what no instance can notice.
+//! - **Repetitions are harmless.** An instance repeats an append until the engine answers, and the log has the event
+//!   once.
+//! - **An absent engine ends no stream.** Streams send keep-alives, and continue when the engine is back.
+//!
+//! # What changes
+//!
+//! - **Errors.** A publish waits up to 10 seconds for the engine. Then it fails with
+//!   [`ErrorKind::NotPublished`](crate::ErrorKind::NotPublished) or
+//!   [`ErrorKind::MaybePublished`](crate::ErrorKind::MaybePublished).
+//! - **Ids.** All instances give an event the same id. [`try_publish`](crate::EventStream::try_publish) returns before
+//!   the event has one.
+//! - **Waiting.** A client of a new instance waits until that has read the log: see
+//!   [`StreamResponse::ready`](crate::StreamResponse::ready). [`catch_up`](crate::EventStream::catch_up) waits in other
+//!   code.
+//! - **History** is on by default, also with proxies. Every instance may publish to the same proxies.
+//!
+//! Counts, hooks, [`close`](crate::EventStream::close) and [`drain`](crate::EventStream::drain) concern one instance
+//! only.
+#![cfg_attr(
+    all(feature = "grip", feature = "redis", any(doc, doctest)),
+    doc = " The recipe [several instances](crate::recipes::several_instances) has the faults, the settings and the operation."
+)]
+#![cfg_attr(
+    not(all(feature = "grip", feature = "redis", any(doc, doctest))),
+    doc = " The recipe \"several instances\" has the faults, the settings and the operation."
+)]
+//!
+//! # Engines
 //!
 //! An engine implements three traits: [`Backplane`] connects, a [`Writer`] attaches and appends, a [`Reader`] reads.
 //! Queues, batches, retries and the search for gaps are not part of an engine.

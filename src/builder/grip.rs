@@ -93,7 +93,8 @@ impl EventStreamBuilder {
     /// or its `verify_key` if that is a shared secret: all instances have it.
     ///
     /// Without either, the key is random, and links are valid for this process only. After a restart, a stream
-    /// that a proxy holds ends when the proxy requests missed events, and its client reconnects.
+    /// that a proxy holds ends when the proxy requests missed events, and its client reconnects. With a
+    /// [backplane](crate::backplane) and history, `build` then returns an error.
     pub fn grip_link_key(mut self, key: impl Into<Key>) -> Self {
         self.grip.links.key = Some(key.into());
         self

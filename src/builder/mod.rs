@@ -218,7 +218,7 @@ impl EventStreamBuilder {
     /// [`backplane`](crate::backplane).
     ///
     /// `build` does not wait for the engine. The first call on a tokio runtime connects, and a connection that breaks is
-    /// replaced.
+    /// replaced. [`EventStream::catch_up`] waits for the first connection.
     pub fn backplane(mut self, engine: impl Backplane) -> Self {
         self.backplane = Some(Backend(Arc::new(engine)));
         self

@@ -198,12 +198,17 @@ impl StreamResponse {
         self
     }
 
-    /// Takes the [snapshot](Self::snapshot) now, if a proxy will hold the client and the client needs one.
+    /// Takes the [snapshot](Self::snapshot) now, if a proxy will hold the client and the client needs one. Waits for the
+    /// [backplane](crate::backplane), if there is one.
     ///
     /// A proxy needs the position of the snapshot in the head of the response, and a response that is made without
     /// waiting cannot have it there. So without this call, events that are published while the function runs
     /// may be in the state and come again, even with [`Snapshot::at`]. If the function then fails, the response
-    /// breaks off, and not with a `retry`. For direct delivery it does nothing.
+    /// breaks off, and not with a `retry`. For direct delivery it takes no snapshot.
+    ///
+    /// With a backplane, it waits up to 3 seconds until a new instance has read the log for the first time. Without this
+    /// call, such a stream opens without an id, and receives a `stream-reset`. If a proxy will hold the client, it waits
+    /// up to 2 seconds until the instance has read everything that is in the log now.
     ///
     /// # Examples
     ///

@@ -79,8 +79,8 @@ impl EventStream {
     ///
     /// Names are literal: they are not trimmed, and are no templates.
     ///
-    /// It is async so that a later version can await something without a change to your handlers. Today it awaits
-    /// nothing: the client is subscribed, and the response is built, in one poll.
+    /// Without a backplane it awaits nothing: the client is subscribed, and the response is built, in one poll. With a
+    /// [backplane](crate::backplane), it waits as [`StreamResponse::ready`] does.
     ///
     /// Behind a proxy with history, a handler that checks the client's cookies, headers or query needs
     /// `EventStreamBuilder::grip_link_path`: see [`open`](Self::open).

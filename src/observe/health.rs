@@ -1,12 +1,16 @@
-//! Health of the proxies.
+//! Health of the proxies and the backplane.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use std::{fmt, time::Duration};
 
-/// Health of each proxy, returned by [`EventStream::health`](crate::EventStream::health).
+/// Health of each proxy and of the [backplane](crate::backplane), returned by
+/// [`EventStream::health`](crate::EventStream::health).
 ///
-/// As a response, it is 200 with the body `ok`, or 503 with one line per unhealthy proxy.
+/// As a response, it is 200 with the body `ok`, or 503 with one line for each that is unhealthy.
+///
+/// When the engine of a backplane fails, every instance is unhealthy. Their streams are open and continue when the
+/// engine is back, so do not let a load balancer remove instances because of it.
 ///
 /// Only a publish contacts a proxy. If this instance is the only one that publishes to it, do not take the
 /// instance out of service because of this check. Nothing would be published, and the proxy would stay

@@ -13,7 +13,9 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// The id of the event. `None` without history, or if the event was built with an id.
+    /// The id of the event. `None` without history, or if the event was built with an id. With a
+    /// [backplane](crate::backplane), also `None` from [`try_publish`](EventStream::try_publish), and if this instance has
+    /// not read the event back from the log in time.
     pub id: Option<LastEventId>,
     /// Number of subscriptions to the channel in this process.
     pub subscribers: usize,
@@ -33,7 +35,8 @@ impl EventStream {
     /// Publishes an event to the subscribers of `channel`, in this process and behind every proxy.
     ///
     /// Subscribers in this process receive the event first. Then it is sent to all proxies at once, to each
-    /// in the order of the publishes, and their answers are awaited.
+    /// in the order of the publishes, and their answers are awaited. With a [backplane](crate::backplane), both
+    /// happen after the event is in its log.
     ///
     /// # Errors
     ///
@@ -45,6 +48,9 @@ impl EventStream {
     ///
     /// A proxy has 10 seconds to answer, including the time in its queue. It fails at once if 16,384 events or
     /// 64 MiB wait for it.
+    ///
+    /// With a [backplane](crate::backplane), its engine fails in the same time and at the same limits. Then the kind is
+    /// [`ErrorKind::NotPublished`] or [`ErrorKind::MaybePublished`].
     ///
     /// # Cancel safety
     ///
@@ -83,7 +89,8 @@ impl EventStream {
     ///
     /// # Errors
     ///
-    /// As of [`publish_event`](Self::publish_event). If a proxy fails, it may have accepted some of the events.
+    /// As of [`publish_event`](Self::publish_event). If a proxy or the engine of a backplane fails, it may have accepted
+    /// some of the events.
     ///
     /// # Cancel safety
     ///
@@ -123,9 +130,13 @@ impl EventStream {
     /// is logged and counted only, and [`health`](Self::health) reports it. Outside of a tokio runtime every proxy
     /// fails.
     ///
+    /// With a [backplane](crate::backplane), the event waits for its log when the function returns. Subscribers do not
+    /// have it yet, and it has no [`id`](Published::id). If the engine then fails, the event is lost.
+    ///
     /// # Errors
     ///
-    /// If the channel's name is invalid or the event too large, the event is not published.
+    /// If the channel's name is invalid or the event too large, the event is not published. With a backplane,
+    /// [`ErrorKind::NotPublished`] if its queue is full, or outside of a tokio runtime.
     ///
     /// # Examples
     ///

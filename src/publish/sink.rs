@@ -16,8 +16,8 @@ type InFlight = Pin<Box<dyn Future<Output = Result<Published, Error>> + Send>>;
 /// A [`Sink`] of events for one channel.
 ///
 /// Subscribers in this process have an event when the sink has accepted it. It accepts the next one when every
-/// proxy has answered, so that a slow proxy slows down the source. With
-/// [`max_in_flight`](Self::max_in_flight) it accepts more before, in order.
+/// proxy has answered, so that a slow proxy slows down the source. With a [backplane](crate::backplane) it is the
+/// answer of the log that comes first. With [`max_in_flight`](Self::max_in_flight) it accepts more before, in order.
 ///
 /// A failed publish is the error of a later call. The sink can be used after it. Flushing waits for all
 /// publishes in flight. Dropping the sink loses only their outcome.
@@ -52,10 +52,11 @@ impl ChannelSink {
         }
     }
 
-    /// Sets how many publishes may wait for the proxies' answers at a time: 1 by default, and at least 1.
+    /// Sets how many publishes may wait for answers of the proxies and the backplane at a time: 1 by default, and at
+    /// least 1.
     ///
-    /// With one, the rate of events is at most one for each round trip to the slowest proxy. With more, the
-    /// events that wait are sent to a proxy in one request. The order is the same.
+    /// With one, the rate of events is at most one for each round trip to the slowest proxy or to the backplane. With
+    /// more, the events that wait are sent in one request. The order is the same.
     pub fn max_in_flight(mut self, publishes: usize) -> Self {
         self.max_in_flight = publishes.max(1);
         self
@@ -83,7 +84,7 @@ impl Sink<Event> for ChannelSink {
         self.poll_until(limit, cx)
     }
 
-    /// Subscribers in this process have the event when this returns.
+    /// Without a backplane, subscribers in this process have the event when this returns.
     fn start_send(mut self: Pin<&mut Self>, event: Event) -> Result<(), Error> {
         let publishing = self.publisher.begin(event)?;
         self.in_flight.push_back(Box::pin(publishing.finish_one()));

@@ -9,8 +9,8 @@ use std::time::Duration;
 /// automatically, receives the events it missed. If these were evicted, it receives a `stream-reset`
 /// event instead.
 ///
-/// The history is kept in the memory of this process. It is off by default behind a proxy, since several
-/// instances of the application would not share it.
+/// The history is kept in the memory of this process. Behind a proxy it is off by default, since several
+/// instances of the application would not share it without a [backplane](crate::backplane).
 ///
 /// An event is evicted when its channel exceeds [`events`](Self::events), or when all channels exceed
 /// [`bytes`](Self::bytes). It is also evicted when it is older than [`max_age`](Self::max_age). On a
@@ -18,9 +18,11 @@ use std::time::Duration;
 /// [key](crate::EventBuilder::key) that a newer event supersedes are not replayed, and not missed when they are
 /// evicted.
 ///
-/// Ids begin with an epoch, a random number that is unique to the process. Processes restored from one
-/// snapshot (a virtual machine, CRIU) share the epoch and therefore produce the same ids. Build the
+/// Ids begin with an epoch, a random number that is unique to the process, or to the log of a backplane. Processes
+/// restored from one snapshot (a virtual machine, CRIU) share the epoch and therefore produce the same ids. Build the
 /// `EventStream` after the snapshot is restored.
+///
+/// With a backplane, an instance that starts fills its history from the log. Later, it has what these limits leave.
 ///
 /// # Examples
 ///

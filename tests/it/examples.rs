@@ -2,7 +2,10 @@
 //!
 //! `cargo test --workspace` builds them; otherwise run `cargo build --workspace --examples` first.
 
-use crate::support::{example::Example, pushpin, quickstart, server, within};
+use crate::support::{
+    example::{Example, free_ports},
+    pushpin, quickstart, server, within,
+};
 use eventsource_stream::{Event, Eventsource};
 use futures_util::{Stream, StreamExt};
 use reqwest::{Method, Response, StatusCode};
@@ -175,6 +178,19 @@ async fn board_begins_with_the_orders_and_continues_with_the_changes_after_them(
     );
     example.stop().await;
     while later.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn instances_says_how_to_start_redis_and_serves_its_page_meanwhile() {
+    let (port, nothing) = (free_ports().to_string(), "redis://127.0.0.1:1");
+    let variables = [("PORT", &*port), ("REDIS_URL", nothing)];
+    let mut example = Example::start_with("instances", &variables).await;
+    while !example.line().await.contains("run `redis-server`") {}
+    let page = example.page("/").await;
+    assert!(page.contains("new EventSource('/events')"));
+    let mut events = example.stream("/events").await;
+    example.stop().await;
+    while events.next().await.is_some() {}
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod proxied;
 mod publishing;
 #[cfg(unix)]
 mod redis;
+mod snapshots;
 
 use axum::{Router, extract::Path, routing::get};
 use axum_eventstream::{

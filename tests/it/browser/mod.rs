@@ -2,6 +2,7 @@
 
 mod board;
 mod event_source;
+mod instances;
 mod pages;
 mod reconnect;
 mod ticker;

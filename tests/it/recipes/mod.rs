@@ -454,3 +454,32 @@ mod latest_value {
         page.expect_json("delisted", "B").await;
     }
 }
+
+mod several_instances {
+    include!("several_instances.rs");
+    use super::TestClient;
+    use axum_eventstream::testing::backplane::Memory;
+
+    #[test]
+    fn it_needs_no_connection_to_be_built() {
+        assert!(event_stream().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sender_receives_whether_the_event_is_published() {
+        let engine = Memory::new();
+        let es = EventStream::builder().backplane(engine.clone());
+        let client = TestClient::new(app(es.build().unwrap()));
+        let mut page = client.get("/rooms/red").await;
+        let send = async |text: &'static str| client.post("/rooms/red", text).await.status();
+        assert_eq!(send("one").await, StatusCode::NO_CONTENT);
+        page.expect_text("message", "one").await;
+        engine.down();
+        assert_eq!(send("two").await, StatusCode::SERVICE_UNAVAILABLE);
+        engine.up();
+        assert_eq!(send("three").await, StatusCode::NO_CONTENT);
+        page.expect_text("message", "three").await;
+        engine.hang();
+        assert_eq!(send("four").await, StatusCode::GATEWAY_TIMEOUT);
+    }
+}

@@ -3,11 +3,24 @@
 use super::within;
 use reqwest::{Client, Method, Response};
 use rustix::process::{Pid, Signal, kill_process};
-use std::{env, net::SocketAddr, path::PathBuf, process::Stdio};
+use std::{
+    env, iter,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    process::Stdio,
+};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
 };
+
+/// The first of three free ports, below the range that the system gives to connections.
+pub(crate) fn free_ports() -> u16 {
+    let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let mut ports = iter::repeat_with(|| fastrand::u16(10_000..30_000));
+    let first = ports.find(|first| (*first..first + 3).all(is_free));
+    first.unwrap()
+}
 
 /// A running example. It is killed when a test fails.
 pub(crate) struct Example {
