@@ -14,6 +14,7 @@ use super::{
 use crate::{local::Local, trace};
 use std::{
     convert::Infallible,
+    future::pending,
     sync::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -84,11 +85,12 @@ impl<B: Backplane> Driver<B> {
         loop {
             let started = Instant::now();
             let Err(failure) = self.session().await;
-            self.shared.detached(failure.to_string());
             if started.elapsed() > LONGEST_PAUSE {
                 failures = 0;
             }
-            trace::event!(warn, engine = self.shared.name, %failure, failures, "the backplane is not attached");
+            if self.shared.detached(&failure) {
+                trace::event!(warn, engine = self.shared.name, %failure, "the backplane is not attached");
+            }
             sleep(pause(failures)).await;
             failures += 1;
         }
@@ -139,8 +141,8 @@ impl<W: Writer> Session<'_, W> {
         let attached = self.writer.attach(&self.shared.known(fresh_epoch)).await?;
         self.epoch.store(attached.epoch, Relaxed);
         self.shared.attached(&attached);
-        self.shared.observer.behind(self.shared.health().behind);
-        self.shared.observer.attached(attached.cause.as_deref());
+        self.shared.observer().behind(self.shared.health().behind);
+        self.shared.observer().attached(attached.cause.as_deref());
         if let Some(cause) = &attached.cause {
             trace::event!(
                 warn,
@@ -161,7 +163,7 @@ impl<W: Writer> Session<'_, W> {
 
     /// Appends a batch, or lets the engine refuse it.
     async fn append(&self, batch: &Outgoing) -> Result<(), Failure> {
-        let (outbox, observer) = (&self.shared.outbox, &self.shared.observer);
+        let (outbox, observer) = (&self.shared.outbox, self.shared.observer());
         loop {
             let (epoch, began) = (self.epoch.load(Relaxed), Instant::now());
             let drafts = &batch.drafts;
@@ -192,7 +194,16 @@ impl<W: Writer> Session<'_, W> {
         }
     }
 
-    async fn follow(&self, mut reader: impl Reader, attached: Attached) -> Ended {
+    async fn follow(&self, reader: impl Reader, attached: Attached) -> Ended {
+        let ended = self.read(reader, attached).await;
+        if self.local.strong_count() == 0 {
+            // What the outbox has is appended nevertheless.
+            return pending().await;
+        }
+        ended
+    }
+
+    async fn read(&self, mut reader: impl Reader, attached: Attached) -> Ended {
         let mut follower = Follower::new(self.shared, self.local);
         follower.place(&attached)?;
         loop {
@@ -223,6 +234,7 @@ impl<W: Writer> Session<'_, W> {
             if !self.shared.is_asked() {
                 self.shared.asked.notified().await;
             }
+            // Those that are dropped without an answer are asked again.
             let requests = self.shared.take_requests();
             match self.writer.head().await {
                 Ok(head) => {
@@ -231,14 +243,8 @@ impl<W: Writer> Session<'_, W> {
                         let _ = request.send(head);
                     }
                 }
-                Err(failure) if failure.kind() == FailureKind::Stale => {
-                    self.shared.put_back(requests);
-                    self.attach().await?;
-                }
-                Err(failure) => {
-                    self.shared.put_back(requests);
-                    return Err(failure);
-                }
+                Err(failure) if failure.kind() == FailureKind::Stale => _ = self.attach().await?,
+                Err(failure) => return Err(failure),
             }
         }
     }

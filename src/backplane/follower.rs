@@ -108,7 +108,7 @@ impl<'a> Follower<'a> {
                 engine = self.shared.name,
                 "entries of the log are lost: clients are reset"
             );
-            self.shared.observer.reset();
+            self.shared.observer().reset();
             local
                 .proxies()
                 .into_iter()
@@ -235,7 +235,7 @@ impl<'a> Follower<'a> {
             "an entry of the log is skipped"
         );
         let _ = (sequence, reason);
-        self.shared.observer.skipped();
+        self.shared.observer().skipped();
     }
 
     /// The time of the engine's clock on ours.

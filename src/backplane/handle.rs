@@ -105,7 +105,7 @@ impl BackplaneHandle {
             .shared
             .outbox
             .push(entries.into_iter().map(draft).collect());
-        self.shared.observer.queued(self.shared.outbox.len());
+        self.shared.observer().queued(self.shared.outbox.len());
         receipts
     }
 
@@ -136,7 +136,7 @@ impl BackplaneHandle {
 
     /// Adds the counters of the backplane.
     pub(crate) fn count(&self, stats: &mut Stats) {
-        self.shared.observer.count(stats);
+        self.shared.observer().count(stats);
     }
 }
 

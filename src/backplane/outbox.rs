@@ -7,7 +7,7 @@
 //! 3. Every draft has one outcome, at the latest when it expires: a receipt never waits forever.
 
 use super::{Committed, Draft, Failure};
-use crate::{Error, ErrorKind, LastEventId, local::Delivered, trace};
+use crate::{Error, ErrorKind, LastEventId, local::Delivered, observe::BackplaneObserver, trace};
 use std::{
     collections::VecDeque,
     fmt, mem,
@@ -56,6 +56,7 @@ pub(crate) struct Unpublished {
 
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
+    pub(super) observer: BackplaneObserver,
     state: Mutex<State>,
     /// Notified when a draft is pushed.
     pushed: Notify,
@@ -123,11 +124,29 @@ impl fmt::Debug for Reply {
 }
 
 impl Reply {
-    fn send(&mut self, outcome: Outcome) {
-        if let Some(sender) = self.sender.take() {
-            // The receiver is gone if the publish was dropped. The event is published nevertheless.
-            let _ = sender.send(outcome);
+    fn send(mut self, outcome: Outcome, observer: &BackplaneObserver) {
+        let Some(sender) = self.sender.take() else {
+            return;
+        };
+        if outcome.is_err() {
+            observer.unpublished();
         }
+        // The receiver is gone if the publish was dropped, or if nothing waits for its outcome.
+        if let Err(Err(unpublished)) = sender.send(outcome) {
+            trace::event!(
+                error,
+                reason = &*unpublished.reason,
+                may_be_published = unpublished.may_be_published,
+                "an event was not published to the backplane"
+            );
+            let _ = unpublished;
+        }
+    }
+
+    /// Leaves a reply that has been sent.
+    fn take(&mut self) -> Self {
+        let (sender, deadline) = (self.sender.take(), self.deadline);
+        Self { sender, deadline }
     }
 }
 
@@ -232,7 +251,7 @@ impl Outbox {
     /// Whether every draft was appended, or has failed.
     pub(super) fn is_flushed(&self) -> bool {
         let state = self.lock();
-        state.waiting.is_empty() && state.sent.is_none()
+        state.waiting.is_empty() && !state.sent.as_ref().is_some_and(Sent::is_wanted)
     }
 
     /// Number of drafts without an outcome.
@@ -281,8 +300,8 @@ impl Outbox {
     /// The engine has refused the batch, and has not appended it now.
     pub(super) fn refuse(&self, failure: &Failure) {
         let sent = self.lock().sent.take();
-        if let Some(mut sent) = sent {
-            sent.fail(failure);
+        if let Some(sent) = sent {
+            sent.fail(failure, &self.observer);
         }
     }
 
@@ -308,11 +327,11 @@ impl Outbox {
         let reply = state.take_reply(number);
         state.last_acknowledged = state.last_acknowledged.max(number);
         drop(state);
-        unread
-            .into_iter()
-            .for_each(|mut one| one.reply.send(Ok(Applied::unread())));
-        if let Some(mut reply) = reply {
-            reply.send(Ok(applied));
+        for one in unread {
+            one.reply.send(Ok(Applied::unread()), &self.observer);
+        }
+        if let Some(reply) = reply {
+            reply.send(Ok(applied), &self.observer);
         }
     }
 
@@ -324,14 +343,15 @@ impl Outbox {
         let (left, gone): (Vec<_>, Vec<_>) = acknowledged.into_iter().partition(is_left);
         state.acknowledged = left.into();
         drop(state);
-        for mut one in gone {
-            one.reply.send(match one.epoch == epoch {
+        for one in gone {
+            let outcome = match one.epoch == epoch {
                 true => Ok(Applied::unread()),
                 false => Err(Unpublished::new(
                     true,
                     "the engine has lost the end of its log",
                 )),
-            });
+            };
+            one.reply.send(outcome, &self.observer);
         }
     }
 
@@ -353,8 +373,8 @@ impl Outbox {
 
     fn expire_until(&self, now: Instant) {
         let expired = self.lock().take_expired(now);
-        for (mut reply, outcome) in expired {
-            reply.send(outcome);
+        for (reply, outcome) in expired {
+            reply.send(outcome, &self.observer);
         }
     }
 
@@ -368,13 +388,14 @@ impl Outbox {
         let reason = "the tokio runtime that was publishing shut down";
         if let Some(mut sent) = sent {
             sent.is_uncertain = true;
-            sent.fail(reason);
+            sent.fail(reason, &self.observer);
         }
-        for mut one in waiting {
-            one.reply.send(Err(Unpublished::new(false, reason)));
+        for one in waiting {
+            let outcome = Err(Unpublished::new(false, reason));
+            one.reply.send(outcome, &self.observer);
         }
-        for mut one in acknowledged {
-            one.reply.send(Ok(Applied::unread()));
+        for one in acknowledged {
+            one.reply.send(Ok(Applied::unread()), &self.observer);
         }
     }
 
@@ -398,10 +419,10 @@ impl Sent {
         self.replies.iter().any(|reply| reply.sender.is_some())
     }
 
-    fn fail(&mut self, reason: impl fmt::Display) {
+    fn fail(self, reason: impl fmt::Display, observer: &BackplaneObserver) {
         let outcome = Unpublished::new(self.is_uncertain, reason);
-        for reply in &mut self.replies {
-            reply.send(Err(outcome.clone()));
+        for reply in self.replies {
+            reply.send(Err(outcome.clone()), observer);
         }
     }
 }
@@ -481,8 +502,7 @@ impl State {
         let sent = self.sent.as_mut()?;
         let index = number.checked_sub(sent.first_number)?;
         let reply = sent.replies.get_mut(usize::try_from(index).ok()?)?;
-        let (deadline, sender) = (reply.deadline, reply.sender.take());
-        Some(Reply { sender, deadline })
+        Some(reply.take())
     }
 
     fn has_deadline(&self) -> bool {
@@ -511,14 +531,9 @@ impl State {
         if let Some(sent) = &mut self.sent {
             let may_be_published = sent.is_uncertain || sent.is_running;
             let outcome = || Err(Unpublished::timed_out(may_be_published));
-            let over = sent
-                .replies
-                .iter_mut()
-                .filter(|reply| reply.deadline <= now);
-            expired.extend(over.filter_map(|reply| {
-                let (deadline, sender) = (reply.deadline, Some(reply.sender.take()?));
-                Some((Reply { sender, deadline }, outcome()))
-            }));
+            let is_over = |reply: &&mut Reply| reply.deadline <= now && reply.sender.is_some();
+            let over = sent.replies.iter_mut().filter(is_over);
+            expired.extend(over.map(|reply| (reply.take(), outcome())));
         }
         while self
             .waiting

@@ -1,6 +1,6 @@
 //! What the driver shares with the handle of an `EventStream`.
 
-use super::{Attached, Head, Known, Origin, Seen, outbox::Outbox};
+use super::{Attached, Failure, Head, Known, Origin, Seen, outbox::Outbox};
 use crate::{BackplaneHealth, observe::BackplaneObserver};
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -19,7 +19,6 @@ pub(crate) struct Shared {
     pub(super) name: String,
     pub(super) origin: Origin,
     pub(super) outbox: Outbox,
-    pub(super) observer: BackplaneObserver,
     /// The end of the log as the hub has it.
     seen: Mutex<Option<Seen>>,
     progress: watch::Sender<Progress>,
@@ -52,7 +51,6 @@ impl Shared {
     pub(super) fn new(name: String, origin: Origin) -> Self {
         let since = Instant::now();
         Self {
-            observer: BackplaneObserver::default(),
             outbox: Outbox::default(),
             name,
             origin,
@@ -78,6 +76,10 @@ impl Shared {
             Some(seen) => known.seen(seen),
             None => known,
         }
+    }
+
+    pub(super) fn observer(&self) -> &BackplaneObserver {
+        &self.outbox.observer
     }
 
     pub(super) fn seen(&self) -> Option<Seen> {
@@ -117,10 +119,14 @@ impl Shared {
         lock(&self.status).head
     }
 
-    pub(super) fn detached(&self, failure: String) {
+    /// Returns whether this is news: the instance was attached, or failed for another reason.
+    pub(super) fn detached(&self, failure: &Failure) -> bool {
+        let failure = failure.to_string();
         let mut status = lock(&self.status);
+        let is_new = status.is_attached || status.failure.as_ref() != Some(&failure);
         status.set(false);
         status.failure = Some(failure);
+        is_new
     }
 
     pub(super) fn health(&self) -> BackplaneHealth {
@@ -150,9 +156,7 @@ impl Shared {
     pub(super) async fn catch_up(&self) -> bool {
         let caught_up = async {
             self.warm().await;
-            let Ok(head) = self.ask().await else {
-                return false;
-            };
+            let head = self.ask().await;
             let has =
                 |progress: &Progress| progress.epoch == head.epoch && progress.last >= head.last;
             self.progress.subscribe().wait_for(has).await.is_ok()
@@ -160,8 +164,17 @@ impl Shared {
         timeout(CATCH_UP, caught_up).await.unwrap_or(false)
     }
 
-    /// Asks the driver for the end of the log. Requests that come together are one at the engine.
-    fn ask(&self) -> oneshot::Receiver<Head> {
+    /// Returns the end of the log as it is now. Requests that come together are one at the engine.
+    async fn ask(&self) -> Head {
+        loop {
+            // A session that ends while it asks drops the request.
+            if let Ok(head) = self.request().await {
+                return head;
+            }
+        }
+    }
+
+    fn request(&self) -> oneshot::Receiver<Head> {
         let (sender, receiver) = oneshot::channel();
         let mut heads = lock(&self.heads);
         heads.retain(|head| !head.is_closed());
@@ -179,11 +192,6 @@ impl Shared {
     /// Takes the requests for the end of the log, before the engine is asked.
     pub(super) fn take_requests(&self) -> Vec<oneshot::Sender<Head>> {
         std::mem::take(&mut *lock(&self.heads))
-    }
-
-    /// Puts back requests that the engine has not answered.
-    pub(super) fn put_back(&self, requests: Vec<oneshot::Sender<Head>>) {
-        lock(&self.heads).extend(requests);
     }
 }
 

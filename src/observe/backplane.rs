@@ -15,6 +15,7 @@ pub(crate) struct BackplaneObserver {
     failures: AtomicU64,
     resets: AtomicU64,
     skipped: AtomicU64,
+    unpublished: AtomicU64,
 }
 
 impl BackplaneObserver {
@@ -33,6 +34,12 @@ impl BackplaneObserver {
     pub(crate) fn failed(&self, kind: FailureKind) {
         self.failures.fetch_add(1, Relaxed);
         metrics::backplane_failed(kind.label());
+    }
+
+    /// A publish has failed.
+    pub(crate) fn unpublished(&self) {
+        self.unpublished.fetch_add(1, Relaxed);
+        metrics::backplane_unpublished();
     }
 
     /// An instance has attached. It has begun a new epoch for this reason, if any.
@@ -59,6 +66,7 @@ impl BackplaneObserver {
 
     pub(crate) fn count(&self, stats: &mut Stats) {
         stats.backplane_appended = self.appended.load(Relaxed);
+        stats.backplane_unpublished = self.unpublished.load(Relaxed);
         stats.backplane_failures = self.failures.load(Relaxed);
         stats.backplane_resets = self.resets.load(Relaxed);
         stats.backplane_skipped = self.skipped.load(Relaxed);

@@ -59,6 +59,10 @@ mod on {
         counter!("eventstream_backplane_failures_total", "kind" => kind).increment(1);
     }
 
+    pub(crate) fn backplane_unpublished() {
+        counter!("eventstream_backplane_unpublished_total").increment(1);
+    }
+
     pub(crate) fn backplane_attached(cause: &str) {
         counter!("eventstream_backplane_attaches_total", "new_epoch" => cause.to_owned())
             .increment(1);
@@ -180,6 +184,7 @@ mod off {
     pub(crate) fn backplane_queued(_entries: usize) {}
     pub(crate) fn backplane_appended(_entries: u64, _after: Duration) {}
     pub(crate) fn backplane_failed(_kind: &'static str) {}
+    pub(crate) fn backplane_unpublished() {}
     pub(crate) fn backplane_attached(_cause: &str) {}
     pub(crate) fn backplane_reset() {}
     pub(crate) fn backplane_skipped() {}

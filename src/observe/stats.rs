@@ -25,6 +25,7 @@
 /// | [`grip_failures`](Self::grip_failures) | `eventstream_grip_failures_total` | counter | `endpoint`, `kind` |
 /// | [`grip_queued`](Self::grip_queued) | `eventstream_grip_queued` | gauge, updated with each request to the proxy | `endpoint` |
 /// | [`backplane_appended`](Self::backplane_appended) | `eventstream_backplane_appended_total` | counter | |
+/// | [`backplane_unpublished`](Self::backplane_unpublished) | `eventstream_backplane_unpublished_total` | counter | |
 /// | [`backplane_failures`](Self::backplane_failures) | `eventstream_backplane_failures_total` | counter | `kind` |
 /// | [`backplane_resets`](Self::backplane_resets) | `eventstream_backplane_resets_total` | counter | |
 /// | [`backplane_skipped`](Self::backplane_skipped) | `eventstream_backplane_skipped_total` | counter | |
@@ -84,6 +85,8 @@ pub struct Stats {
     pub grip_queued: usize,
     /// Events and closes that this instance has appended to the log of its [backplane](crate::backplane).
     pub backplane_appended: u64,
+    /// Events and closes that failed: the engine has refused them, or has not answered in time.
+    pub backplane_unpublished: u64,
     /// Attempts to append that failed. Most are repeated.
     pub backplane_failures: u64,
     /// Times that entries of the log were lost for the clients of this instance: because the engine has lost them,

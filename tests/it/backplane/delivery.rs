@@ -197,3 +197,20 @@ async fn keys_are_of_all_instances() {
         stream.expect_silence(Duration::from_secs(1)).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_resets_no_client_that_waits_for_its_position() {
+    let engine = Memory::new();
+    let link = engine.link();
+    let (a, b) = (Instance::warm(&engine).await, Instance::warm(&link).await);
+    link.slow(Duration::from_millis(300));
+    let id = a.publish("room", "one").await.unwrap().id.unwrap();
+    let mut stream = b.resuming(id).get("/room").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    link.down();
+    link.slow(Duration::ZERO);
+    link.up();
+    a.publish("room", "two").await.unwrap();
+    stream.expect_text("message", "two").await;
+    assert_eq!(b.es.stats().resets, 0);
+}

@@ -137,3 +137,33 @@ fn without_a_runtime_nothing_is_published() {
     assert_eq!(error.kind(), ErrorKind::NotPublished);
     assert!(error.to_string().contains("runtime"), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_queued_and_not_published_is_counted() {
+    let engine = Memory::new();
+    let a = Instance::warm(&engine).await;
+    engine.down();
+    a.es.try_publish("room", event("one")).unwrap();
+    assert_eq!(a.es.stats().backplane_unpublished, 0);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(a.es.stats().backplane_unpublished, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_stream_leaves_no_task() {
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
+    let before = tasks();
+    for fault in [Memory::down, Memory::hang] {
+        let engine = Memory::new();
+        let a = Instance::warm(&engine).await;
+        fault(&engine);
+        a.es.try_publish("room", event("one")).unwrap();
+        drop(a);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(tasks(), before);
+    }
+}
