@@ -234,7 +234,7 @@ impl<W: Writer> Session<'_, W> {
             if !self.shared.is_asked() {
                 self.shared.asked.notified().await;
             }
-            // Those that are dropped without an answer are asked again.
+            // A request that is dropped without an answer is repeated.
             let requests = self.shared.take_requests();
             match self.writer.head().await {
                 Ok(head) => {

@@ -183,7 +183,7 @@ impl<'a> Follower<'a> {
         }
         drop(following);
         self.shared.see(self.seen.clone());
-        // Those who wait for them find the events in the hub.
+        // A publisher that waits for its event finds it in the hub.
         for (number, mut applied) in outcomes {
             applied.delivered.start();
             self.shared.outbox.apply(number, applied);
@@ -191,7 +191,7 @@ impl<'a> Follower<'a> {
         (congested, gap)
     }
 
-    /// Returns the number of the draft if it is one of this instance, and what was done.
+    /// Returns the number of the draft if it is one of this instance, and its result.
     fn apply_one(
         &self,
         local: &Local,

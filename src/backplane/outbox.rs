@@ -30,7 +30,7 @@ const MAX_BYTES: usize = 64 << 20;
 const BATCH_DRAFTS: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
 
-/// What has happened to a draft.
+/// The result of a draft.
 pub(crate) type Outcome = Result<Applied, Unpublished>;
 
 /// Resolves to the outcome of a draft.
@@ -335,7 +335,7 @@ impl Outbox {
         }
     }
 
-    /// The log begins after the sequence `base` of `epoch`: what was acknowledged before will not be read.
+    /// The log begins after the sequence `base` of `epoch`: earlier acknowledged drafts will not be read.
     pub(super) fn begin(&self, epoch: u64, base: u64) {
         let mut state = self.lock();
         let acknowledged = mem::take(&mut state.acknowledged);

@@ -131,7 +131,7 @@ impl EventStream {
     /// fails.
     ///
     /// With a [backplane](crate::backplane), the event waits for its log when the function returns. Subscribers do not
-    /// have it yet, and it has no [`id`](Published::id). If the engine then fails, the event is lost.
+    /// have it yet, and it has no [`id`](Published::id). A later failure is logged and counted only.
     ///
     /// # Errors
     ///

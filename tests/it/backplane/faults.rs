@@ -1,4 +1,4 @@
-//! Faults of the engine: what is lost is told, and nothing else.
+//! Faults of the engine: each loss is a reset, and nothing else is.
 
 use super::Instance;
 use axum_eventstream::testing::{TestStream, backplane::Memory};

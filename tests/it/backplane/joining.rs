@@ -84,3 +84,18 @@ async fn streams_stay_open_while_the_engine_is_away() {
     assert_eq!(b.es.stats().resets, 0);
     assert!(b.es.health().is_healthy(), "{}", b.es.health());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_from_a_position_that_is_ahead_begins_with_a_reset_unless_it_waits() {
+    let engine = Memory::new();
+    let link = engine.link();
+    let (a, b) = (Instance::warm(&engine).await, Instance::warm(&link).await);
+    link.slow(Duration::from_millis(300));
+    let id = a.publish("room", "one").await.unwrap().id.unwrap();
+    let mut early = b.es.subscribe_from(["room"], id).unwrap();
+    assert_eq!(early.next().await.unwrap().event(), "stream-reset");
+    assert!(b.es.catch_up().await);
+    let mut late = b.es.subscribe_from(["room"], id).unwrap();
+    a.publish("room", "two").await.unwrap();
+    assert_eq!(late.next().await.unwrap().data(), "two");
+}

@@ -459,6 +459,7 @@ mod several_instances {
     include!("several_instances.rs");
     use super::TestClient;
     use axum_eventstream::testing::backplane::Memory;
+    use std::time::Duration;
 
     #[test]
     fn it_needs_no_connection_to_be_built() {
@@ -470,6 +471,7 @@ mod several_instances {
         let engine = Memory::new();
         let es = EventStream::builder().backplane(engine.clone());
         let client = TestClient::new(app(es.build().unwrap()));
+        let client = client.limit(Duration::from_secs(20));
         let mut page = client.get("/rooms/red").await;
         let send = async |text: &'static str| client.post("/rooms/red", text).await.status();
         assert_eq!(send("one").await, StatusCode::NO_CONTENT);
