@@ -458,6 +458,7 @@ mod latest_value {
 mod several_instances {
     include!("several_instances.rs");
     use super::TestClient;
+    use axum::{body::Body, http::Request};
     use axum_eventstream::testing::backplane::Memory;
     use std::time::Duration;
 
@@ -473,7 +474,10 @@ mod several_instances {
         let client = TestClient::new(app(es.build().unwrap()));
         let client = client.limit(Duration::from_secs(20));
         let mut page = client.get("/rooms/red").await;
-        let send = async |text: &'static str| client.post("/rooms/red", text).await.status();
+        let send = async |text: &'static str| {
+            let request = Request::post("/rooms/red").body(Body::from(text)).unwrap();
+            client.send(request).await.status()
+        };
         assert_eq!(send("one").await, StatusCode::NO_CONTENT);
         page.expect_text("message", "one").await;
         engine.down();
