@@ -14,6 +14,9 @@ use tokio::time::Instant;
 /// How long a shutdown waits for detached streams: longer than a driver waits for a client.
 const DETACHED_WAIT: Duration = Duration::from_secs(10);
 
+/// How long a shutdown waits for the engine of a backplane.
+const FLUSH_WAIT: Duration = Duration::from_secs(5);
+
 /// Server-sent events on named channels.
 ///
 /// Handlers subscribe clients to channels, and any code publishes to a channel. A clone is a handle on the
@@ -134,7 +137,15 @@ impl EventStream {
         hub.drain(by);
         hub.wait_until_empty(by).await;
         hub.close();
+        self.finish().await;
+    }
+
+    /// Waits for what ends with the process: detached streams, and events that wait for the engine of a backplane.
+    async fn finish(&self) {
         self.core().streams.wait_for_detached(DETACHED_WAIT).await;
+        if let Some(backplane) = self.backplane() {
+            backplane.flush(FLUSH_WAIT).await;
+        }
     }
 
     /// Ends every stream that is subscribed to `channel`, in this process and behind every proxy, after
@@ -202,6 +213,9 @@ impl EventStream {
     /// [`net::Listener`](crate::net::Listener) would be cut off without their last chunk, since the server does not
     /// wait for detached sockets. The future waits for these, and up to 5 seconds for a client that does not read.
     ///
+    /// With a [backplane](crate::backplane), it then waits up to 5 seconds until the events of
+    /// [`try_publish`](Self::try_publish) are in the log.
+    ///
     /// To [drain](Self::drain) the streams first, drain as a part of `signal`.
     ///
     /// # Examples
@@ -224,8 +238,7 @@ impl EventStream {
         async move {
             signal.await;
             event_stream.close();
-            let streams = &event_stream.core().streams;
-            streams.wait_for_detached(DETACHED_WAIT).await;
+            event_stream.finish().await;
         }
     }
 

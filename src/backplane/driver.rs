@@ -75,9 +75,7 @@ impl<B: Backplane> Driver<B> {
     /// Resolves when the `EventStream` is dropped, and everything is appended or has expired.
     async fn closed(&self) {
         self.shared.closing.notified().await;
-        while !self.shared.outbox.is_flushed() {
-            sleep(BUSY).await;
-        }
+        self.shared.outbox.flush().await;
     }
 
     async fn connect(&self) {

@@ -18,7 +18,7 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Number of entries after which the readers of the hub run.
+/// Number of entries after which the readers of the hub run at the latest: a small ring is overrun earlier.
 const STEP: usize = 64;
 
 /// `Instant + Duration` may overflow.
@@ -176,10 +176,13 @@ impl<'a> Follower<'a> {
             if let Some((number, mut applied)) =
                 self.apply_one(local, &mut following, sequence, content)
             {
-                congested = applied.delivered.appended.congested.take().or(congested);
+                congested = applied.delivered.appended.congested.take();
                 outcomes.extend(number.map(|number| (number, applied)));
             }
             (self.seen.last, self.seen.mark) = (sequence, mark);
+            if congested.is_some() {
+                break;
+            }
         }
         drop(following);
         self.shared.see(self.seen.clone());

@@ -129,6 +129,11 @@ impl BackplaneHandle {
         self.start() && self.shared.catch_up().await
     }
 
+    /// Waits until everything that is queued was appended, or has failed, at most for `limit`.
+    pub(crate) async fn flush(&self, limit: Duration) {
+        let _ = timeout(limit, self.shared.outbox.flush()).await;
+    }
+
     pub(crate) fn health(&self) -> BackplaneHealth {
         self.start();
         self.shared.health()

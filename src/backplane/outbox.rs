@@ -16,11 +16,14 @@ use std::{
 };
 use tokio::{
     sync::{Notify, oneshot},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 /// The time from a publish until its outcome.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The time between two looks at an outbox that is to be flushed, which happens once in its life.
+const FLUSH: Duration = Duration::from_millis(5);
 
 /// Limits of the drafts that wait.
 const MAX_DRAFTS: usize = 16_384;
@@ -248,10 +251,16 @@ impl Outbox {
         Ok(receipts)
     }
 
-    /// Whether every draft was appended, or has failed.
-    pub(super) fn is_flushed(&self) -> bool {
+    fn is_flushed(&self) -> bool {
         let state = self.lock();
         state.waiting.is_empty() && !state.sent.as_ref().is_some_and(Sent::is_wanted)
+    }
+
+    /// Waits until every draft was appended, or has failed.
+    pub(super) async fn flush(&self) {
+        while !self.is_flushed() {
+            sleep(FLUSH).await;
+        }
     }
 
     /// Number of drafts without an outcome.

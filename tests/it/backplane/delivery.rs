@@ -214,3 +214,22 @@ async fn a_connection_that_breaks_resets_no_client_that_waits_for_its_position()
     stream.expect_text("message", "two").await;
     assert_eq!(b.es.stats().resets, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_overruns_no_client_with_a_short_history() {
+    let engine = Memory::new();
+    let a = Instance::warm(&engine).await;
+    let history = History::memory().events(1);
+    let builder = EventStream::builder().history(history);
+    let b = Instance::of(builder.backplane(engine.clone()).build().unwrap());
+    assert!(b.es.catch_up().await);
+    let mut stream = b.client.get("/room").await;
+    let reading = async {
+        for n in 0..500 {
+            stream.expect_text("message", &n.to_string()).await;
+        }
+    };
+    let events = (0..500).map(|n| Event::text("message", n.to_string()).unwrap());
+    let (published, ()) = tokio::join!(a.es.publish_events("room", events), reading);
+    published.unwrap();
+}

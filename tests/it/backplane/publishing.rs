@@ -167,3 +167,15 @@ async fn a_dropped_stream_leaves_no_task() {
         assert_eq!(tasks(), before);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_until_queued_events_are_in_the_log() {
+    let engine = Memory::new();
+    let a = Instance::warm(&engine).await;
+    engine.slow(Duration::from_secs(1));
+    a.es.try_publish("room", event("last")).unwrap();
+    let started = Instant::now();
+    a.es.close_on(async {}).await;
+    assert_eq!(engine.entries(), 2);
+    assert!(started.elapsed() < Duration::from_secs(5));
+}

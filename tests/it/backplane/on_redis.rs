@@ -1,0 +1,94 @@
+//! Instances on a real Redis.
+
+use super::Instance;
+use crate::support::{redis::RedisServer, until};
+use axum_eventstream::{ErrorKind, EventStream, backplane::Redis};
+
+fn instance(redis: Redis) -> Instance {
+    Instance::of(EventStream::builder().backplane(redis).build().unwrap())
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn instances_share_a_namespace_and_nothing_else() {
+    let server = RedisServer::start().await;
+    let of = |namespace: &str| instance(Redis::new(server.url()).namespace(namespace));
+    let (a, b, other) = (of("chat"), of("chat"), of("news"));
+    let (mut at_a, mut at_other) = (a.client.get("/room").await, other.client.get("/room").await);
+    other.publish("room", "other").await.unwrap();
+    let id = b
+        .publish("room", "one")
+        .await
+        .unwrap()
+        .id
+        .unwrap()
+        .to_string();
+    assert_eq!(at_a.expect_text("message", "one").await.id(), Some(&*id));
+    at_other.expect_text("message", "other").await;
+    a.publish("room", "two").await.unwrap();
+    b.resuming(id)
+        .get("/room")
+        .await
+        .expect_text("message", "two")
+        .await;
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_deleted_last_entry_stops_no_instance() {
+    let server = RedisServer::start().await;
+    let a = instance(Redis::new(server.url()));
+    let id = a.publish("room", "one").await.unwrap().id.unwrap();
+    let deleted = server.command(&format!("XDEL {{eventstream}}:log {}-0", id.sequence()));
+    assert_eq!(deleted.trim(), "1");
+    let b = instance(Redis::new(server.url()));
+    // It waits once for the entry that the log should have.
+    until("the log is read", || b.es.health().is_healthy()).await;
+    let mut streams = [a.client.get("/room").await, b.client.get("/room").await];
+    a.publish("room", "two").await.unwrap();
+    for stream in &mut streams {
+        stream.expect_text("message", "two").await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_deleted_entry_is_told_to_the_clients_that_have_not_read_it() {
+    let server = RedisServer::start().await;
+    let a = instance(Redis::new(server.url()));
+    let mut stream = a.client.get("/room").await;
+    a.publish("room", "one").await.unwrap();
+    stream.expect_text("message", "one").await;
+    let last = server.command("XREVRANGE {eventstream}:log + - COUNT 1");
+    let last: u64 = last.split('-').next().unwrap().trim().parse().unwrap();
+    // As a publish that was stopped in its middle: the sequence goes on, and an entry is missing.
+    server.command(&format!(
+        "XADD {{eventstream}}:log {}-0 o 0000000000000001:1:x c room d 1 t 0",
+        last + 2
+    ));
+    server.command(&format!("HSET {{eventstream}}:meta s {}", last + 2));
+    stream.expect("stream-reset").await;
+    a.publish("room", "two").await.unwrap();
+    stream.expect_text("message", "two").await;
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn an_engine_that_refuses_the_password_is_reported() {
+    let server = RedisServer::start().await;
+    server.command("CONFIG SET requirepass right");
+    let url = server.url().replace("redis://", "redis://:wrong@");
+    let a = instance(Redis::new(url));
+    let mut stream = a.client.get("/room").await;
+    let error = a.publish("room", "one").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotPublished);
+    let health = a.es.health().to_string();
+    assert!(
+        health.contains("WRONGPASS") && !health.contains("wrong@"),
+        "{health}"
+    );
+    assert_eq!(stream.last_event_id(), None);
+    stream
+        .expect_silence(std::time::Duration::from_millis(1))
+        .await;
+}
