@@ -148,6 +148,7 @@ impl<W: Writer> Session<'_, W> {
                 cause,
                 "a new epoch of the log begins: clients are reset"
             );
+            let _ = cause;
         }
         Ok(attached)
     }
