@@ -38,6 +38,7 @@ pub(super) struct Follower<'a> {
 pub(super) struct Gap {
     sequence: u64,
     mark: Bytes,
+    is_new_epoch: bool,
 }
 
 impl<'a> Follower<'a> {
@@ -77,13 +78,13 @@ impl<'a> Follower<'a> {
 
     /// Continues after an attach that was made because of `gap`.
     pub(super) fn pass(&mut self, gap: Gap) -> Result<(), Failure> {
-        if gap.sequence == self.seen.last + 1 {
-            // The entry that begins this epoch.
-            self.advance(gap.sequence, gap.mark);
-        } else if gap.sequence > self.seen.last {
+        if gap.sequence > self.seen.last + 1 {
             // Entries before it were deleted.
             self.begin(self.seen.epoch, gap.sequence - 1)?;
+        } else if gap.sequence == self.seen.last + 1 && gap.is_new_epoch {
+            self.advance(gap.sequence, gap.mark);
         }
+        // Any other entry is read again.
         Ok(())
     }
 
@@ -170,7 +171,11 @@ impl<'a> Follower<'a> {
                 continue;
             }
             if sequence != self.seen.last + 1 || content == Content::NewEpoch {
-                gap = Some(Gap { sequence, mark });
+                gap = Some(Gap {
+                    sequence,
+                    mark,
+                    is_new_epoch: content == Content::NewEpoch,
+                });
                 break;
             }
             if let Some((number, mut applied)) =

@@ -515,7 +515,10 @@ impl State {
     }
 
     fn has_deadline(&self) -> bool {
-        self.next_deadline().is_some()
+        // A sent batch comes last: its replies may all be gone, and each is looked at.
+        !self.waiting.is_empty()
+            || !self.acknowledged.is_empty()
+            || self.sent.as_ref().is_some_and(Sent::is_wanted)
     }
 
     fn next_deadline(&self) -> Option<Instant> {

@@ -252,11 +252,13 @@ impl IntoResponse for StreamResponse {
 
 impl EventStream {
     /// Waits until this instance has the position, and returns its sequence number. Returns `None` if it is gone.
+    ///
+    /// Only the engine knows that it is gone. While the engine does not answer, the stream has no other events either.
     fn position(&self, id: LastEventId) -> impl Future<Output = Option<u64>> + Send + use<> {
         let event_stream = self.clone();
         async move {
-            event_stream.catch_up().await;
             let hub = &event_stream.core().hub;
+            while !event_stream.catch_up().await && !hub.has_reached(id) {}
             hub.has_reached(id).then(|| id.sequence())
         }
     }

@@ -122,6 +122,22 @@ async fn an_instance_that_lags_behind_the_log_resets_its_clients() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_entry_after_a_gap_is_delivered() {
+    let engine = Memory::new();
+    let link = engine.link();
+    let (a, b) = (Instance::warm(&engine).await, Instance::warm(&link).await);
+    let mut at_b = b.client.get("/room").await;
+    link.hang();
+    for text in ["one", "two", "three"] {
+        a.publish("room", text).await.unwrap();
+    }
+    engine.trim(1);
+    link.resume();
+    expect_reset(&mut at_b).await;
+    at_b.expect_text("message", "three").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_log_without_entries_is_no_loss_for_instances_that_have_read_all() {
     let engine = Memory::new();
     let ([a, b], mut streams) = two(&engine).await;

@@ -99,3 +99,20 @@ async fn a_subscription_from_a_position_that_is_ahead_begins_with_a_reset_unless
     a.publish("room", "two").await.unwrap();
     assert_eq!(late.next().await.unwrap().data(), "two");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_ahead_of_an_instance_waits_for_the_engine() {
+    let engine = Memory::new();
+    let (link, a) = (engine.link(), Instance::warm(&engine).await);
+    let b = Instance::warm(&link).await;
+    link.down();
+    let id = a.publish("room", "one").await.unwrap().id.unwrap();
+    let client = b.resuming(id);
+    let mut stream = client.get("/room").await;
+    a.publish("room", "two").await.unwrap();
+    stream.expect_silence(Duration::from_secs(300)).await;
+    assert!(stream.keep_alives() > 10);
+    link.up();
+    stream.expect_text("message", "two").await;
+    assert_eq!(b.es.stats().resets, 0);
+}
