@@ -58,7 +58,7 @@ impl Instance {
     }
 
     /// A client that resumes from a position.
-    fn resuming(&self, id: impl ToString) -> TestClient {
+    fn resuming(&self, id: &(impl ToString + ?Sized)) -> TestClient {
         Self::of(self.es.clone())
             .client
             .header("last-event-id", id.to_string())
