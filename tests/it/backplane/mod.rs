@@ -3,6 +3,8 @@
 mod delivery;
 mod faults;
 mod joining;
+#[cfg(unix)]
+mod network;
 mod proxied;
 mod publishing;
 #[cfg(unix)]
