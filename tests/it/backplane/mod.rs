@@ -8,6 +8,8 @@ mod network;
 mod proxied;
 mod publishing;
 #[cfg(unix)]
+mod pushpins;
+#[cfg(unix)]
 mod redis;
 
 use axum::{Router, extract::Path, routing::get};
