@@ -1,4 +1,4 @@
-//! A client that reconnects with its last id, as browsers do, and records what it receives.
+//! A client that reconnects with its last id, as browsers do. It records its events and resets.
 
 use super::{
     CHANNEL,
