@@ -15,7 +15,7 @@ use axum::{
     routing::post,
 };
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, header::CONTENT_LENGTH};
 use serde_json::Value;
 use std::{
     collections::{HashMap, HashSet},
@@ -330,11 +330,15 @@ impl Server {
 }
 
 /// As Pushpin: all last ids are forgotten, and every held stream follows its link.
-async fn recover(State(shared): State<Arc<Shared>>) -> &'static str {
+async fn recover(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Response {
+    if !headers.contains_key(CONTENT_LENGTH) {
+        let text = "Request requires Content-Length.\n";
+        return (StatusCode::LENGTH_REQUIRED, text).into_response();
+    }
     let mut state = lock(&shared.state);
     state.last_ids.clear();
     state.send_all(|| Command::Poll);
-    "Updated\n"
+    "Updated\n".into_response()
 }
 
 async fn publish(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {

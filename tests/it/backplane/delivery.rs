@@ -104,7 +104,7 @@ async fn a_client_that_is_ahead_of_an_instance_is_not_reset() {
         let published = a.publish("room", "one").await.unwrap();
         let id = published.id.unwrap();
         assert_ne!(b.es.current_id(), Some(id), "it is behind");
-        let client = b.resuming(id);
+        let client = b.resuming(&id);
         let mut stream = client.get(path).await;
         a.publish("room", "two").await.unwrap();
         stream.expect_text("message", "two").await;
@@ -144,7 +144,7 @@ async fn an_instance_that_starts_has_what_the_log_still_has() {
     a.publish("room", "two").await.unwrap();
     drop(a);
     let b = Instance::new(&engine);
-    let client = b.resuming(first);
+    let client = b.resuming(&first);
     let mut stream = client.get("/room").await;
     stream.expect_text("message", "two").await;
     let mut new = b.client.get("/room").await;

@@ -37,7 +37,7 @@ async fn a_wiped_engine_resets_all_clients_and_goes_on() {
     for stream in &mut streams {
         stream.expect_text("message", "two").await;
     }
-    let client = a.resuming(old);
+    let client = a.resuming(&old);
     let mut stream = client.get("/room").await;
     expect_reset(&mut stream).await;
 }

@@ -74,7 +74,7 @@ async fn streams_stay_open_while_the_engine_is_away() {
     stream.expect_silence(Duration::from_secs(300)).await;
     assert!(stream.keep_alives() > 10);
     // New clients are served as well, from what the instance has.
-    let client = b.resuming(id);
+    let client = b.resuming(&id);
     let mut new = client.get("/room").await;
     assert!(!b.es.health().is_healthy());
     link.up();

@@ -4,9 +4,13 @@ mod delivery;
 mod faults;
 mod joining;
 #[cfg(unix)]
+mod network;
+#[cfg(unix)]
 mod on_redis;
 mod proxied;
 mod publishing;
+#[cfg(unix)]
+mod pushpins;
 #[cfg(unix)]
 mod redis;
 mod snapshots;
@@ -61,7 +65,7 @@ impl Instance {
     }
 
     /// A client that resumes from a position.
-    fn resuming(&self, id: impl ToString) -> TestClient {
+    fn resuming(&self, id: &(impl ToString + ?Sized)) -> TestClient {
         Self::of(self.es.clone())
             .client
             .header("last-event-id", id.to_string())

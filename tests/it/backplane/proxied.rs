@@ -106,6 +106,17 @@ async fn a_new_epoch_resets_the_clients_of_proxies() {
 }
 
 #[tokio::test]
+async fn a_new_epoch_resets_the_clients_of_proxies_without_a_publish() {
+    let (engine, proxy) = (Memory::new(), FakeGripProxy::start().await);
+    let a = instance(&engine, &proxy);
+    let mut stream = a.client.get("/room").await;
+    publish(&a.es, "one").await;
+    stream.expect_text("message", "one").await;
+    engine.wipe();
+    stream.expect("stream-reset").await;
+}
+
+#[tokio::test]
 async fn a_closed_channel_ends_streams_of_proxies_once() {
     let (engine, proxy) = (Memory::new(), FakeGripProxy::start().await);
     let (a, b) = (instance(&engine, &proxy), instance(&engine, &proxy));

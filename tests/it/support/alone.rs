@@ -1,6 +1,10 @@
 //! Tests that depend on the state of their process, such as its memory: each runs in one of its own.
 
-use std::{env, path::Path, process::Command};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// Set in the process of one test.
 const MARK: &str = "TEST_PROCESS";
@@ -12,16 +16,33 @@ pub(crate) fn has_run(test: &str) -> bool {
 
 /// Runs the test with these variables in its environment.
 pub(crate) fn has_run_with(test: &str, variables: &[(&str, &Path)]) -> bool {
-    if env::var_os(MARK).is_some() {
+    if is_alone() {
         return false;
     }
-    let mut process = Command::new(env::current_exe().unwrap());
+    run(
+        Command::new(program()).envs(variables.iter().copied()),
+        test,
+    );
+    true
+}
+
+/// Whether this is the process of one test.
+pub(crate) fn is_alone() -> bool {
+    env::var_os(MARK).is_some()
+}
+
+/// The program with all tests.
+pub(crate) fn program() -> PathBuf {
+    env::current_exe().unwrap()
+}
+
+/// Runs the test of this name with a command that runs the [`program`]. Its output is printed.
+pub(crate) fn run(process: &mut Command, test: &str) {
     process.args(["--exact", test, "--include-ignored", "--nocapture"]);
-    process.env(MARK, "1").envs(variables.iter().copied());
-    let output = process.output().unwrap();
+    let output = process.env(MARK, "1").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let has_passed = output.status.success() && text.contains("1 passed");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(has_passed, "{text}{errors}");
-    true
+    println!("{text}");
 }

@@ -10,11 +10,15 @@ pub(crate) mod browser;
 pub(crate) mod control_server;
 #[cfg(all(unix, feature = "full"))]
 pub(crate) mod example;
+#[cfg(all(unix, feature = "full"))]
+pub(crate) mod namespace;
 pub(crate) mod nginx;
 #[cfg(all(unix, feature = "full"))]
 pub(crate) mod pushpin;
 #[cfg(all(unix, feature = "full"))]
 pub(crate) mod redis;
+#[cfg(all(unix, feature = "full"))]
+pub(crate) mod slow_wire;
 #[cfg(all(unix, feature = "full"))]
 pub(crate) mod stage;
 #[cfg(all(unix, feature = "full"))]

@@ -181,6 +181,13 @@ impl Pushpin {
         lines.filter(|line| line.ends_with(&end)).count()
     }
 
+    /// How many answers to links clients have received since its start.
+    pub(crate) fn followed(&self) -> usize {
+        let log = self.log();
+        let lines = log.lines().filter(|line| line.contains(" GET "));
+        lines.filter(|line| line.contains("?grip-next=")).count()
+    }
+
     /// How many clients it has cancelled since its start.
     pub(crate) fn cancelled(&self) -> usize {
         self.log().matches("out of sequence, canceling").count()
