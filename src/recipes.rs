@@ -13,7 +13,6 @@ macro_rules! links {
 [many_channels]: crate::recipes::many_channels
 [pushpin]: crate::recipes::pushpin
 [react]: crate::recipes::frontends#react
-[redis]: crate::backplane::Redis
 [reverse_proxies]: crate::recipes::reverse_proxies
 [several_instances]: crate::recipes::several_instances
 [shutdown]: crate::recipes::shutdown
@@ -66,6 +65,7 @@ pub mod pushpin {}
 pub mod reverse_proxies {}
 
 #[doc = links!()]
+#[cfg_attr(feature = "redis", doc = "[redis]: crate::backplane::Redis\n")]
 #[cfg_attr(
     feature = "redis",
     doc = include_str!("../docs/recipes/several_instances.md")
