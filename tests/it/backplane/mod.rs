@@ -1,5 +1,7 @@
 //! Several instances on one log.
 
+#[cfg(unix)]
+mod checker;
 mod delivery;
 mod faults;
 mod joining;
@@ -58,6 +60,10 @@ impl Instance {
     }
 
     /// A client that resumes from a position.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "tests have ids by value and texts by reference"
+    )]
     fn resuming(&self, id: impl ToString) -> TestClient {
         Self::of(self.es.clone())
             .client
