@@ -1,5 +1,7 @@
 //! Several instances on one log.
 
+#[cfg(unix)]
+mod checker;
 mod delivery;
 mod faults;
 mod joining;

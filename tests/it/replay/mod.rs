@@ -12,7 +12,7 @@ mod slow;
 use crate::support::server;
 use axum::{Router, http::request::Parts, routing::get};
 use axum_eventstream::EventStream;
-use connection::Site;
+pub(crate) use connection::{Connection, Site};
 
 /// Streams on the channels that the path names: `/a+b`.
 fn app(es: &EventStream) -> Router {

@@ -5,7 +5,7 @@ mod cluster;
 mod contract;
 mod faults;
 mod rights;
-mod sentinel;
+pub(crate) mod sentinel;
 mod stream;
 #[cfg(feature = "rustls")]
 mod tls;

@@ -5,15 +5,15 @@ use crate::support::{redis::RedisServer, within};
 use std::time::Duration;
 use tokio::time::sleep;
 
-struct Failover {
-    master: RedisServer,
-    replica: RedisServer,
+pub(crate) struct Failover {
+    pub(crate) master: RedisServer,
+    pub(crate) replica: RedisServer,
     sentinel: RedisServer,
     redis: Redis,
 }
 
 impl Failover {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let master = RedisServer::start().await;
         let port = master.port();
         let replica = RedisServer::with(&format!("save ''\nreplicaof 127.0.0.1 {port}")).await;
@@ -29,20 +29,20 @@ impl Failover {
             replicas.contains("master-link-status\nok")
         })
         .await;
-        let url = format!(
-            "redis+sentinel://127.0.0.1:1,127.0.0.1:{}/main",
-            sentinel.port()
-        );
         Self {
+            redis: Redis::new(url_at(&sentinel)),
             master,
             replica,
             sentinel,
-            redis: Redis::new(url),
         }
     }
 
+    pub(crate) fn url(&self) -> String {
+        url_at(&self.sentinel)
+    }
+
     /// Waits until Sentinel names the replica.
-    async fn is_over(&self) {
+    pub(crate) async fn is_over(&self) {
         let port = self.replica.port().to_string();
         until(|| {
             let answer = self
@@ -63,6 +63,12 @@ impl Failover {
             }
         }
     }
+}
+
+/// The URL with a Sentinel that is not there, and this one.
+fn url_at(sentinel: &RedisServer) -> String {
+    let port = sentinel.port();
+    format!("redis+sentinel://127.0.0.1:1,127.0.0.1:{port}/main")
 }
 
 async fn until(is_so: impl Fn() -> bool) {

@@ -1,0 +1,22 @@
+//! Three instances on a real Redis that fails, with publishers on each, and clients that hop between them.
+//!
+//! Afterwards, `rules` compares the histories of clients and publishers: a client has every event exactly once and in
+//! one order, or a reset exactly where some are missing. Each test names a fault, whether it may reset clients, and
+//! the outcomes that publishers may have.
+//!
+//! `CHECKER_ROUNDS=100` runs each fault so many times, and hops without faults for so many times 6 seconds.
+
+mod client;
+mod failover;
+mod fleet;
+mod instances;
+mod link;
+mod links;
+mod memory;
+mod publishers;
+mod report;
+mod restarts;
+mod round;
+mod rules;
+mod rules_tests;
+mod wipes;

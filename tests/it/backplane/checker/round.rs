@@ -1,0 +1,165 @@
+//! One round: instances, publishers and clients, until everything is read.
+
+use super::{
+    client::{Client, Ends, Item, Read},
+    fleet::{Fleet, INSTANCES},
+    publishers::{CHANNELS, Record},
+    report::{Outcomes, Report, Resets},
+    rules::{self, Violation},
+};
+use crate::support::{redis::RedisServer, within};
+use futures_util::{StreamExt, stream};
+use std::{array, env, fmt::Write, fs, path::PathBuf, time::Duration};
+use tokio::{sync::watch, task::JoinSet, time::sleep};
+
+/// Clients that hop.
+const HOPPERS: usize = 9;
+
+/// Rounds at the same time.
+const PARALLEL: usize = 2;
+
+/// How many of the broken rules are shown.
+const SHOWN: usize = 10;
+
+pub(super) struct Round {
+    pub(super) fleet: Fleet,
+    seed: u64,
+    clients: JoinSet<Read>,
+    end: watch::Sender<Option<Ends>>,
+}
+
+/// Number of rounds: `CHECKER_ROUNDS`, or 1.
+pub(super) fn count() -> usize {
+    env::var("CHECKER_ROUNDS").map_or(1, |count| count.parse().unwrap())
+}
+
+/// Runs a fault so many times, some at once. `CHECKER_SEED` sets the first seed, and repeats a round as far as
+/// threads and servers can be repeated.
+pub(super) async fn rounds(count: usize, fault: impl AsyncFn(u64) -> Report) {
+    let first = env::var("CHECKER_SEED")
+        .map_or_else(|_| fastrand::u64(..1 << 48), |seed| seed.parse().unwrap());
+    println!("CHECKER_SEED={first}");
+    let seeds = stream::iter(first..first + count as u64);
+    let mut reports = seeds.map(|seed| fault(seed)).buffer_unordered(PARALLEL);
+    let mut sum = Report::default();
+    while let Some(report) = reports.next().await {
+        sum += report;
+    }
+    println!("{sum}");
+}
+
+impl Round {
+    /// Starts everything with one server.
+    pub(super) async fn on(redis: &RedisServer, seed: u64) -> Self {
+        Self::at(array::from_fn(|_| redis.url()), seed).await
+    }
+
+    pub(super) async fn at(urls: [String; INSTANCES], seed: u64) -> Self {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let fleet = Fleet::start(urls, random.fork()).await;
+        let (end, ended) = watch::channel(None);
+        let mut clients = JoinSet::new();
+        for home in 0..INSTANCES {
+            let client = Client::staying(home, fleet.addresses.clone(), random.fork());
+            clients.spawn(client.run(ended.clone()));
+        }
+        for _ in 0..HOPPERS {
+            let client = Client::hopping(fleet.addresses.clone(), random.fork());
+            clients.spawn(client.run(ended.clone()));
+        }
+        Self {
+            fleet,
+            seed,
+            clients,
+            end,
+        }
+    }
+
+    /// Goes on with events and hops for this time.
+    pub(super) async fn run(&self, milliseconds: u64) {
+        sleep(Duration::from_millis(milliseconds)).await;
+    }
+
+    /// Publishes the last events, waits until all clients have read them, and checks everything.
+    pub(super) async fn finish(mut self, resets: Resets, outcomes: Outcomes) -> Report {
+        self.fleet.pause(&[0, 1, 2]).await;
+        self.end.send_replace(Some(self.publish_the_end().await));
+        let reads = within("the clients", self.clients.join_all()).await;
+        let records = self.fleet.records.all();
+        let report = Report::new(&records, &reads);
+        let mut violations = rules::check(&records, &reads);
+        violations.extend(report.unexpected(&reads, resets, outcomes));
+        if !violations.is_empty() {
+            fail(self.seed, &report, &violations, &records, &reads);
+        }
+        report
+    }
+
+    async fn publish_the_end(&self) -> Ends {
+        let es = self.fleet.any();
+        within("the engine", async { while !es.catch_up().await {} }).await;
+        let mut ends = Ends::new();
+        for channel in CHANNELS {
+            let payload = vec![format!("{channel}/end")];
+            let published = self.fleet.records.publish(es, channel, payload).await;
+            let id = published.unwrap()[0].id;
+            let id = id.expect("the instance reads the log");
+            ends.insert(channel, id.sequence());
+        }
+        ends
+    }
+}
+
+/// Writes the history to a file, and panics with the seed and the broken rules.
+fn fail(
+    seed: u64,
+    report: &Report,
+    violations: &[Violation],
+    records: &[Record],
+    reads: &[Read],
+) -> ! {
+    let mut text = format!(
+        "{} broken rules, CHECKER_SEED={seed}, history in {}\n{report}\n",
+        violations.len(),
+        write_history(seed, records, reads).display()
+    );
+    for violation in violations.iter().take(SHOWN) {
+        writeln!(text, "{:?}: {}", violation.place, violation.text).unwrap();
+        for item in around(violation, reads) {
+            writeln!(text, "    {item:?}").unwrap();
+        }
+    }
+    panic!("{text}");
+}
+
+/// The items of the client around the place.
+fn around<'a>(violation: &Violation, reads: &'a [Read]) -> &'a [Item] {
+    let Some((client, life, item)) = violation.place else {
+        return &[];
+    };
+    let items = &reads[client].lives[life].items;
+    &items[item.saturating_sub(6)..(item + 4).min(items.len())]
+}
+
+fn write_history(seed: u64, records: &[Record], reads: &[Read]) -> PathBuf {
+    let mut text = String::new();
+    for record in records {
+        writeln!(text, "{record:?}").unwrap();
+    }
+    for (client, read) in reads.iter().enumerate() {
+        for (number, life) in read.lives.iter().enumerate() {
+            writeln!(
+                text,
+                "client {client}, home {:?}, life {number}, {:?}",
+                read.home, life.channels
+            )
+            .unwrap();
+            for item in &life.items {
+                writeln!(text, "    {item:?}").unwrap();
+            }
+        }
+    }
+    let path = env::temp_dir().join(format!("eventstream-checker-{seed}.txt"));
+    fs::write(&path, text).unwrap();
+    path
+}
