@@ -205,7 +205,7 @@ async fn a_connection_that_breaks_resets_no_client_that_waits_for_its_position()
     let (a, b) = (Instance::warm(&engine).await, Instance::warm(&link).await);
     link.slow(Duration::from_millis(300));
     let id = a.publish("room", "one").await.unwrap().id.unwrap();
-    let mut stream = b.resuming(id).get("/room").await;
+    let mut stream = b.resuming(&id).get("/room").await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     link.down();
     link.slow(Duration::ZERO);

@@ -107,7 +107,7 @@ async fn a_client_that_is_ahead_of_an_instance_waits_for_the_engine() {
     let b = Instance::warm(&link).await;
     link.down();
     let id = a.publish("room", "one").await.unwrap().id.unwrap();
-    let client = b.resuming(id);
+    let client = b.resuming(&id);
     let mut stream = client.get("/room").await;
     a.publish("room", "two").await.unwrap();
     stream.expect_silence(Duration::from_secs(300)).await;

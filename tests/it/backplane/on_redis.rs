@@ -26,7 +26,7 @@ async fn instances_share_a_namespace_and_nothing_else() {
     assert_eq!(at_a.expect_text("message", "one").await.id(), Some(&*id));
     at_other.expect_text("message", "other").await;
     a.publish("room", "two").await.unwrap();
-    b.resuming(id)
+    b.resuming(&id)
         .get("/room")
         .await
         .expect_text("message", "two")
