@@ -9,7 +9,7 @@ use crate::{
     proxies::Proxies,
 };
 use std::{fmt, future::Future, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a shutdown waits for detached streams: longer than a driver waits for a client.
 const DETACHED_WAIT: Duration = Duration::from_secs(10);
@@ -144,7 +144,14 @@ impl EventStream {
     async fn finish(&self) {
         self.core().streams.wait_for_detached(DETACHED_WAIT).await;
         if let Some(backplane) = self.backplane() {
-            backplane.flush(FLUSH_WAIT).await;
+            // A proxy gets an event from the instance that has published it.
+            let flushed = async {
+                backplane.settle().await;
+                while self.stats().grip_queued > 0 {
+                    sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let _ = timeout(FLUSH_WAIT, flushed).await;
         }
     }
 

@@ -93,6 +93,8 @@ pub(crate) struct HoldResponse {
     pub(crate) response: Response,
     /// Whether the proxy will report the client's disconnect.
     pub(crate) reports_disconnect: bool,
+    /// Whether events before the body are not in the history.
+    pub(crate) has_reset: bool,
     /// Whether the client has no position that it can resume from, and the response no snapshot.
     pub(crate) needs_snapshot: bool,
     /// The sequence number up to which the body has all events.

@@ -118,6 +118,9 @@ impl EventStream {
         start: impl FnOnce(&Hub) -> Start,
     ) -> Result<Subscription, Error> {
         let core = self.core();
+        if let Some(backplane) = self.backplane() {
+            backplane.start();
+        }
         let subscribe = || {
             let names = channels.into_channels().map_err(Rejection::into_error)?;
             let channels = core.limits.channels(names)?;

@@ -35,6 +35,9 @@ const BUSY: Duration = Duration::from_millis(20);
 /// The longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// An id of an event has 48 bits for it.
+const MAX_EPOCH: u64 = 0xffff_ffff_ffff;
+
 /// A failure that ends a session.
 type Ended = Result<Infallible, Failure>;
 
@@ -42,6 +45,7 @@ pub(super) struct Driver<B> {
     engine: Arc<B>,
     shared: Arc<Shared>,
     local: Weak<Local>,
+    _abandon: Abandon,
 }
 
 /// Gives every draft an outcome if the task is dropped with its runtime.
@@ -57,13 +61,13 @@ impl<B: Backplane> Driver<B> {
     pub(super) fn new(engine: Arc<B>, shared: Arc<Shared>, local: Weak<Local>) -> Self {
         Self {
             engine,
+            _abandon: Abandon(shared.clone()),
             shared,
             local,
         }
     }
 
     pub(super) async fn run(self) {
-        let _abandon = Abandon(self.shared.clone());
         tokio::select! {
             biased;
             () = self.closed() => {}
@@ -137,6 +141,13 @@ impl<W: Writer> Session<'_, W> {
     async fn attach(&self) -> Result<Attached, Failure> {
         let fresh_epoch = random_epoch()?;
         let attached = self.writer.attach(&self.shared.known(fresh_epoch)).await?;
+        if attached.epoch > MAX_EPOCH {
+            let text = format!(
+                "the engine's epoch {} has more than 48 bits",
+                attached.epoch
+            );
+            return Err(Failure::new(FailureKind::Refused, text));
+        }
         self.epoch.store(attached.epoch, Relaxed);
         self.shared.attached(&attached);
         self.shared.observer().behind(self.shared.health().behind);
@@ -230,18 +241,9 @@ impl<W: Writer> Session<'_, W> {
     /// Answers requests for the end of the log.
     async fn answer(&self) -> Ended {
         loop {
-            if !self.shared.is_asked() {
-                self.shared.asked.notified().await;
-            }
-            // A request that is dropped without an answer is repeated.
-            let requests = self.shared.take_requests();
+            let requests = self.shared.requested().await;
             match self.writer.head().await {
-                Ok(head) => {
-                    for request in requests {
-                        // The request is gone if it has timed out.
-                        let _ = request.send(head);
-                    }
-                }
+                Ok(head) => self.shared.respond(requests, head),
                 Err(failure) if failure.kind() == FailureKind::Stale => _ = self.attach().await?,
                 Err(failure) => return Err(failure),
             }

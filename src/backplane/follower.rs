@@ -28,9 +28,7 @@ pub(super) struct Follower<'a> {
     shared: &'a Shared,
     local: &'a Weak<Local>,
     seen: Seen,
-    /// The mark of the last attach.
-    attached_mark: Bytes,
-    /// The engine's clock, and ours when it was read.
+    /// The engine's clock at the last attach, and ours.
     clock: (SystemTime, Instant),
 }
 
@@ -52,8 +50,7 @@ impl<'a> Follower<'a> {
             shared,
             local,
             seen: shared.seen().unwrap_or(nothing),
-            attached_mark: Bytes::new(),
-            clock: (SystemTime::now(), Instant::now()),
+            clock: shared.clock(),
         }
     }
 
@@ -62,26 +59,29 @@ impl<'a> Follower<'a> {
         self.seen.last
     }
 
+    /// The sequence of the entry after it.
+    fn next(&self) -> u64 {
+        self.seen.last.saturating_add(1)
+    }
+
     /// Begins where the log does, unless that follows on what the hub has.
     pub(super) fn place(&mut self, attached: &Attached) -> Result<(), Failure> {
-        self.clock = (attached.time, Instant::now());
-        self.attached_mark = attached.mark.clone();
         let before_first = attached.first.map(|first| first.saturating_sub(1));
         let base = before_first.unwrap_or(attached.last);
         match attached.epoch == self.seen.epoch {
             true if base > self.seen.last => self.begin(attached.epoch, base),
             true => Ok(()),
             // Above all sequences of earlier epochs. An entry there can only be the one that begins the epoch.
-            false => self.begin(attached.epoch, base.max(self.seen.last + 1)),
+            false => self.begin(attached.epoch, base.max(self.next())),
         }
     }
 
     /// Continues after an attach that was made because of `gap`.
     pub(super) fn pass(&mut self, gap: Gap) -> Result<(), Failure> {
-        if gap.sequence > self.seen.last + 1 {
+        if gap.sequence > self.next() {
             // Entries before it were deleted.
             self.begin(self.seen.epoch, gap.sequence - 1)?;
-        } else if gap.sequence == self.seen.last + 1 && gap.is_new_epoch {
+        } else if gap.sequence == self.next() && gap.is_new_epoch {
             self.advance(gap.sequence, gap.mark);
         }
         // Any other entry is read again.
@@ -116,7 +116,7 @@ impl<'a> Follower<'a> {
                 .for_each(|proxies| proxies.recover());
         }
         self.seen.epoch = epoch;
-        self.advance(base, self.attached_mark.clone());
+        self.advance(base, self.shared.mark());
         Ok(())
     }
 
@@ -158,6 +158,7 @@ impl<'a> Follower<'a> {
         entries: impl Iterator<Item = Entry>,
     ) -> (Option<Arc<ChannelLog>>, Option<Gap>) {
         let (mut congested, mut gap, mut outcomes) = (None, None, Vec::new());
+        self.clock = self.shared.clock();
         let mut following = local.core.hub.follow();
         for entry in entries {
             let Entry {
@@ -170,7 +171,7 @@ impl<'a> Follower<'a> {
                 self.skipped(sequence, "no instance has written it");
                 continue;
             }
-            if sequence != self.seen.last + 1 || content == Content::NewEpoch {
+            if sequence != self.next() || content == Content::NewEpoch {
                 gap = Some(Gap {
                     sequence,
                     mark,
@@ -220,7 +221,7 @@ impl<'a> Follower<'a> {
             }
         };
         let is_own = publication.origin == self.shared.origin;
-        let at = self.local_time(publication.at);
+        let at = self.appended_at(local, publication.at);
         let applied = match stored {
             Stored::Event(event) => local.follow(following, &channel, event, sequence, at, is_own),
             Stored::Close => local.follow_close(following, &channel, sequence, is_own),
@@ -244,6 +245,17 @@ impl<'a> Follower<'a> {
         );
         let _ = (sequence, reason);
         self.shared.observer().skipped();
+    }
+
+    /// The time of an append on our clock.
+    ///
+    /// Clients of a warm hub wait for an entry, however long the engine was away: it must not expire before they read.
+    fn appended_at(&self, local: &Local, at: SystemTime) -> Instant {
+        let at = self.local_time(at);
+        match self.shared.is_warm() {
+            true => at.max(local.core.hub.half_expired()),
+            false => at,
+        }
     }
 
     /// The time of the engine's clock on ours.

@@ -129,9 +129,9 @@ impl BackplaneHandle {
         self.start() && self.shared.catch_up().await
     }
 
-    /// Waits until everything that is queued was appended, or has failed, at most for `limit`.
-    pub(crate) async fn flush(&self, limit: Duration) {
-        let _ = timeout(limit, self.shared.outbox.flush()).await;
+    /// Waits until everything that was queued has its outcome.
+    pub(crate) async fn settle(&self) {
+        self.shared.outbox.settle().await;
     }
 
     pub(crate) fn health(&self) -> BackplaneHealth {

@@ -16,11 +16,14 @@ use std::{
 };
 use tokio::{
     sync::{Notify, oneshot},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 /// The time from a publish until its outcome.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How much longer a publish waits for the driver.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The time between two looks at an outbox that is to be flushed, which happens once in its life.
 const FLUSH: Duration = Duration::from_millis(5);
@@ -178,18 +181,20 @@ pub(crate) struct Finished {
 
 /// Waits until a draft is in the log, and until the proxies have it.
 pub(crate) async fn finish(receipt: Receipt) -> Result<Finished, Error> {
-    // The sender is dropped without an outcome only if the driver panics.
-    let lost = |_| {
+    // The driver gives each draft an outcome, unless its runtime stands still or has ended.
+    let outcome = timeout(TIMEOUT + GRACE, receipt).await.ok();
+    let outcome = outcome.and_then(Result::ok);
+    let lost = || {
         Err(Unpublished::new(
             true,
-            "the driver of the backplane has ended",
+            "the driver of the backplane does not run",
         ))
     };
     let Applied {
         id,
         delivered,
         is_unread,
-    } = receipt.await.unwrap_or_else(lost)?;
+    } = outcome.unwrap_or_else(lost)?;
     if is_unread {
         trace::event!(
             warn,
@@ -249,6 +254,13 @@ impl Outbox {
             self.began.notify_one();
         }
         Ok(receipts)
+    }
+
+    /// Waits until no draft is without an outcome.
+    pub(super) async fn settle(&self) {
+        while self.len() > 0 {
+            sleep(FLUSH).await;
+        }
     }
 
     fn is_flushed(&self) -> bool {
@@ -459,6 +471,8 @@ impl State {
             self.sent = self.form();
         }
         let sent = self.sent.as_mut()?;
+        // An attempt that runs still was cancelled with its session.
+        sent.is_uncertain |= sent.is_running;
         sent.is_running = true;
         Some(Outgoing {
             first_number: sent.first_number,
@@ -541,7 +555,10 @@ impl State {
             expired.extend(one.map(|one| (one.reply, Ok(Applied::unread()))));
         }
         if let Some(sent) = &mut self.sent {
-            let may_be_published = sent.is_uncertain || sent.is_running;
+            // As long as one draft is wanted, the whole batch is repeated.
+            let is_wanted = |reply: &Reply| reply.deadline > now && reply.sender.is_some();
+            let is_repeated = sent.replies.iter().any(is_wanted);
+            let may_be_published = sent.is_uncertain || sent.is_running || is_repeated;
             let outcome = || Err(Unpublished::timed_out(may_be_published));
             let is_over = |reply: &&mut Reply| reply.deadline <= now && reply.sender.is_some();
             let over = sent.replies.iter_mut().filter(is_over);

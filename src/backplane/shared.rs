@@ -2,12 +2,16 @@
 
 use super::{Attached, Failure, Head, Known, Origin, Seen, outbox::Outbox};
 use crate::{BackplaneHealth, observe::BackplaneObserver};
+use bytes::Bytes;
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::{Duration, SystemTime},
 };
 use tokio::{
-    sync::{Notify, oneshot, watch},
+    sync::{Notify, watch},
     time::{Instant, timeout},
 };
 
@@ -23,8 +27,12 @@ pub(crate) struct Shared {
     seen: Mutex<Option<Seen>>,
     progress: watch::Sender<Progress>,
     status: Mutex<Status>,
-    heads: Mutex<Vec<oneshot::Sender<Head>>>,
-    pub(super) asked: Notify,
+    warm: watch::Sender<bool>,
+    /// Number of requests for the end of the log so far.
+    requests: AtomicU64,
+    asked: Notify,
+    /// The last answer, and the number of requests before it.
+    answer: watch::Sender<Option<(u64, Head)>>,
     pub(super) closing: Notify,
 }
 
@@ -33,8 +41,6 @@ pub(crate) struct Shared {
 pub(super) struct Progress {
     pub(super) epoch: u64,
     pub(super) last: u64,
-    /// Whether the hub has reached the end of the log once.
-    pub(super) is_warm: bool,
 }
 
 #[derive(Debug)]
@@ -44,6 +50,10 @@ struct Status {
     since: Instant,
     /// The end of the log when the engine was asked last.
     head: Option<Head>,
+    /// The mark of that end.
+    mark: Bytes,
+    /// The engine's clock then, and ours.
+    clock: (SystemTime, Instant),
     failure: Option<String>,
 }
 
@@ -60,10 +70,14 @@ impl Shared {
                 is_attached: false,
                 since,
                 head: None,
+                mark: Bytes::new(),
+                clock: (SystemTime::now(), since),
                 failure: None,
             }),
-            heads: Mutex::default(),
+            warm: watch::Sender::default(),
+            requests: AtomicU64::new(0),
             asked: Notify::new(),
+            answer: watch::Sender::default(),
             closing: Notify::new(),
         }
     }
@@ -96,18 +110,20 @@ impl Shared {
     }
 
     pub(super) fn warm_up(&self) {
-        self.progress
-            .send_modify(|progress| progress.is_warm = true);
+        self.warm.send_replace(true);
     }
 
+    /// Whether the hub has reached the end of the log once.
     pub(super) fn is_warm(&self) -> bool {
-        self.progress.borrow().is_warm
+        *self.warm.borrow()
     }
 
     pub(super) fn attached(&self, attached: &Attached) {
         let mut status = lock(&self.status);
         status.set(true);
         status.failure = None;
+        status.mark = attached.mark.clone();
+        status.clock = (attached.time, Instant::now());
         status.head = Some(Head {
             epoch: attached.epoch,
             last: attached.last,
@@ -117,6 +133,16 @@ impl Shared {
     /// The end of the log when the engine was asked last.
     pub(super) fn head(&self) -> Option<Head> {
         lock(&self.status).head
+    }
+
+    /// The mark of the last attach.
+    pub(super) fn mark(&self) -> Bytes {
+        lock(&self.status).mark.clone()
+    }
+
+    /// The engine's clock at the last attach, and ours.
+    pub(super) fn clock(&self) -> (SystemTime, Instant) {
+        lock(&self.status).clock
     }
 
     /// Returns whether this is news: the instance was attached, or failed for another reason.
@@ -138,7 +164,7 @@ impl Shared {
         };
         BackplaneHealth {
             engine: self.name.clone(),
-            attached: status.is_attached && progress.is_warm,
+            attached: status.is_attached && self.is_warm(),
             since: status.since.elapsed(),
             behind: status.head.map_or(0, behind),
             failure: status.failure.clone(),
@@ -147,51 +173,50 @@ impl Shared {
 
     /// Waits until the hub has reached the end of the log for the first time.
     pub(super) async fn warm(&self) {
-        let mut progress = self.progress.subscribe();
         // The sender is a field of `self`.
-        let _ = progress.wait_for(|progress| progress.is_warm).await;
+        let _ = self.warm.subscribe().wait_for(|is_warm| *is_warm).await;
     }
 
     /// Waits until the hub has all that is in the log now, at most for [`CATCH_UP`]. Returns whether it has.
     pub(super) async fn catch_up(&self) -> bool {
         let caught_up = async {
             self.warm().await;
-            let head = self.ask().await;
-            let has =
-                |progress: &Progress| progress.epoch == head.epoch && progress.last >= head.last;
+            let Some(head) = self.ask().await else {
+                return false;
+            };
+            // Sequences never decrease, so a later epoch is as good.
+            let has = |progress: &Progress| progress.last >= head.last;
             self.progress.subscribe().wait_for(has).await.is_ok()
         };
         timeout(CATCH_UP, caught_up).await.unwrap_or(false)
     }
 
     /// Returns the end of the log as it is now. Requests that come together are one at the engine.
-    async fn ask(&self) -> Head {
+    async fn ask(&self) -> Option<Head> {
+        let mut answer = self.answer.subscribe();
+        let request = self.requests.fetch_add(1, SeqCst) + 1;
+        self.asked.notify_one();
+        let is_answered =
+            |answer: &Option<(u64, Head)>| answer.is_some_and(|(to, _)| to >= request);
+        let answered = answer.wait_for(is_answered).await;
+        answered.ok()?.map(|(_, head)| head)
+    }
+
+    /// Waits for requests that were not answered. Returns the number of all requests so far.
+    pub(super) async fn requested(&self) -> u64 {
         loop {
-            // A session that ends while it asks drops the request.
-            if let Ok(head) = self.request().await {
-                return head;
+            let requests = self.requests.load(SeqCst);
+            let answered = self.answer.borrow().map_or(0, |(to, _)| to);
+            if requests > answered {
+                return requests;
             }
+            self.asked.notified().await;
         }
     }
 
-    fn request(&self) -> oneshot::Receiver<Head> {
-        let (sender, receiver) = oneshot::channel();
-        let mut heads = lock(&self.heads);
-        heads.retain(|head| !head.is_closed());
-        heads.push(sender);
-        drop(heads);
-        self.asked.notify_one();
-        receiver
-    }
-
-    /// Whether somebody asks for the end of the log.
-    pub(super) fn is_asked(&self) -> bool {
-        !lock(&self.heads).is_empty()
-    }
-
-    /// Takes the requests for the end of the log, before the engine is asked.
-    pub(super) fn take_requests(&self) -> Vec<oneshot::Sender<Head>> {
-        std::mem::take(&mut *lock(&self.heads))
+    /// The end of the log, as it was after this number of requests.
+    pub(super) fn respond(&self, requests: u64, head: Head) {
+        self.answer.send_replace(Some((requests, head)));
     }
 }
 

@@ -52,6 +52,7 @@ pub(super) fn without_history(
         instruct: names.fold(held(core), Instruct::channel),
         body: body.freeze(),
         missing: 0,
+        has_reset: false,
         needs_snapshot: options.snapshot.is_none(),
         position: core.hub.sequence(),
         channels: channels.to_vec(),
@@ -103,7 +104,7 @@ pub(super) fn with_history(
         },
         opening: Some(
             after
-                .filter(|_| snapshot.is_none())
+                .filter(|_| snapshot.is_none() && core.hub.has_positions())
                 .map(|after| core.id(after)),
         ),
         snapshot,

@@ -49,6 +49,8 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
     /// Number of bytes by which the head may grow while the stream is held.
     pub(super) missing: usize,
+    /// Whether events before the body are gone.
+    pub(super) has_reset: bool,
     /// Whether events before the body are gone, and nothing in it replaces them.
     pub(super) needs_snapshot: bool,
     /// The sequence number up to which the body has all events.
@@ -66,6 +68,7 @@ impl Answer {
             return Ok(HoldResponse {
                 response,
                 reports_disconnect: true,
+                has_reset: self.has_reset,
                 needs_snapshot: self.needs_snapshot,
                 position: self.position,
                 channels: self.channels.clone(),
@@ -74,6 +77,7 @@ impl Answer {
         Ok(HoldResponse {
             response: self.response(&self.instruct)?,
             reports_disconnect: false,
+            has_reset: self.has_reset,
             needs_snapshot: self.needs_snapshot,
             position: self.position,
             channels: self.channels.clone(),
@@ -120,6 +124,7 @@ impl Recovery<'_> {
             instruct: instruct.next_link(link, Some(poll)),
             body: self.body(recall),
             missing: head_limit::missing_digits(&recall.positions),
+            has_reset: !recall.gone.is_empty(),
             needs_snapshot: self.is_incomplete(recall),
             position: recall.position,
             channels: self.channels.clone(),
@@ -142,6 +147,7 @@ impl Recovery<'_> {
             instruct: Instruct::new().next_link(link.map_err(unsigned)?, None),
             body: self.body(recall),
             missing: 0,
+            has_reset: !recall.gone.is_empty(),
             needs_snapshot: self.is_incomplete(recall),
             position: recall.position,
             channels: self.channels.clone(),

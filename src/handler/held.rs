@@ -14,6 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use std::{mem, time::SystemTime};
 
 /// Most bytes of events that a deferred body has after the snapshot.
@@ -38,10 +39,8 @@ pub(super) type Ended = Box<Response>;
 impl Held {
     /// Takes the snapshot, if the client needs one.
     pub(super) async fn ready(&mut self, options: &Options) -> Result<(), Ended> {
-        if let Some(backplane) = self.event_stream.backplane() {
-            // The proxy may have events from another instance that this one had not read yet.
-            backplane.catch_up().await;
-            self.build(options, false)?;
+        if self.event_stream.core().hub.keeps_history() {
+            self.catch_up(options).await?;
         }
         if let Some(SnapshotSource::Function(take)) = &options.state
             && self.takes_function()
@@ -49,6 +48,20 @@ impl Held {
             let taken = self.task(take).taken().await;
             let taken = taken.map_err(|failure| self.failed(&failure))?;
             self.snapshot = Some(taken);
+        }
+        Ok(())
+    }
+
+    /// Reads the shared log as far as the engine has it: the proxy may have later events from another instance.
+    async fn catch_up(&mut self, options: &Options) -> Result<(), Ended> {
+        let Some(backplane) = self.event_stream.backplane() else {
+            return Ok(());
+        };
+        let has_caught_up = backplane.catch_up().await;
+        self.build(options, false)?;
+        if !has_caught_up && self.hold.has_reset && self.channels.is_none() {
+            // The events may be in the log. The proxy asks again, perhaps another instance.
+            return Err(Box::new(StatusCode::SERVICE_UNAVAILABLE.into_response()));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::{
     EventStream, LastEventId, Limits,
     channel::Channels,
     core::Core,
-    hub::{Reader, Refused},
+    hub::{Reader, Refused, Start},
     proxies::{HoldOptions, HoldResponse, LinkResponse, Proxies},
     request::{self, Delivery, Rejection, StreamRequest, Unavailable},
     stream::Feed,
@@ -44,6 +44,9 @@ impl EventStream {
         channels: impl FnOnce(&Limits) -> Result<Channels, Rejection>,
     ) -> Result<StreamResponse, Rejection> {
         let core = self.core();
+        if let Some(backplane) = self.backplane() {
+            backplane.start();
+        }
         // `Some` if a proxy will hold the client.
         let proxies = match request.delivery(self)? {
             Delivery::Direct => None,
@@ -100,6 +103,10 @@ impl EventStream {
             presence: parts.map(|parts| Box::new((channels, Arc::clone(parts)))),
             detachable: request.is_detachable(),
             is_new: !has_position || has_gap,
+            start: match id {
+                Some(_) if awaited.is_none() && core.hub.keeps_history() => Start::Unknown,
+                _ => Start::Live,
+            },
             awaited,
         }))
     }

@@ -58,6 +58,8 @@ pub(super) struct Direct {
     pub(super) detachable: bool,
     /// Whether the client has no position that it can resume from.
     pub(super) is_new: bool,
+    /// Where the client starts if the hub is cold and warms up before the response is sent.
+    pub(super) start: Start,
     /// The position of the client, if this instance has to read a shared log up to it first.
     pub(super) awaited: Option<LastEventId>,
 }
@@ -272,7 +274,7 @@ impl Direct {
         };
         if self.event_stream.core().hub.is_cold() {
             backplane.warm().await;
-            self.feed.rejoin(Start::Live);
+            self.feed.rejoin(self.start);
         }
     }
 

@@ -34,6 +34,14 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// When an entry was appended that has half of its time left.
+    pub(crate) fn half_expired(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_sub(self.config.max_age / 2).unwrap_or(now)
+    }
+}
+
 impl Following<'_> {
     /// Appends an entry that was appended to the shared log at the time `at`. Skips it if the hub is at its sequence
     /// number already.

@@ -78,7 +78,8 @@ impl EventStream {
             .await
     }
 
-    /// Publishes several events to the subscribers of `channel`, in order and without another event in between.
+    /// Publishes several events to the subscribers of `channel`, in order and without another event in between. With a
+    /// [backplane](crate::backplane), that holds for up to 512 events with up to 1 MiB.
     ///
     /// It costs less than as many calls of [`publish_event`](Self::publish_event): one lock, and one request to
     /// each proxy as far as its limits allow. No events are published if one of them is too large.
@@ -280,18 +281,33 @@ async fn finish_queued(
     queued: &Published,
     receipts: Vec<Receipt>,
 ) -> Result<Few<Published>, Error> {
-    let (mut published, mut failure) = (Vec::with_capacity(receipts.len()), None);
+    let count = receipts.len();
+    let (mut published, mut failure) = (Vec::with_capacity(count), None);
     for receipt in receipts {
         match backplane::finish(receipt).await {
             Ok(Finished { id, subscribers }) => published.push(Published {
                 id,
                 subscribers: subscribers.unwrap_or(queued.subscribers),
             }),
+            // What may be published decides whether the list may be repeated.
+            Err(error) if error.kind() == ErrorKind::MaybePublished => failure = Some(error),
             Err(error) => _ = failure.get_or_insert(error),
         }
     }
     match failure {
-        Some(error) => Err(error),
         None => Ok(published.into_iter().collect()),
+        Some(error) if published.is_empty() => Err(error),
+        Some(error) => Err(of_some(error, published.len(), count)),
+    }
+}
+
+/// The failure of a list of which some events are published: repeating the list would repeat these.
+fn of_some(error: Error, published: usize, count: usize) -> Error {
+    match error.kind() {
+        ErrorKind::NotPublished => {
+            let text = format!("{published} of {count} events are published: {error}");
+            Error::new(ErrorKind::MaybePublished, text).caused_by(error)
+        }
+        _ => error,
     }
 }

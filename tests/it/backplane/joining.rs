@@ -116,3 +116,12 @@ async fn a_client_that_is_ahead_of_an_instance_waits_for_the_engine() {
     stream.expect_text("message", "two").await;
     assert_eq!(b.es.stats().resets, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_with_an_unknown_id_is_reset_by_a_starting_instance_as_well() {
+    let engine = Memory::new();
+    engine.slow(Duration::from_millis(500));
+    let a = Instance::new(&engine);
+    let mut stream = a.resuming("something-else").get("/room").await;
+    stream.expect("stream-reset").await;
+}

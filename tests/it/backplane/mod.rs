@@ -3,6 +3,7 @@
 #[cfg(unix)]
 mod checker;
 mod delivery;
+mod edges;
 mod faults;
 mod joining;
 #[cfg(unix)]

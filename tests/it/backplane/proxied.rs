@@ -164,3 +164,44 @@ fn instances_need_a_common_key_for_links() {
             .is_ok()
     );
 }
+
+#[tokio::test]
+async fn an_instance_without_an_engine_leaves_links_to_the_others() {
+    let (engine, proxy) = (Memory::new(), FakeGripProxy::start().await);
+    let link = engine.link();
+    let (a, b) = (instance(&engine, &proxy), instance(&link, &proxy));
+    assert!(a.es.catch_up().await && b.es.catch_up().await);
+    let mut stream = b.client.get("/room").await;
+    link.down();
+    publish(&a.es, "one").await;
+    stream.expect_text("message", "one").await;
+    proxy.ask();
+    // The instance waits for its engine, and then refuses the link.
+    let caught_up = b.es.catch_up().await;
+    assert!(!caught_up);
+    publish(&a.es, "two").await;
+    stream.expect_text("message", "two").await;
+}
+
+#[tokio::test]
+async fn a_client_of_a_proxy_has_no_id_before_the_first_connection() {
+    let (engine, proxy) = (Memory::new(), FakeGripProxy::start().await);
+    engine.down();
+    let a = instance(&engine, &proxy);
+    let stream = a.client.get("/room").await;
+    assert_eq!(stream.last_event_id(), None);
+}
+
+#[tokio::test]
+async fn a_shutdown_forwards_what_it_has_appended() {
+    let (engine, proxy) = (Memory::new(), FakeGripProxy::start().await);
+    let a = instance(&engine, &proxy);
+    assert!(a.es.catch_up().await);
+    engine.slow(Duration::from_millis(100));
+    for n in 0..20 {
+        let event = Event::text("message", n.to_string()).unwrap();
+        a.es.try_publish("room", event).unwrap();
+    }
+    a.es.close_on(async {}).await;
+    assert_eq!((engine.entries(), proxy.published().len()), (21, 20));
+}
