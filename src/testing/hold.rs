@@ -15,10 +15,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 pub(super) type Written = Result<Bytes, BrokenOff>;
@@ -123,9 +124,7 @@ impl Hold {
     async fn follow_link(&mut self) -> Result<(), Ended> {
         loop {
             let (link, _) = self.instructions.next.take().ok_or(Ended)?;
-            let request = LinkRequest::new(&self.uri, &link, self.grip_last());
-            let answer = self.requests.merged(&self.app, request).await;
-            let LinkAnswer { instructions, body } = answer.ok_or(Ended)?;
+            let LinkAnswer { instructions, body } = self.request(&link).await?;
             self.write(body);
             if instructions.is_stream() {
                 self.instructions = instructions;
@@ -134,6 +133,21 @@ impl Hold {
             // Responses without a hold do not change the channels.
             self.instructions.next = instructions.next;
         }
+    }
+
+    /// Requests a link. As Pushpin, it requests a link that fails again, and then ends the stream.
+    async fn request(&self, link: &str) -> Result<LinkAnswer, Ended> {
+        for pause in [0, 1, 2, 4, 8, 16] {
+            tokio::select! {
+                () = self.body.closed() => return Err(Ended),
+                () = sleep(Duration::from_secs(pause)) => {}
+            }
+            let request = LinkRequest::new(&self.uri, link, self.grip_last());
+            if let Some(answer) = self.requests.merged(&self.app, request).await {
+                return Ok(answer);
+            }
+        }
+        Err(Ended)
     }
 
     /// The lines of `Grip-Last`: the id of the client's last message on each channel.

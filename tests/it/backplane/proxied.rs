@@ -166,7 +166,7 @@ fn instances_need_a_common_key_for_links() {
 }
 
 #[tokio::test]
-async fn an_instance_without_an_engine_leaves_links_to_the_others() {
+async fn an_instance_without_an_engine_refuses_links_and_resets_nobody() {
     let (engine, proxy) = (Memory::new(), FakeGripProxy::start().await);
     let link = engine.link();
     let (a, b) = (instance(&engine, &proxy), instance(&link, &proxy));
@@ -176,11 +176,12 @@ async fn an_instance_without_an_engine_leaves_links_to_the_others() {
     publish(&a.es, "one").await;
     stream.expect_text("message", "one").await;
     proxy.ask();
-    // The instance waits for its engine, and then refuses the link.
-    let caught_up = b.es.catch_up().await;
-    assert!(!caught_up);
     publish(&a.es, "two").await;
+    // The instance waits for its engine, and then refuses the link. The proxy asks again.
+    assert!(!b.es.catch_up().await);
+    link.up();
     stream.expect_text("message", "two").await;
+    assert_eq!(b.es.stats().resets, 0);
 }
 
 #[tokio::test]
