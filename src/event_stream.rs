@@ -161,6 +161,11 @@ impl EventStream {
     /// A browser reconnects: to exclude it, refuse its next request. A handler that
     /// [opens](Self::open) the stream before it checks the client cannot miss a call in between.
     ///
+    /// With a [backplane](crate::backplane), it is an entry of the log, and ends streams of all instances. If the engine
+    /// loses that entry before an instance has read it, the streams there receive `stream-reset` and stay open. Limit
+    /// them with [`max_stream_age`](crate::EventStreamBuilder::max_stream_age) or
+    /// [`expires_at`](crate::StreamResponse::expires_at).
+    ///
     /// With a [backplane](crate::backplane), the close is an entry of its log, and ends the streams of all instances.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ macro_rules! links {
 [cors]: crate::recipes::cors
 [event_source]: crate::recipes::frontends#eventsource
 [fastly_fanout]: crate::recipes::fastly_fanout
+[latest_value]: crate::recipes::latest_value
 [many_channels]: crate::recipes::many_channels
 [pushpin]: crate::recipes::pushpin
 [react]: crate::recipes::frontends#react

@@ -13,6 +13,12 @@ impl Origin {
     pub fn new(number: u64) -> Self {
         Self(number)
     }
+
+    /// Returns the number.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 impl fmt::Display for Origin {
@@ -85,6 +91,7 @@ impl Known {
 
 /// The end of a log as an instance has seen it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Seen {
     /// The epoch.
     pub epoch: u64,
@@ -94,8 +101,20 @@ pub struct Seen {
     pub mark: Bytes,
 }
 
+impl Seen {
+    /// Creates what an instance has seen.
+    pub fn new(epoch: u64, last: u64, mark: impl Into<Bytes>) -> Self {
+        Self {
+            epoch,
+            last,
+            mark: mark.into(),
+        }
+    }
+}
+
 /// The state of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Attached {
     /// The epoch: a number of 48 bits.
     pub epoch: u64,
@@ -109,6 +128,34 @@ pub struct Attached {
     pub cause: Option<String>,
     /// The engine's time.
     pub time: SystemTime,
+}
+
+impl Attached {
+    /// Creates the state of a log without entries, in which no epoch has begun now.
+    pub fn new(epoch: u64, last: u64, mark: impl Into<Bytes>, time: SystemTime) -> Self {
+        Self {
+            epoch,
+            last,
+            first: None,
+            mark: mark.into(),
+            cause: None,
+            time,
+        }
+    }
+
+    /// Sets the sequence of the oldest entry.
+    #[must_use]
+    pub fn first(mut self, first: u64) -> Self {
+        self.first = Some(first);
+        self
+    }
+
+    /// Sets why the attach has begun a new epoch.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
 }
 
 /// The epoch of a log, and its last sequence.
@@ -178,6 +225,7 @@ pub struct Committed {
 
 /// An entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry {
     /// Its sequence.
     pub sequence: u64,
@@ -185,6 +233,17 @@ pub struct Entry {
     pub mark: Bytes,
     /// Its content.
     pub content: Content,
+}
+
+impl Entry {
+    /// Creates an entry.
+    pub fn new(sequence: u64, mark: impl Into<Bytes>, content: Content) -> Self {
+        Self {
+            sequence,
+            mark: mark.into(),
+            content,
+        }
+    }
 }
 
 /// The content of an entry.
@@ -201,6 +260,7 @@ pub enum Content {
 
 /// An appended draft.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Publication {
     /// The instance that has appended it.
     pub origin: Origin,
@@ -212,6 +272,25 @@ pub struct Publication {
     pub payload: Bytes,
     /// When it was appended, by the engine's clock.
     pub at: SystemTime,
+}
+
+impl Publication {
+    /// Creates an appended draft.
+    pub fn new(
+        origin: Origin,
+        number: u64,
+        channel: impl Into<String>,
+        payload: impl Into<Bytes>,
+        at: SystemTime,
+    ) -> Self {
+        Self {
+            origin,
+            number,
+            channel: channel.into(),
+            payload: payload.into(),
+            at,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -110,8 +110,10 @@ pub trait Backplane: Send + Sync + 'static {
 
     /// Connects to the engine. Both halves use the same server, so that they see the same log.
     ///
-    /// Both are dropped after a [`Failure`] of either that is [unavailable](FailureKind::Unavailable) or
-    /// [lost](FailureKind::Lost). Then this is called again, so it looks up the server's address each time.
+    /// A session is both halves. It ends with any [`Failure`] of [`Reader::read`] and of [`Writer::attach`], with one of
+    /// [`Writer::head`] that is not [stale](FailureKind::Stale), and with one of [`Writer::append`] that is
+    /// [unavailable](FailureKind::Unavailable) or [lost](FailureKind::Lost). Then this is called again, so it looks up
+    /// the server's address each time.
     fn connect(&self)
     -> impl Future<Output = Result<(Self::Writer, Self::Reader), Failure>> + Send;
 }
@@ -132,7 +134,7 @@ pub trait Writer: Send + Sync + 'static {
     /// Fails with [`FailureKind::Stale`] if the log has another epoch than the batch.
     fn append(&self, batch: Batch<'_>) -> impl Future<Output = Result<Committed, Failure>> + Send;
 
-    /// Returns the epoch and the last sequence.
+    /// Returns the epoch and the last sequence. Fails with [`FailureKind::Stale`] if there is no log.
     fn head(&self) -> impl Future<Output = Result<Head, Failure>> + Send;
 }
 

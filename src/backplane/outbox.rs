@@ -324,6 +324,7 @@ impl Outbox {
         if let Some(sent) = sent {
             sent.fail(failure, &self.observer);
         }
+        self.observer.queued(self.len());
     }
 
     /// An attempt to append the batch has failed. `is_lost`: its answer is missing.
@@ -397,6 +398,7 @@ impl Outbox {
         for (reply, outcome) in expired {
             reply.send(outcome, &self.observer);
         }
+        self.observer.queued(self.len());
     }
 
     /// Nobody appends any more: every draft gets an outcome.

@@ -71,6 +71,7 @@ if w == ' ' or w == '' or hold < 0 or hold > 2000000 then w, g = '', '0' end
 if cause ~= '' then
   s = math.max(micros, s or 0, last, at(edge('XREVRANGE', '+', '-')) or 0) + 1
   e, r, h, done, seq, w, g = ARGV[1], now, '', 0, '0', '', '0'
+  if s > 9007199254740991 then return redis.error_reply('ERR no sequence is left above that of a foreign entry') end
   redis.call('UNLINK', log, meta)
   redis.call('XADD', log, text(s) .. '-0', 'e', e .. ':' .. r)
 end

@@ -73,7 +73,9 @@ fn content(fields: Vec<Vec<u8>>) -> Option<(Bytes, Content)> {
         number: parts.next()?.parse().ok()?,
         channel: String::from_utf8(channel).ok()?,
         payload: payload.into(),
-        at: UNIX_EPOCH + Duration::from_millis(str::from_utf8(&at).ok()?.parse().ok()?),
+        at: UNIX_EPOCH.checked_add(Duration::from_millis(
+            str::from_utf8(&at).ok()?.parse().ok()?,
+        ))?,
     };
     Some((mark.into(), Content::Published(publication)))
 }

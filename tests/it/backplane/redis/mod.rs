@@ -84,11 +84,7 @@ impl Instance {
 
     fn see(&mut self, last: u64, mark: bytes::Bytes) {
         self.last = last;
-        self.known.seen = Some(Seen {
-            epoch: self.epoch,
-            last,
-            mark,
-        });
+        self.known.seen = Some(Seen::new(self.epoch, last, mark));
     }
 }
 
