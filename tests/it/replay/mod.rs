@@ -12,7 +12,9 @@ mod slow;
 use crate::support::server;
 use axum::{Router, http::request::Parts, routing::get};
 use axum_eventstream::EventStream;
-pub(crate) use connection::{Connection, Site};
+#[cfg(feature = "full")]
+pub(crate) use connection::Connection;
+pub(crate) use connection::Site;
 
 /// Streams on the channels that the path names: `/a+b`.
 fn app(es: &EventStream) -> Router {
