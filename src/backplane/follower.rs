@@ -145,7 +145,8 @@ impl<'a> Follower<'a> {
             }
             match congested {
                 Some(log) => Hub::settle(&log).await,
-                None => tokio::task::consume_budget().await,
+                // A reader that has just subscribed waits for nothing yet.
+                None => tokio::task::yield_now().await,
             }
         }
         Ok(None)

@@ -224,6 +224,9 @@ async fn a_burst_overruns_no_client_with_a_short_history() {
     let b = Instance::of(builder.backplane(engine.clone()).build().unwrap());
     assert!(b.es.catch_up().await);
     let mut stream = b.client.get("/room").await;
+    // From now on the client waits for events.
+    a.publish("room", "first").await.unwrap();
+    stream.expect_text("message", "first").await;
     let reading = async {
         for n in 0..500 {
             stream.expect_text("message", &n.to_string()).await;
