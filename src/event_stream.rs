@@ -166,8 +166,6 @@ impl EventStream {
     /// them with [`max_stream_age`](crate::EventStreamBuilder::max_stream_age) or
     /// [`expires_at`](crate::StreamResponse::expires_at).
     ///
-    /// With a [backplane](crate::backplane), the close is an entry of its log, and ends the streams of all instances.
-    ///
     /// # Errors
     ///
     /// If the name is invalid, or a proxy or the backplane fails: see [`publish_event`](Self::publish_event).
@@ -288,6 +286,17 @@ impl EventStream {
     /// # Cancel safety
     ///
     /// Dropping the future has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{Error, EventStream, LastEventId, Subscription};
+    ///
+    /// async fn resume(es: &EventStream, id: LastEventId) -> Result<Subscription, Error> {
+    ///     es.catch_up().await;
+    ///     es.subscribe_from(["room-1"], id)
+    /// }
+    /// ```
     pub async fn catch_up(&self) -> bool {
         match self.backplane() {
             Some(backplane) => backplane.catch_up().await,
