@@ -2,7 +2,7 @@
 
 use super::Instance;
 use axum_eventstream::{
-    ErrorKind, Event, EventStream,
+    ErrorKind, Event, EventStream, History,
     backplane::{
         Attached, Backplane, Batch, Committed, Content, Entry, Failure, FailureKind, Head, Known,
         Reader, Writer,
@@ -264,7 +264,9 @@ async fn entries_that_an_instance_reads_late_reset_nobody() {
 #[tokio::test(start_paused = true)]
 async fn an_engine_whose_clock_is_set_back_resets_nobody() {
     let bent = Bent::new(&Memory::new());
-    let a = bent.warm().await;
+    let history = History::memory().max_age(Duration::from_secs(2));
+    let builder = EventStream::builder().history(history);
+    let a = Instance::of(builder.backplane(bent.clone()).build().unwrap());
     a.publish("room", "zero").await.unwrap();
     bent.faults.is_slow.store(true, SeqCst);
     // The next attach shows it.
