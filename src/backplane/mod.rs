@@ -68,6 +68,8 @@ let es = EventStream::builder().backplane(redis).build()?;
 //!
 //! `testing::backplane::contract` checks them.
 
+#[cfg(feature = "redis")]
+mod block;
 mod driver;
 mod failure;
 mod follower;
@@ -140,7 +142,7 @@ pub trait Writer: Send + Sync + 'static {
 
 /// Reads a log.
 pub trait Reader: Send + 'static {
-    /// Returns the next entries after the sequence `after`, oldest first, some hundred at most. Waits up to 5 seconds
+    /// Returns the next entries after the sequence `after`, oldest first, some thousand at most. Waits up to 5 seconds
     /// for one, and then returns none.
     ///
     /// `after` is the sequence of the last entry that this returned, unless the log has another epoch or

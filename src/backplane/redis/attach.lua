@@ -3,9 +3,9 @@
 -- KEYS log meta
 -- ARGV fresh_epoch expiry origin known_epoch acknowledged last last_mark   ('' and 0 are unknown)
 --
--- last_mark is the first field's value of the entry at `last`, or '?:' .. term of the attach that returned `last`.
+-- last_mark is field o of the entry that has the sequence `last`, or '?:' .. term of the attach that returned `last`.
 --
--- Returns { epoch, last sequence, first entry's sequence or false, term, cause of a new epoch or '', seconds,
+-- Returns { epoch, last sequence, first sequence or false, term, cause of a new epoch or '', seconds,
 -- microseconds }. Sequences are texts: a script's numbers have no digits after the 15th.
 --
 -- Fields of meta: e epoch, s last sequence, r term, h ends of earlier terms, p<origin> number:sequence:seconds of
@@ -18,6 +18,10 @@ local acked, last = tonumber(ARGV[5]) or 0, tonumber(ARGV[6]) or 0
 redis.call('EXPIRE', meta, ARGV[2])
 local function text(x) return string.format('%.0f', x) end
 local function at(x) return x and tonumber(string.match(x[1], '^%d+')) end
+-- The first sequence of an entry, which publish.lua describes. The one that begins an epoch has no count.
+local function first_of(x)
+  return x and at(x) + 1 - (tonumber(string.match(x[2][2], '^%x+:%d+:(%d+):')) or 1)
+end
 local function edge(cmd, a, b) return redis.call(cmd, log, a, b, 'COUNT', 1)[1] end
 local m, t = redis.call('HMGET', meta, 'e', 's', 'r', 'h', field, 'w', 'g'), redis.call('TIME')
 local e, s, r, h, w, g = m[1], m[2] and tonumber(m[2]), m[3], m[4] or '', m[6] or '', m[7] or '0'
@@ -54,13 +58,11 @@ else
     elseif mark ~= '' and last > 0 then
       local term = string.match(mark, '%w*$')
       local ended = string.match(' ' .. h, ' ' .. term .. '=(%d+) ')
-      local first = at(edge('XRANGE', '-', '+'))
       if term ~= r and not (ended and last <= tonumber(ended)) then
         cause = 'term'
-      elseif first and last >= first then
-        local id = ARGV[6] .. '-0'
-        local x = edge('XRANGE', id, id)
-        if x and string.sub(mark, 1, 1) ~= '?' and x[2][2] ~= mark then cause = 'mark' end
+      elseif string.sub(mark, 1, 1) ~= '?' then
+        local x = edge('XRANGE', ARGV[6] .. '-0', '+')
+        if x and first_of(x) <= last and x[2][2] ~= mark then cause = 'mark' end
       end
     end
   end
@@ -87,5 +89,5 @@ if redis.call('HLEN', meta) > 64 then
 end
 redis.call('EXPIRE', log, ARGV[2])
 redis.call('EXPIRE', meta, ARGV[2])
-local first = at(edge('XRANGE', '-', '+'))
+local first = first_of(edge('XRANGE', '-', '+'))
 return { e, text(s), first and text(first) or false, r, cause, t[1], t[2] }

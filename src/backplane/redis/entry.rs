@@ -1,17 +1,18 @@
-//! Entries of the stream.
+//! Entries of the stream, each of which is a batch of drafts or begins an epoch.
 
 use super::value;
-use crate::backplane::{Content, Entry, Publication};
+use crate::backplane::{Content, Draft, Entry, Origin, Publication, block};
 use bytes::Bytes;
 use redis::Value;
 use std::{
     fmt, str,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// The id of an entry. The engine's entries have the suffix 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Id {
+    /// The sequence of the entry's last draft.
     pub(super) sequence: u64,
     pub(super) suffix: u64,
 }
@@ -32,50 +33,100 @@ impl fmt::Display for Id {
     }
 }
 
-/// Parses the answer to XREAD of one stream.
-pub(super) fn parse(answer: Value) -> Option<Vec<(Id, Entry)>> {
+/// What an answer to XREAD has of one stream.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) entries: Vec<Entry>,
+    /// The id of the last entry of the stream.
+    pub(super) last: Option<Id>,
+    /// Number of entries of the stream, and their size.
+    pub(super) batches: usize,
+    pub(super) bytes: usize,
+}
+
+/// Parses the answer to XREAD.
+pub(super) fn parse(answer: Value) -> Option<Read> {
+    let mut read = Read::default();
     if answer == Value::Nil {
-        return Some(Vec::new());
+        return Some(read);
     }
     let [stream] = value::list(answer)?.try_into().ok()?;
-    let [_key, entries] = value::list(stream)?.try_into().ok()?;
-    value::list(entries)?.into_iter().map(parse_entry).collect()
+    let [_key, batches] = value::list(stream)?.try_into().ok()?;
+    for batch in value::list(batches)? {
+        read.add(batch)?;
+    }
+    Some(read)
 }
 
-fn parse_entry(entry: Value) -> Option<(Id, Entry)> {
-    let [id, fields] = value::list(entry)?.try_into().ok()?;
-    let id = Id::parse(&value::text(id)?)?;
-    let fields: Option<Vec<_>> = value::list(fields)?.into_iter().map(value::bytes).collect();
-    let content = Some(fields?).filter(|_| id.suffix == 0).and_then(content);
-    // Without a mark, attach compares nothing: the first field of a foreign entry names no term.
-    let (mark, content) = content.unwrap_or((Bytes::new(), Content::Foreign));
-    let entry = Entry {
-        sequence: id.sequence,
-        mark,
-        content,
-    };
-    Some((id, entry))
+impl Read {
+    fn add(&mut self, batch: Value) -> Option<()> {
+        let [id, fields] = value::list(batch)?.try_into().ok()?;
+        let id = Id::parse(&value::text(id)?)?;
+        let fields: Option<Vec<_>> = value::list(fields)?.into_iter().map(value::bytes).collect();
+        let fields = fields?;
+        self.batches += 1;
+        self.bytes += fields.iter().map(Vec::len).sum::<usize>();
+        self.last = Some(id);
+        let entries = Some(fields).filter(|_| id.suffix == 0);
+        match entries.and_then(|fields| entries_of(id.sequence, fields)) {
+            Some(entries) => self.entries.extend(entries),
+            // Without a mark, attach compares nothing: the first field of a foreign entry names no term.
+            None => self
+                .entries
+                .push(Entry::new(id.sequence, Bytes::new(), Content::Foreign)),
+        }
+        Some(())
+    }
 }
 
-/// Parses the fields as the scripts write them, and returns the first one's value as the mark.
-fn content(fields: Vec<Vec<u8>>) -> Option<(Bytes, Content)> {
+/// The entries in the fields of a batch whose last sequence this is. The value of its first field is their mark.
+fn entries_of(last: u64, fields: Vec<Vec<u8>>) -> Option<Vec<Entry>> {
     if fields.len() == 2 && fields[0] == b"e" {
         let [_, epoch] = fields.try_into().ok()?;
-        return Some((epoch.into(), Content::NewEpoch));
+        return Some(vec![Entry::new(last, epoch, Content::NewEpoch)]);
     }
-    let [o, mark, c, channel, d, payload, t, at] = fields.try_into().ok()?;
-    if [o, c, d, t] != [b"o", b"c", b"d", b"t"] {
+    let [o, mark, d, block] = fields.try_into().ok()?;
+    if [o, d] != [b"o", b"d"] {
         return None;
     }
-    let mut parts = str::from_utf8(&mark).ok()?.split(':');
-    let publication = Publication {
-        origin: parts.next()?.parse().ok()?,
-        number: parts.next()?.parse().ok()?,
-        channel: String::from_utf8(channel).ok()?,
-        payload: payload.into(),
-        at: UNIX_EPOCH.checked_add(Duration::from_millis(
-            str::from_utf8(&at).ok()?.parse().ok()?,
-        ))?,
-    };
-    Some((mark.into(), Content::Published(publication)))
+    let batch = Mark::parse(&mark)?;
+    let drafts = block::decode(block.into(), batch.count)?;
+    let first = last.checked_sub(batch.count as u64 - 1)?;
+    let mark = Bytes::from(mark);
+    let entry =
+        |(index, draft)| Entry::new(first + index, mark.clone(), batch.content(index, draft));
+    Some((0..).zip(drafts).map(entry).collect())
+}
+
+/// The value of a batch's first field, without the term.
+struct Mark {
+    origin: Origin,
+    first_number: u64,
+    count: usize,
+    at: SystemTime,
+}
+
+impl Mark {
+    fn parse(mark: &[u8]) -> Option<Self> {
+        let mut parts = str::from_utf8(mark).ok()?.split(':');
+        let mark = Self {
+            origin: parts.next()?.parse().ok()?,
+            first_number: parts.next()?.parse().ok()?,
+            count: parts.next()?.parse().ok().filter(|count| *count > 0)?,
+            at: UNIX_EPOCH.checked_add(Duration::from_millis(parts.next()?.parse().ok()?))?,
+        };
+        // Numbers of drafts must not overflow.
+        mark.first_number.checked_add(mark.count as u64)?;
+        Some(mark)
+    }
+
+    fn content(&self, index: u64, Draft { channel, payload }: Draft) -> Content {
+        Content::Published(Publication {
+            origin: self.origin,
+            number: self.first_number + index,
+            channel,
+            payload,
+            at: self.at,
+        })
+    }
 }

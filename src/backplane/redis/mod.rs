@@ -1,7 +1,8 @@
 //! The engine on Redis or Valkey.
 //!
-//! Two keys hold a log: a stream of entries, and a hash with the epoch, the last sequence and what each origin has
-//! appended. Two scripts, `attach.lua` and `publish.lua`, change both at once. Entries have the ids `<sequence>-0`.
+//! Two keys hold a log: a stream of batches, and a hash with the epoch, the last sequence and what each origin has
+//! appended. Two scripts, `attach.lua` and `publish.lua`, change both at once. A batch is one entry of the stream, whose
+//! id is `<sequence of its last draft>-0`: parsing an answer costs Redis and the client crate more than a draft itself.
 
 mod connection;
 #[cfg(feature = "tracing")]

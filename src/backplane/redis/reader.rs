@@ -2,14 +2,22 @@
 
 use super::{
     connection::{Connection, Endpoint},
-    entry::{self, Id},
+    entry::{self, Id, Read},
     failure,
 };
-use crate::backplane::{Entry, Failure, Reader};
+use crate::backplane::{Content, Entry, Failure, Reader};
 use redis::Cmd;
 use std::{fmt, time::Duration};
 
-const COUNT: usize = 512;
+/// Most batches of an answer.
+const COUNT: usize = 128;
+
+/// Batches of the first answer, which may all be full.
+const FIRST_COUNT: usize = 8;
+
+/// An answer should have about so many entries, or so many KiB.
+const WEIGHT: usize = 1024;
+
 const BLOCK_MILLISECONDS: usize = 5000;
 
 /// Longer than the server blocks.
@@ -24,6 +32,8 @@ pub struct RedisReader {
     /// `None` after a read that has failed, or was cancelled while the server blocked.
     connection: Option<Connection>,
     last: Id,
+    /// The number of batches to ask for.
+    count: usize,
 }
 
 impl RedisReader {
@@ -34,6 +44,7 @@ impl RedisReader {
             log,
             connection: Some(connection),
             last: Id::default(),
+            count: FIRST_COUNT,
         })
     }
 
@@ -49,11 +60,19 @@ impl RedisReader {
         }
     }
 
+    fn adapt(&mut self, read: &Read) {
+        if let Some(last) = read.last {
+            let weight = read.entries.len().max(read.bytes / 1024).max(1);
+            self.last = last;
+            self.count = (read.batches * WEIGHT / weight).clamp(1, COUNT);
+        }
+    }
+
     fn command(&self, after: Id) -> Cmd {
         let mut command = redis::cmd("XREAD");
         command
             .arg("COUNT")
-            .arg(COUNT)
+            .arg(self.count)
             .arg("BLOCK")
             .arg(BLOCK_MILLISECONDS)
             .arg("STREAMS")
@@ -72,10 +91,11 @@ impl Reader for RedisReader {
         let answer = connection.ask(&self.command(self.id_after(after))).await?;
         let read = entry::parse(answer).ok_or_else(|| failure::unexpected(&connection.name))?;
         self.connection = Some(connection);
-        if let Some((id, _)) = read.last() {
-            self.last = *id;
-        }
-        Ok(read.into_iter().map(|(_, entry)| entry).collect())
+        self.adapt(&read);
+        let mut entries = read.entries;
+        // The batch that has the entry `after` is read again if that is not its last.
+        entries.retain(|entry| entry.sequence > after || entry.content == Content::Foreign);
+        Ok(entries)
     }
 }
 

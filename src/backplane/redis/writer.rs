@@ -4,7 +4,9 @@ use super::{
     Keys, Warned, connection::Connection, failure, resolve::Master, script::Script, value,
 };
 use crate::{
-    backplane::{Attached, Batch, Committed, Failure, FailureKind, Head, Known, Seen, Writer},
+    backplane::{
+        Attached, Batch, Committed, Failure, FailureKind, Head, Known, Seen, Writer, block,
+    },
     trace,
 };
 use redis::{Cmd, Value};
@@ -92,7 +94,9 @@ impl Writer for RedisWriter {
 
     async fn append(&self, batch: Batch<'_>) -> Result<Committed, Failure> {
         let script = &self.scripts.publish;
-        let arguments = |command: &mut Cmd| publish_arguments(batch, self.max_entries, command);
+        let block = block::encode(batch.drafts);
+        let arguments =
+            |command: &mut Cmd| publish_arguments(batch, &block, self.max_entries, command);
         let answer = script.run(&self.connection, &self.keys, arguments).await?;
         committed(answer).ok_or_else(|| self.unexpected())
     }
@@ -134,16 +138,15 @@ fn attach_arguments(known: &Known, command: &mut Cmd) {
         .arg(&*seen.mark);
 }
 
-fn publish_arguments(batch: Batch<'_>, max_entries: usize, command: &mut Cmd) {
+fn publish_arguments(batch: Batch<'_>, block: &[u8], max_entries: usize, command: &mut Cmd) {
     command
         .arg(batch.epoch)
         .arg(max_entries)
         .arg(EXPIRY)
         .arg(batch.origin.to_string())
-        .arg(batch.first_number);
-    for draft in batch.drafts {
-        command.arg(&draft.channel).arg(&*draft.payload);
-    }
+        .arg(batch.first_number)
+        .arg(batch.drafts.len())
+        .arg(block);
 }
 
 fn attached(answer: Vec<Value>) -> Option<Attached> {

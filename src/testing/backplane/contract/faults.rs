@@ -88,7 +88,8 @@ async fn head_after_wipe<B: Backplane>(subject: &mut Subject<B>) -> Checked {
 async fn lost_tail<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let mut writer = Instance::join(&subject.engine).await?;
     let mut reader = Instance::join(&subject.engine).await?;
-    let last = writer.append(&drafts(5)).await?.last;
+    writer.append(&drafts(3)).await?;
+    let last = writer.append(&drafts(2)).await?.last;
     reader.read_to(last).await?;
     subject.run_lose_tail(2).await?;
     reader.reconnect(&subject.engine).await?;
@@ -98,7 +99,8 @@ async fn lost_tail<B: Backplane>(subject: &mut Subject<B>) -> Checked {
 
 async fn lost_numbers<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let mut instance = Instance::join(&subject.engine).await?;
-    let last = instance.append(&drafts(5)).await?.last;
+    instance.append(&drafts(3)).await?;
+    let last = instance.append(&drafts(2)).await?.last;
     subject.run_lose_tail(2).await?;
     instance.reconnect(&subject.engine).await?;
     // It has read nothing, and knows its acknowledged numbers.
@@ -109,7 +111,8 @@ async fn lost_numbers<B: Backplane>(subject: &mut Subject<B>) -> Checked {
 async fn replaced_tail<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let mut writer = Instance::join(&subject.engine).await?;
     let mut reader = Instance::join(&subject.engine).await?;
-    let last = writer.append(&drafts(5)).await?.last;
+    writer.append(&drafts(3)).await?;
+    let last = writer.append(&drafts(2)).await?.last;
     reader.read_to(last).await?;
     subject.run_lose_tail(2).await?;
     let mut newcomer = Instance::join(&subject.engine).await?;
@@ -123,7 +126,8 @@ async fn replaced_tail<B: Backplane>(subject: &mut Subject<B>) -> Checked {
 async fn trim<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let mut instance = Instance::join(&subject.engine).await?;
     let start = instance.last;
-    let last = instance.append(&drafts(8)).await?.last;
+    instance.append(&drafts(5)).await?;
+    let last = instance.append(&drafts(3)).await?.last;
     subject.run_trim(3).await?;
     let attached = instance.attach().await?;
     expect_kept(&attached, instance.epoch)?;

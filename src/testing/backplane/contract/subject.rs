@@ -45,7 +45,8 @@ impl<B> Subject<B> {
         self
     }
 
-    /// Sets the fault that deletes a number of the newest entries as if they had never been appended.
+    /// Sets the fault that deletes a number of the newest entries as if they had never been appended. They are all
+    /// entries of the last appends.
     #[must_use]
     pub fn lose_tail<Fut>(mut self, fault: impl FnOnce(usize) -> Fut + Send + 'static) -> Self
     where
@@ -55,7 +56,8 @@ impl<B> Subject<B> {
         self
     }
 
-    /// Sets the fault that deletes the oldest entries until a number of entries remains.
+    /// Sets the fault that deletes the oldest entries until a number of entries remains, which are all entries of the
+    /// last appends.
     #[must_use]
     pub fn trim<Fut>(mut self, fault: impl FnOnce(usize) -> Fut + Send + 'static) -> Self
     where

@@ -16,7 +16,9 @@ async fn redis_keeps_the_rules_of_an_engine() {
             .wipe(move || async move { assert_eq!(wiped.command("FLUSHALL"), "OK") })
             .lose_tail(move |entries| async move { lose_tail(&cut, entries) })
             .trim(move |newest| async move {
-                trimmed.command(&format!("XTRIM {{eventstream}}:log MAXLEN {newest}"));
+                let last = trimmed.command("HGET {eventstream}:meta s");
+                let first = last.parse::<usize>().unwrap() + 1 - newest;
+                trimmed.command(&format!("XTRIM {{eventstream}}:log MINID = {first}"));
             })
     })
     .await;
@@ -24,22 +26,20 @@ async fn redis_keeps_the_rules_of_an_engine() {
 
 /// Deletes the newest entries, and everything else that a server with an earlier copy of the data would not know.
 fn lose_tail(server: &RedisServer, entries: usize) {
-    let ids = server.command(&format!(
-        "XREVRANGE {{eventstream}}:log + - COUNT {}",
-        entries + 1
-    ));
-    let mut ids: Vec<_> = ids.lines().filter(|line| line.ends_with("-0")).collect();
-    let last = ids.pop().unwrap();
-    server.command(&format!("XDEL {{eventstream}}:log {}", ids.join(" ")));
-    server.command(&format!("XSETID {{eventstream}}:log {last}"));
-    let sequence = last.trim_end_matches("-0");
+    let last = server.command("HGET {eventstream}:meta s");
+    let sequence = last.parse::<usize>().unwrap() - entries;
+    let lost = server.command(&format!("XRANGE {{eventstream}}:log ({sequence} +"));
+    for id in lost.lines().filter(|line| line.ends_with("-0")) {
+        server.command(&format!("XDEL {{eventstream}}:log {id}"));
+    }
+    server.command(&format!("XSETID {{eventstream}}:log {sequence}-0"));
     server.command(&format!("HSET {{eventstream}}:meta s {sequence}"));
     let meta = server.command("HGETALL {eventstream}:meta");
     let fields: Vec<_> = meta.lines().collect();
     for field in fields.chunks_exact(2) {
         let parts: Vec<_> = field[1].split(':').collect();
         if let [number, at, seconds] = parts[..]
-            && at.parse::<u64>().unwrap() > sequence.parse().unwrap()
+            && at.parse::<usize>().unwrap() > sequence
         {
             let number = number.parse::<usize>().unwrap() - entries;
             let field = field[0];

@@ -1,0 +1,89 @@
+//! The drafts of a batch as one value, for engines that store a batch as one entry.
+//!
+//! Each draft is the length of its channel in one byte, the channel, the length of its payload in four bytes,
+//! big-endian, and the payload.
+
+use super::Draft;
+use bytes::{Buf, Bytes};
+
+/// Bytes of both lengths.
+const LENGTHS: usize = 5;
+
+/// Joins drafts. A channel has at most 255 bytes, and a payload less than 4 GiB.
+pub(super) fn encode(drafts: &[Draft]) -> Vec<u8> {
+    let size = |draft: &Draft| LENGTHS + draft.channel.len() + draft.payload.len();
+    let mut block = Vec::with_capacity(drafts.iter().map(size).sum());
+    for Draft { channel, payload } in drafts {
+        block.push(channel.len() as u8);
+        block.extend_from_slice(channel.as_bytes());
+        block.extend_from_slice(&(payload.len() as u32).to_be_bytes());
+        block.extend_from_slice(payload);
+    }
+    block
+}
+
+/// Returns the drafts of a block, or `None` if it has not exactly so many.
+///
+/// Payloads share the memory of the block.
+pub(super) fn decode(mut block: Bytes, count: usize) -> Option<Vec<Draft>> {
+    // The count is input, so it does not reserve memory.
+    let mut drafts = Vec::with_capacity(count.min(block.len() / LENGTHS));
+    for _ in 0..count {
+        let length = usize::from(block.try_get_u8().ok()?);
+        let channel = take(&mut block, length)?;
+        let length = block.try_get_u32().ok()?;
+        let payload = take(&mut block, usize::try_from(length).ok()?)?;
+        let channel = String::from_utf8(channel.into()).ok()?;
+        drafts.push(Draft { channel, payload });
+    }
+    block.is_empty().then_some(drafts)
+}
+
+fn take(block: &mut Bytes, length: usize) -> Option<Bytes> {
+    (length <= block.len()).then(|| block.split_to(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn drafts() -> Vec<Draft> {
+        vec![
+            Draft::new("a", "1"),
+            Draft::new("ü".repeat(127) + "x", vec![0; 70_000]),
+            Draft::new("c", Bytes::new()),
+        ]
+    }
+
+    #[test]
+    fn a_block_has_its_drafts_in_order() {
+        let block = encode(&drafts());
+        assert_eq!(block[..7], *b"\x01a\0\0\0\x011");
+        assert_eq!(decode(block.into(), 3), Some(drafts()));
+    }
+
+    #[test]
+    fn a_block_with_another_count_or_length_is_refused() {
+        let block = encode(&drafts()[..1]);
+        for count in [0, 2, usize::MAX] {
+            assert_eq!(decode(block.clone().into(), count), None, "{count}");
+        }
+        for length in 0..block.len() {
+            let cut = Bytes::copy_from_slice(&block[..length]);
+            assert_eq!(decode(cut, 1), None, "{length}");
+        }
+        assert_eq!(decode([&*block, b"x"].concat().into(), 1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_decoded_or_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..64), count in 0..9_usize,
+        ) {
+            if let Some(drafts) = decode(bytes.clone().into(), count) {
+                prop_assert_eq!(encode(&drafts), bytes);
+            }
+        }
+    }
+}
