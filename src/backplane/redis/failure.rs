@@ -22,8 +22,8 @@ const CODES: [(&str, FailureKind); 14] = [
     ("clients", FailureKind::Unavailable),
 ];
 
-/// How a server says that a user lacks a right. Inside a script, it does not name the command.
-const FORBIDDEN: [&str; 2] = ["NOPERM", "can't run this command"];
+/// How a server says that a user lacks a right. A script's answer has no code, and only Valkey names the command in it.
+const FORBIDDEN: [&str; 3] = ["NOPERM", "can't run this command", "no permissions to run"];
 
 /// Returns the failure of a command that the server has answered with an error. It did nothing.
 pub(super) fn answered(address: &str, error: &ServerError) -> Failure {

@@ -10,10 +10,13 @@ mod stream;
 #[cfg(feature = "rustls")]
 mod tls;
 
+use crate::support::within;
 use axum_eventstream::backplane::{
     Attached, Backplane, Batch, Committed, Content, Draft, Entry, Failure, FailureKind, Known,
     Origin, Reader, Redis, Seen, Writer,
 };
+use std::time::Duration;
+use tokio::time::sleep;
 
 type RedisWriter = <Redis as Backplane>::Writer;
 type RedisReader = <Redis as Backplane>::Reader;
@@ -63,6 +66,17 @@ impl Instance {
         let committed = self.append_at(first, payloads).await?;
         self.known.acknowledged += payloads.len() as u64;
         Ok(committed)
+    }
+
+    /// Appends a draft when the engine waits for no other instance any more.
+    async fn append_when_possible(&mut self, payload: &str) {
+        within("the engine", async {
+            while let Err(failure) = self.append(&[payload]).await {
+                assert_eq!(failure.kind(), FailureKind::Busy, "{failure}");
+                sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
     }
 
     /// Appends drafts whose first has this number.

@@ -1,7 +1,7 @@
 //! Failovers, with a real Sentinel.
 
 use super::*;
-use crate::support::{redis::RedisServer, within};
+use crate::support::redis::RedisServer;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -120,6 +120,34 @@ async fn a_failover_that_loses_entries_begins_an_epoch() {
     let last = instance.last;
     let attached = failover.attach_again(&mut instance).await;
     assert_eq!(attached.cause.as_deref(), Some("regress"));
+    assert!(attached.last > last);
+}
+
+/// An earlier master that takes writes, because nothing has told it of the promotion.
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_reader_of_one_of_two_masters_finds_an_epoch_at_the_other() {
+    let failover = Failover::start().await;
+    let [earlier, later] =
+        [&failover.master, &failover.replica].map(|server| Redis::new(server.url()));
+    let (mut writer, mut reader) = (Instance::of(&earlier).await, Instance::of(&earlier).await);
+    writer.append(&["a"]).await.unwrap();
+    reader.read().await.unwrap();
+    until(|| failover.replica.command("XLEN {eventstream}:log") == "2").await;
+
+    failover.replica.command("REPLICAOF NO ONE");
+    let mut other = Instance::of(&later).await;
+    writer.append(&["b"]).await.unwrap();
+    assert_eq!(payloads(&reader.read().await.unwrap()), ["b"]);
+    other.append_when_possible("c").await;
+    assert_eq!(payloads(&other.read().await.unwrap()), ["c"]);
+    // Both events have the same sequence.
+    assert_eq!(other.last, reader.last);
+
+    reader.reconnect(&later).await;
+    let last = reader.last;
+    let attached = reader.attach().await.unwrap();
+    assert_eq!(attached.cause.as_deref(), Some("term"));
     assert!(attached.last > last);
 }
 
