@@ -209,15 +209,14 @@ impl<'a> Follower<'a> {
         sequence: u64,
         content: Content,
     ) -> Option<(Option<u64>, Applied)> {
-        let read = match content {
-            Content::Published(publication) => read(publication),
-            Content::NewEpoch | Content::Foreign => Err("no instance has written it".into()),
-        };
-        let (publication, channel, stored) = match read {
+        let (publication, channel, stored) = match read(content) {
             Ok(read) => read,
-            Err(reason) => {
+            Err(Unreadable { channel, reason }) => {
                 self.skipped(sequence, &reason);
-                following.advance_to(sequence);
+                match channel {
+                    Some(channel) => following.lose(&channel, sequence),
+                    None => following.advance_to(sequence),
+                }
                 return None;
             }
         };
@@ -277,9 +276,22 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Checks an entry like input: other programs can write to the log.
-fn read(publication: Publication) -> Result<(Publication, Channel, Stored), String> {
-    let channel = Channel::new(&publication.channel).map_err(|error| error.to_string())?;
-    let stored = Stored::decode(&publication.payload).map_err(|error| error.to_string())?;
-    Ok((publication, channel, stored))
+/// An entry that is skipped. Its channel, if it has one, misses an event.
+struct Unreadable {
+    channel: Option<Channel>,
+    reason: String,
+}
+
+/// Checks an entry like input: other programs and other versions of this crate can write to the log.
+fn read(content: Content) -> Result<(Publication, Channel, Stored), Unreadable> {
+    let unreadable = |channel, reason| Unreadable { channel, reason };
+    let Content::Published(publication) = content else {
+        return Err(unreadable(None, "no instance has written it".to_owned()));
+    };
+    let channel = Channel::new(&publication.channel);
+    let channel = channel.map_err(|error| unreadable(None, error.to_string()))?;
+    match Stored::decode(&publication.payload) {
+        Ok(stored) => Ok((publication, channel, stored)),
+        Err(error) => Err(unreadable(Some(channel), error.to_string())),
+    }
 }

@@ -4,8 +4,9 @@
 //! woken once after it. Until then the channel counts as unsettled, so a batch that would overrun its readers is
 //! congested, as a loop of publishes is.
 
-use super::{Appended, ChannelLog, Entry, Hub, Newest, STEP, Sealed, evict::FEW};
+use super::{Appended, ChannelLog, Entry, Hub, Newest, STEP, Sealed, evict::FEW, log::Log};
 use crate::channel::Channel;
+use bytes::Bytes;
 use std::{
     mem,
     sync::{Arc, atomic::Ordering::Release},
@@ -96,6 +97,39 @@ impl Following<'_> {
         let has_readers = |log: &Arc<ChannelLog>| appended.subscribers > 0 && log.announce_wake();
         self.touched.extend(log.filter(has_readers));
         appended
+    }
+
+    /// Records an entry of a channel that this version cannot read. The channel loses its earlier entries too, so each of
+    /// its readers returns a gap, and so does every position before the entry.
+    pub(crate) fn lose(&mut self, channel: &Channel, sequence: u64) {
+        let hub = self.hub;
+        let mut state = hub.state();
+        if sequence <= state.sequence() {
+            return;
+        }
+        let log = match hub.config.history {
+            true => Some(state.get_or_create(channel)),
+            false => state.current(channel),
+        };
+        let at = state.in_order(Instant::now());
+        state.advance_to(sequence);
+        if let Some(log) = &log {
+            let bytes = Bytes::new();
+            let entry = Entry {
+                sequence,
+                at,
+                bytes,
+            };
+            state.append(log, entry, None, &hub.config);
+            // Each step undoes an append, so that there are no more of them than of appends.
+            while !log.lock().log.is_empty() {
+                state.evict(log, &hub.config, Log::discard);
+            }
+        }
+        hub.head.store(sequence, Release);
+        drop(state);
+        self.touched
+            .extend(log.filter(|log| log.subscribers() > 0 && log.announce_wake()));
     }
 
     /// Ends the current readers of a channel at this sequence number, as [`Hub::close_channel`]. The number is also

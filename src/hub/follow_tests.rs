@@ -97,6 +97,45 @@ fn a_batch_wakes_each_channel_once() {
     assert_eq!(a.take(), 0);
 }
 
+#[test]
+fn a_lost_entry_is_a_gap_for_its_channel_only() {
+    for history in [true, false] {
+        let hub = hub(|config| config.history = history);
+        let (woken, waker) = waker();
+        let mut live = reader(&hub, &["a", "b"], Start::Live);
+        append(&hub, "a", 101);
+        assert_eq!(all(&mut live), "101 ");
+        assert!(live.wait(&waker));
+        append(&hub, "b", 102);
+        hub.follow().lose(&channel("a"), 103);
+        assert!(woken.take() > 0);
+        append(&hub, "a", 104);
+        assert_eq!(all(&mut live), "[a 1 @101]102 104 ");
+        assert!(is_consistent(&hub));
+        if history {
+            assert_eq!(after(&hub, &["a"], 102), "[a ? @104]");
+            assert_eq!(after(&hub, &["a"], 103), "104 ");
+            assert_eq!(after(&hub, &["b"], 101), "102 ");
+        }
+    }
+}
+
+#[test]
+fn a_lost_entry_of_a_channel_without_readers_is_a_gap_on_resume() {
+    let hub = hub(|config| config.latest_per_key = true);
+    hub.follow().lose(&channel("a"), 101);
+    append(&hub, "b", 102);
+    hub.follow().lose(&channel("b"), 103);
+    hub.follow().lose(&channel("b"), 103);
+    assert_eq!(hub.stats().channels, 0);
+    for name in ["a", "b"] {
+        assert_eq!(after(&hub, &[name], 100), format!("[{name} ? @103]"));
+        assert_eq!(after(&hub, &[name], 103), "");
+    }
+    assert_eq!(after(&hub, &["a"], 101), "");
+    assert!(is_consistent(&hub));
+}
+
 /// Otherwise the ring would overtake readers that were not woken yet.
 #[test]
 fn a_long_batch_is_congested() {
