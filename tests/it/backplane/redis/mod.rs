@@ -7,7 +7,7 @@ mod faults;
 mod rights;
 pub(crate) mod sentinel;
 mod stream;
-#[cfg(feature = "rustls")]
+#[cfg(any(feature = "rustls", feature = "native-tls"))]
 mod tls;
 
 use crate::support::within;

@@ -7,7 +7,7 @@ use crate::support::{
 };
 use std::{env, fs, path::Path};
 
-/// Where rustls searches for certificates.
+/// Where rustls and OpenSSL search for certificates.
 const CERTIFICATES: &str = "SSL_CERT_FILE";
 
 #[tokio::test]
