@@ -146,6 +146,7 @@ pub trait Reader: Send + 'static {
     /// for one, and then returns none.
     ///
     /// `after` is the sequence of the last entry that this returned, unless the log has another epoch or
-    /// lacks entries.
+    /// lacks entries. Fails if the engine's data may have been replaced since the last attach: what follows `after` in
+    /// another history is not the next entry.
     fn read(&mut self, after: u64) -> impl Future<Output = Result<Vec<Entry>, Failure>> + Send;
 }

@@ -120,9 +120,31 @@ impl Endpoint {
 impl Connection {
     /// Sends a command, and returns its answer.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
-        match self.ask_any(command).await? {
+        self.checked(self.ask_any(command).await?)
+    }
+
+    /// Sends two commands, which the server executes one after the other, and returns both answers.
+    pub(super) async fn ask_both(&self, commands: [Cmd; 2]) -> Result<[Value; 2], Failure> {
+        let mut pipeline = redis::pipe();
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        let answers = self
+            .inner
+            .clone()
+            .send_packed_commands(&pipeline, 0, 2)
+            .await;
+        let answers = answers.map_err(|error| failure::lost(&self.name, &error))?;
+        let [first, second] = answers
+            .try_into()
+            .map_err(|_| failure::unexpected(&self.name))?;
+        Ok([self.checked(first)?, self.checked(second)?])
+    }
+
+    fn checked(&self, answer: Value) -> Result<Value, Failure> {
+        match answer {
             Value::ServerError(error) => Err(failure::answered(&self.name, &error)),
-            value => Ok(value),
+            answer => Ok(answer),
         }
     }
 

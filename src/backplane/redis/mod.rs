@@ -12,6 +12,7 @@ mod failure;
 mod reader;
 mod resolve;
 mod script;
+mod term;
 #[cfg(feature = "rustls")]
 mod tls;
 mod url;
@@ -24,6 +25,7 @@ use std::{
     fmt,
     sync::{Arc, atomic::AtomicBool},
 };
+use term::Term;
 use url::Url;
 use writer::RedisWriter;
 
@@ -168,11 +170,13 @@ impl Backplane for Redis {
         tls::choose_provider(url);
         let keys = self.keys();
         let (connection, master) = resolve::connect(url, &keys.meta).await?;
-        let reader = RedisReader::open(connection.endpoint.clone(), keys.log.clone()).await?;
+        let term = Term::default();
+        let reader =
+            RedisReader::open(connection.endpoint.clone(), keys.clone(), term.clone()).await?;
         #[cfg(feature = "tracing")]
         durability::review(&connection, &self.warned).await;
         let warned = Arc::clone(&self.warned);
-        let writer = RedisWriter::new(connection, keys, self.max_entries, master, warned);
+        let writer = RedisWriter::new(connection, keys, self.max_entries, master, term, warned);
         Ok((writer, reader))
     }
 }

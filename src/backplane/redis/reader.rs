@@ -1,12 +1,15 @@
 //! Reads the log.
 
 use super::{
+    Keys,
     connection::{Connection, Endpoint},
     entry::{self, Id, Read},
     failure,
+    term::Term,
+    value,
 };
 use crate::backplane::{Content, Entry, Failure, Reader};
-use redis::Cmd;
+use redis::{Cmd, Value};
 use std::{fmt, time::Duration};
 
 /// Most batches of an answer.
@@ -28,7 +31,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(7);
 /// Its connection has no other commands, because they would wait while the server blocks.
 pub struct RedisReader {
     endpoint: Endpoint,
-    log: String,
+    keys: Keys,
+    term: Term,
     /// `None` after a read that has failed, or was cancelled while the server blocked.
     connection: Option<Connection>,
     last: Id,
@@ -37,11 +41,12 @@ pub struct RedisReader {
 }
 
 impl RedisReader {
-    pub(super) async fn open(endpoint: Endpoint, log: String) -> Result<Self, Failure> {
+    pub(super) async fn open(endpoint: Endpoint, keys: Keys, term: Term) -> Result<Self, Failure> {
         let connection = endpoint.connect(ANSWER_LIMIT).await?;
         Ok(Self {
             endpoint,
-            log,
+            keys,
+            term,
             connection: Some(connection),
             last: Id::default(),
             count: FIRST_COUNT,
@@ -57,6 +62,24 @@ impl RedisReader {
         Id {
             sequence,
             suffix: 0,
+        }
+    }
+
+    fn ask_term(&self) -> Cmd {
+        let mut command = redis::cmd("HMGET");
+        command.arg(&self.keys.meta).arg("r");
+        command
+    }
+
+    /// Fails if the log has another term than at the last attach. A log that was deleted has no term and no entries.
+    fn compare(&self, answer: Value) -> Result<(), Failure> {
+        let term = value::list(answer).and_then(|mut terms| value::bytes(terms.pop()?));
+        match term.is_none_or(|term| self.term.is(&term)) {
+            true => Ok(()),
+            false => Err(failure::unavailable(format!(
+                "{} has data of another server than at the last attach",
+                self.endpoint.server.address
+            ))),
         }
     }
 
@@ -76,7 +99,7 @@ impl RedisReader {
             .arg("BLOCK")
             .arg(BLOCK_MILLISECONDS)
             .arg("STREAMS")
-            .arg(&self.log)
+            .arg(&self.keys.log)
             .arg(after.to_string());
         command
     }
@@ -88,8 +111,10 @@ impl Reader for RedisReader {
             Some(connection) => connection,
             None => self.endpoint.connect(ANSWER_LIMIT).await?,
         };
-        let answer = connection.ask(&self.command(self.id_after(after))).await?;
-        let read = entry::parse(answer).ok_or_else(|| failure::unexpected(&connection.name))?;
+        let commands = [self.command(self.id_after(after)), self.ask_term()];
+        let [read, term] = connection.ask_both(commands).await?;
+        let read = entry::parse(read).ok_or_else(|| failure::unexpected(&connection.name))?;
+        self.compare(term)?;
         self.connection = Some(connection);
         self.adapt(&read);
         let mut entries = read.entries;
@@ -103,7 +128,7 @@ impl fmt::Debug for RedisReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisReader")
             .field("server", &self.endpoint.server.address)
-            .field("log", &self.log)
+            .field("keys", &self.keys)
             .field("last", &self.last)
             .finish_non_exhaustive()
     }

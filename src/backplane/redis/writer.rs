@@ -1,7 +1,8 @@
 //! Attaches and appends with the scripts.
 
 use super::{
-    Keys, Warned, connection::Connection, failure, resolve::Master, script::Script, value,
+    Keys, Warned, connection::Connection, failure, resolve::Master, script::Script, term::Term,
+    value,
 };
 use crate::{
     backplane::{
@@ -25,12 +26,16 @@ const EXPIRY: u32 = 7 * 24 * 3600;
 /// The term of a server on which the scripts may not use INFO.
 const UNKNOWN_TERM: &str = "x";
 
+/// How the mark of an attach begins: the term follows.
+const OF_TERM: &str = "?:";
+
 /// Appends to a log in Redis.
 pub struct RedisWriter {
     connection: Connection,
     keys: Keys,
     max_entries: usize,
     master: Option<Master>,
+    term: Term,
     warned: Arc<Warned>,
     scripts: Scripts,
 }
@@ -46,6 +51,7 @@ impl RedisWriter {
         keys: Keys,
         max_entries: usize,
         master: Option<Master>,
+        term: Term,
         warned: Arc<Warned>,
     ) -> Self {
         Self {
@@ -53,6 +59,7 @@ impl RedisWriter {
             keys,
             max_entries,
             master,
+            term,
             warned,
             scripts: Scripts {
                 attach: Script::new(include_str!("attach.lua")),
@@ -88,6 +95,7 @@ impl Writer for RedisWriter {
         let arguments = |command: &mut Cmd| attach_arguments(known, command);
         let answer = script.run(&self.connection, &self.keys, arguments).await?;
         let attached = attached(answer).ok_or_else(|| self.unexpected())?;
+        self.term.set(attached.mark.slice(OF_TERM.len()..));
         self.review_term(&attached.mark);
         Ok(attached)
     }
@@ -157,7 +165,7 @@ fn attached(answer: Vec<Value>) -> Option<Attached> {
         epoch: value::number(epoch)?,
         last: value::number(last)?,
         first: value::number(first),
-        mark: format!("?:{}", value::text(term)?).into(),
+        mark: format!("{OF_TERM}{}", value::text(term)?).into(),
         cause: value::text(cause).filter(|cause| !cause.is_empty()),
         time: UNIX_EPOCH + since_1970,
     })

@@ -151,6 +151,33 @@ async fn a_reader_of_one_of_two_masters_finds_an_epoch_at_the_other() {
     assert!(attached.last > last);
 }
 
+/// A connection stays open when its server becomes a replica, and takes over the other master's data.
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn a_reader_does_not_continue_with_the_data_of_another_master() {
+    let failover = Failover::start().await;
+    let (earlier, later) = (&failover.master, &failover.replica);
+    let mut reader = Instance::of(&Redis::new(earlier.url())).await;
+    reader.append(&["a"]).await.unwrap();
+    until(|| later.command("XLEN {eventstream}:log") == "2").await;
+    later.command("REPLICAOF NO ONE");
+    reader.append(&["b"]).await.unwrap();
+    assert_eq!(payloads(&reader.read().await.unwrap()), ["a", "b"]);
+    let mut other = Instance::of(&Redis::new(later.url())).await;
+    other.append_when_possible("c").await;
+    other.append_when_possible("d").await;
+
+    let port = later.port();
+    earlier.command(&format!("REPLICAOF 127.0.0.1 {port}"));
+    until(|| earlier.command("XLEN {eventstream}:log") == "4").await;
+
+    // The event after "b" would be "d".
+    assert_eq!(kind(reader.read().await), FailureKind::Unavailable);
+    reader.reconnect(&Redis::new(later.url())).await;
+    let attached = reader.attach().await.unwrap();
+    assert_eq!(attached.cause.as_deref(), Some("publisher"));
+}
+
 #[tokio::test]
 #[ignore = "needs Redis"]
 async fn an_earlier_master_that_still_answers_is_unavailable() {
