@@ -56,7 +56,10 @@ let es = EventStream::builder().backplane(redis).build()?;
 //! # Engines
 //!
 //! An engine implements three traits: [`Backplane`] connects, a [`Writer`] attaches and appends, a [`Reader`] reads.
-//! Queues, batches, retries and the search for gaps are not part of an engine.
+//! Queues, batches, retries and the search for gaps are not part of an engine. The [example `postgres`][postgres] is one
+//! on PostgreSQL, to be copied.
+//!
+//! [postgres]: https://github.com/axum-eventstream/axum-eventstream/tree/main/examples/postgres
 //!
 //! # Rules of an engine
 //!
@@ -115,7 +118,7 @@ pub trait Backplane: Send + Sync + 'static {
     /// A session is both halves. It ends with any [`Failure`] of [`Reader::read`] and of [`Writer::attach`], with one of
     /// [`Writer::head`] that is not [stale](FailureKind::Stale), and with one of [`Writer::append`] that is
     /// [unavailable](FailureKind::Unavailable) or [lost](FailureKind::Lost). Then this is called again, so it looks up
-    /// the server's address each time.
+    /// the server's address each time. After 5 seconds it is dropped, and counts as unavailable.
     fn connect(&self)
     -> impl Future<Output = Result<(Self::Writer, Self::Reader), Failure>> + Send;
 }
