@@ -66,7 +66,10 @@ pub mod pushpin {}
 pub mod reverse_proxies {}
 
 #[doc = links!()]
-#[cfg_attr(feature = "redis", doc = "[redis]: crate::backplane::Redis\n")]
+#[cfg_attr(
+    feature = "redis",
+    doc = "[backplane]: crate::backplane#rules-of-an-engine\n[redis]: crate::backplane::Redis\n"
+)]
 #[cfg_attr(
     feature = "redis",
     doc = include_str!("../docs/recipes/several_instances.md")

@@ -4,6 +4,7 @@
 
 use crate::support::{
     example::{Example, free_ports},
+    postgres::PostgresServer,
     pushpin, quickstart, server, within,
 };
 use eventsource_stream::{Event, Eventsource};
@@ -191,6 +192,23 @@ async fn instances_says_how_to_start_redis_and_serves_its_page_meanwhile() {
     let mut events = example.stream("/events").await;
     example.stop().await;
     while events.next().await.is_some() {}
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL"]
+async fn postgres_has_the_log_of_two_programs() {
+    let server = PostgresServer::start().await;
+    let url = server.url();
+    let variables = [("DATABASE_URL", &*url)];
+    let one = Example::start_with("postgres", &variables).await;
+    let two = Example::start_with("postgres", &variables).await;
+    let mut events = one.stream("/rooms/red").await;
+    let sent = two.post("/rooms/red", "text/plain", "hello").await;
+    assert_eq!(sent.status(), StatusCode::OK);
+    assert_eq!(events.data("message").await, "hello");
+    assert_eq!(one.page("/ready").await, "ok\n");
+    one.stop().await;
+    two.stop().await;
 }
 
 #[tokio::test]

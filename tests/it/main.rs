@@ -1,7 +1,7 @@
 //! The crate as its users see it: over real sockets, behind real proxies, in a real browser.
 //!
-//! One module for each kind of behaviour. Tests that need Pushpin, nginx, Redis or Chromium are ignored by default:
-//! `scripts/test` runs them.
+//! One module for each kind of behaviour. Tests that need Pushpin, nginx, Redis, PostgreSQL or Chromium are ignored by
+//! default: `scripts/test` runs them.
 #![cfg_attr(
     not(feature = "full"),
     allow(dead_code, reason = "fewer tests use the support code")

@@ -10,6 +10,8 @@ mod joining;
 mod network;
 #[cfg(unix)]
 mod on_redis;
+#[cfg(unix)]
+mod postgres;
 mod proxied;
 mod publishing;
 #[cfg(unix)]

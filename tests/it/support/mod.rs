@@ -14,6 +14,8 @@ pub(crate) mod example;
 pub(crate) mod namespace;
 pub(crate) mod nginx;
 #[cfg(all(unix, feature = "full"))]
+pub(crate) mod postgres;
+#[cfg(all(unix, feature = "full"))]
 pub(crate) mod pushpin;
 #[cfg(all(unix, feature = "full"))]
 pub(crate) mod redis;
