@@ -75,6 +75,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 async fn quickstart_publishes_what_its_form_sends_and_ticks() {
     let example = Example::start("quickstart").await;
     let mut events = example.stream("/events").await;
+    // A message that is posted before the snapshot is taken is in it.
+    events.json("state").await;
     let text = "text=%3C%2Fscript%3E+a%0Ab";
     let sent = example.post("/messages", FORM, text).await;
     assert_eq!(sent.status(), StatusCode::NO_CONTENT);
