@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn only_templates_that_depend_on_the_route_have_parameters() {
-        for template in ["", "a", "{{a}}", "a<b", "a: b", "{", "}"] {
+        for template in ["", "a", "{{a}}", "a<b", "<>", "a: b", "a:", "{", "}"] {
             assert!(
                 !ChannelTemplate::new(template).has_parameters(),
                 "{template}"

@@ -301,6 +301,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_counts_with_its_length() {
+        let sizes = ["a", "abcd"].map(|name| {
+            let hub = hub(|_| {});
+            publish(&hub, name, "1");
+            hub.stats().history_bytes
+        });
+        assert_eq!(sizes[1] - sizes[0], 3);
+    }
+
+    #[test]
     fn every_change_since_the_mark_wakes_a_waiter() {
         type News = fn(&Hub);
         let news: [News; 4] = [
