@@ -35,6 +35,7 @@ pub(super) struct Follower<'a> {
 /// An entry that does not follow the last one, or begins an epoch.
 pub(super) struct Gap {
     sequence: u64,
+    previous: u64,
     mark: Bytes,
     is_new_epoch: bool,
 }
@@ -59,11 +60,6 @@ impl<'a> Follower<'a> {
         self.seen.last
     }
 
-    /// The sequence of the entry after it.
-    fn next(&self) -> u64 {
-        self.seen.last.saturating_add(1)
-    }
-
     /// Begins where the log does, unless that follows on what the hub has.
     pub(super) fn place(&mut self, attached: &Attached) -> Result<(), Failure> {
         let before_first = attached.first.map(|first| first.saturating_sub(1));
@@ -72,16 +68,16 @@ impl<'a> Follower<'a> {
             true if base > self.seen.last => self.begin(attached.epoch, base),
             true => Ok(()),
             // Above all sequences of earlier epochs. An entry there can only be the one that begins the epoch.
-            false => self.begin(attached.epoch, base.max(self.next())),
+            false => self.begin(attached.epoch, base.max(self.seen.last + 1)),
         }
     }
 
     /// Continues after an attach that was made because of `gap`.
     pub(super) fn pass(&mut self, gap: Gap) -> Result<(), Failure> {
-        if gap.sequence > self.next() {
+        if gap.previous > self.seen.last {
             // Entries before it were deleted.
-            self.begin(self.seen.epoch, gap.sequence - 1)?;
-        } else if gap.sequence == self.next() && gap.is_new_epoch {
+            self.begin(self.seen.epoch, gap.previous)?;
+        } else if gap.sequence > self.seen.last && gap.is_new_epoch {
             self.advance(gap.sequence, gap.mark);
         }
         // Any other entry is read again.
@@ -164,6 +160,7 @@ impl<'a> Follower<'a> {
         for entry in entries {
             let Entry {
                 sequence,
+                previous,
                 mark,
                 content,
             } = entry;
@@ -172,9 +169,11 @@ impl<'a> Follower<'a> {
                 self.skipped(sequence, "no instance has written it");
                 continue;
             }
-            if sequence != self.next() || content == Content::NewEpoch {
+            let follows = (previous..sequence).contains(&self.seen.last);
+            if !follows || content == Content::NewEpoch {
                 gap = Some(Gap {
                     sequence,
+                    previous,
                     mark,
                     is_new_epoch: content == Content::NewEpoch,
                 });

@@ -56,6 +56,8 @@ pub struct Known {
     pub origin: Origin,
     /// The highest number of the origin whose append was acknowledged, or 0.
     pub acknowledged: u64,
+    /// The sequence of that number's entry. `None` if it is not known, or if it belongs to another epoch than `seen`.
+    pub acknowledged_at: Option<u64>,
     /// The end of the log as the instance has seen it. `None` before it has attached for the first time.
     pub seen: Option<Seen>,
     /// The epoch to begin, if one begins: a random number of 48 bits.
@@ -69,6 +71,7 @@ impl Known {
         Self {
             origin,
             acknowledged: 0,
+            acknowledged_at: None,
             seen: None,
             fresh_epoch,
         }
@@ -78,6 +81,13 @@ impl Known {
     #[must_use]
     pub fn acknowledged(mut self, number: u64) -> Self {
         self.acknowledged = number;
+        self
+    }
+
+    /// Sets the sequence of the highest acknowledged number.
+    #[must_use]
+    pub fn acknowledged_at(mut self, sequence: u64) -> Self {
+        self.acknowledged_at = Some(sequence);
         self
     }
 
@@ -120,7 +130,8 @@ pub struct Attached {
     pub epoch: u64,
     /// The sequence of the last entry. In a new epoch, it is above all earlier ones.
     pub last: u64,
-    /// The sequence of the oldest entry in the log. `None` if it has no entry.
+    /// The sequence of the oldest entry in the log, or any between it and its [`previous`](Entry::previous). `None` if
+    /// the log has no entry.
     pub first: Option<u64>,
     /// The mark of `last`, for [`Seen`].
     pub mark: Bytes,
@@ -229,6 +240,9 @@ pub struct Committed {
 pub struct Entry {
     /// Its sequence.
     pub sequence: u64,
+    /// The sequence of the entry before it, or any between the two: nothing is missing between `previous` and
+    /// `sequence`.
+    pub previous: u64,
     /// Distinguishes it from an entry that took its place in another history. Any bytes, for [`Seen`].
     pub mark: Bytes,
     /// Its content.
@@ -236,13 +250,21 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Creates an entry.
+    /// Creates an entry that directly follows the one before it: its sequence is one more.
     pub fn new(sequence: u64, mark: impl Into<Bytes>, content: Content) -> Self {
         Self {
             sequence,
+            previous: sequence.saturating_sub(1),
             mark: mark.into(),
             content,
         }
+    }
+
+    /// Sets the sequence of the entry before it.
+    #[must_use]
+    pub fn previous(mut self, previous: u64) -> Self {
+        self.previous = previous;
+        self
     }
 }
 

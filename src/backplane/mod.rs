@@ -64,7 +64,8 @@ let es = EventStream::builder().backplane(redis).build()?;
 //! # Rules of an engine
 //!
 //! 1. The log has one order, and each entry has a *sequence*. An append returns after its entries are in the log.
-//! 2. Sequences are contiguous within an epoch, and never decrease, not even in a later epoch.
+//! 2. Sequences ascend, also from one epoch to the next. They may have gaps, because each entry names the
+//!    [`previous`](Entry::previous) one. The drafts of an append are contiguous.
 //! 3. An *epoch* is one unbroken order. If entries that an instance has read or appended are gone from its end, or
 //!    another history has taken their place, a new epoch begins. Entries may leave the log at its beginning.
 //! 4. An [`Origin`] numbers its appends. A number that was appended already is skipped, so an append can be repeated.
@@ -149,7 +150,8 @@ pub trait Reader: Send + 'static {
     /// for one, and then returns none.
     ///
     /// `after` is the sequence of the last entry that this returned, unless the log has another epoch or
-    /// lacks entries. Fails if the engine's data may have been replaced since the last attach: what follows `after` in
-    /// another history is not the next entry.
+    /// lacks entries. An epoch that begins wakes it: it returns the first entry or a [`Failure`]. It fails too if the
+    /// engine's data may have been replaced since the last attach: what follows `after` in another history is not the
+    /// next entry.
     fn read(&mut self, after: u64) -> impl Future<Output = Result<Vec<Entry>, Failure>> + Send;
 }

@@ -79,6 +79,16 @@ struct State {
     /// The number of the last draft of all batches.
     last_number: u64,
     last_acknowledged: u64,
+    /// The last append that the engine has acknowledged.
+    appended: Option<Appended>,
+}
+
+/// Where the engine has appended a draft.
+#[derive(Clone, Copy, Debug)]
+struct Appended {
+    number: u64,
+    epoch: u64,
+    sequence: u64,
 }
 
 struct Reply {
@@ -286,6 +296,13 @@ impl Outbox {
         self.lock().last_acknowledged
     }
 
+    /// The sequence of the last acknowledged number, if the engine has appended it in this epoch.
+    pub(super) fn acknowledged_at(&self, epoch: u64, number: u64) -> Option<u64> {
+        let appended = self.lock().appended?;
+        let is_it = (appended.epoch, appended.number) == (epoch, number);
+        is_it.then_some(appended.sequence)
+    }
+
     /// Returns the batch that has no outcome yet, or forms the next one. Waits for a draft.
     pub(super) async fn next(&self) -> Outgoing {
         loop {
@@ -305,6 +322,11 @@ impl Outbox {
         };
         let last = sent.first_number + sent.replies.len() as u64 - 1;
         state.last_acknowledged = state.last_acknowledged.max(last);
+        state.appended = Some(Appended {
+            number: last,
+            epoch,
+            sequence: committed.last,
+        });
         for (number, reply) in (sent.first_number..).zip(sent.replies) {
             if reply.sender.is_some() {
                 let sequence = committed.last.saturating_sub(last - number);
@@ -641,6 +663,9 @@ mod tests {
         assert_eq!(next(&outbox), Some((1, vec!["one", "two"])));
         outbox.acknowledge(7, committed(12, 0));
         assert_eq!(outbox.last_acknowledged(), 2);
+        assert_eq!(outbox.acknowledged_at(7, 2), Some(12));
+        assert_eq!(outbox.acknowledged_at(8, 2), None, "of another epoch");
+        assert_eq!(outbox.acknowledged_at(7, 3), None);
         assert_eq!(next(&outbox), Some((3, vec!["three"])));
         outbox.acknowledge(7, committed(13, 1));
         assert_eq!(next(&outbox), None);

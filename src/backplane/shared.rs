@@ -84,12 +84,12 @@ impl Shared {
 
     /// What this instance knows of the log. `fresh_epoch` is a random number.
     pub(super) fn known(&self, fresh_epoch: u64) -> Known {
-        let known = Known::nothing(self.origin, fresh_epoch);
-        let known = known.acknowledged(self.outbox.last_acknowledged());
-        match self.seen() {
-            Some(seen) => known.seen(seen),
-            None => known,
-        }
+        let number = self.outbox.last_acknowledged();
+        let mut known = Known::nothing(self.origin, fresh_epoch).acknowledged(number);
+        known.seen = self.seen();
+        let appended = |seen: &Seen| self.outbox.acknowledged_at(seen.epoch, number);
+        known.acknowledged_at = known.seen.as_ref().and_then(appended);
+        known
     }
 
     pub(super) fn observer(&self) -> &BackplaneObserver {

@@ -98,7 +98,8 @@ pub struct BackplaneHealth {
     pub attached: bool,
     /// How long it has been attached, or has not been.
     pub since: Duration,
-    /// Number of entries that the instance had not read when it asked the engine last, at most 5 seconds ago.
+    /// Number of entries that the instance had not read when it asked the engine last, at most 5 seconds ago. It is an upper
+    /// bound if the engine's sequences have gaps.
     pub behind: u64,
     /// Why the connection to the engine ended, until the instance is attached again.
     pub failure: Option<String>,

@@ -11,6 +11,9 @@ use std::{
 /// Maximum number of entries that one read returns.
 const PAGE: usize = 512;
 
+/// Number of sequences of a block.
+const BLOCK: u64 = 1024;
+
 /// The mark of a sequence whose entry has left the log, before its term.
 const UNKNOWN: &str = "?";
 
@@ -18,6 +21,8 @@ const UNKNOWN: &str = "?";
 pub(super) struct History {
     pub(super) epoch: u64,
     pub(super) last: u64,
+    /// Whether each append has a block of sequences.
+    has_blocks: bool,
     /// The branch of history. It changes wherever two servers may continue differently.
     term: u64,
     /// The last sequence of each earlier term.
@@ -42,10 +47,11 @@ struct Stored {
 
 impl History {
     /// Begins an epoch with an entry.
-    pub(super) fn begin(epoch: u64, sequence: u64) -> Self {
+    pub(super) fn begin(epoch: u64, sequence: u64, has_blocks: bool) -> Self {
         let mut history = Self {
             epoch,
             last: sequence - 1,
+            has_blocks,
             term: new_term(),
             ends: HashMap::new(),
             entries: VecDeque::new(),
@@ -123,46 +129,55 @@ impl History {
     }
 
     pub(super) fn append(&mut self, batch: Batch<'_>) -> Committed {
-        let before = self.last;
-        for (number, draft) in (batch.first_number..).zip(batch.drafts) {
-            if number > self.appended(batch.origin).number {
-                self.publish(Publication {
-                    origin: batch.origin,
-                    number,
-                    channel: draft.channel.clone(),
-                    payload: draft.payload.clone(),
-                    at: SystemTime::now(),
-                });
-            }
+        let done = self.appended(batch.origin).number;
+        let drafts = (batch.first_number..).zip(batch.drafts);
+        let new: Vec<_> = drafts.filter(|(number, _)| *number > done).collect();
+        let added = new.len();
+        for (sequence, (number, draft)) in (self.next(added as u64)..).zip(new) {
+            let publication = Publication {
+                origin: batch.origin,
+                number,
+                channel: draft.channel.clone(),
+                payload: draft.payload.clone(),
+                at: SystemTime::now(),
+            };
+            self.publish(sequence, publication);
         }
         let last_number = batch.first_number + batch.drafts.len() as u64 - 1;
         Committed {
             last: self.sequence_of(batch.origin, last_number),
-            added: usize::try_from(self.last - before).unwrap_or(usize::MAX),
+            added,
         }
     }
 
-    fn publish(&mut self, publication: Publication) {
+    /// The first sequence of a number of further entries. The last one of a block ends it.
+    fn next(&self, entries: u64) -> u64 {
+        match self.has_blocks {
+            true => (self.last / BLOCK + 2) * BLOCK - entries,
+            false => self.last + 1,
+        }
+    }
+
+    fn publish(&mut self, sequence: u64, publication: Publication) {
         let Publication { origin, number, .. } = publication;
         let name = format!("{origin}:{number}");
-        self.push(&name, Content::Published(publication));
-        let sequence = self.last;
+        self.push_at(sequence, &name, Content::Published(publication));
         self.appended.insert(origin, Appended { number, sequence });
     }
 
     /// Adds an entry behind the last one.
     pub(super) fn push(&mut self, name: &str, content: Content) {
+        self.push_at(self.next(1), name, content);
+    }
+
+    fn push_at(&mut self, sequence: u64, name: &str, content: Content) {
         let before = match &content {
             Content::Published(publication) => self.appended(publication.origin),
             _ => Appended::default(),
         };
-        self.last += 1;
-        let entry = Entry {
-            sequence: self.last,
-            mark: self.marked(name),
-            content,
-        };
+        let entry = Entry::new(sequence, self.marked(name), content).previous(self.last);
         self.entries.push_back(Stored { entry, before });
+        self.last = sequence;
     }
 
     /// Returns the sequence of an appended number: the origin's last one if its entry has left the log.
@@ -190,7 +205,7 @@ impl History {
             let Some(Stored { entry, before }) = self.entries.pop_back() else {
                 return;
             };
-            self.last = entry.sequence - 1;
+            self.last = entry.previous;
             if let Content::Published(publication) = entry.content {
                 self.appended.insert(publication.origin, before);
             }

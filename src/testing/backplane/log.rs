@@ -9,6 +9,7 @@ pub(super) struct Log {
     /// `None` before the first attach, and after a wipe.
     pub(super) history: Option<History>,
     pub(super) is_full: bool,
+    pub(super) has_blocks: bool,
     max_entries: usize,
     /// The highest sequence that any epoch has had.
     highest: u64,
@@ -19,6 +20,7 @@ impl Log {
         Self {
             history: None,
             is_full: false,
+            has_blocks: false,
             max_entries,
             highest: 0,
         }
@@ -61,7 +63,7 @@ impl Log {
     fn begin(&self, known: &Known) -> History {
         let seen = known.seen.as_ref().map_or(0, |seen| seen.last);
         let sequence = self.highest.max(seen).max(microseconds()) + 1;
-        History::begin(known.fresh_epoch, sequence)
+        History::begin(known.fresh_epoch, sequence, self.has_blocks)
     }
 
     pub(super) fn append(&mut self, batch: Batch<'_>) -> Result<Committed, Failure> {

@@ -67,6 +67,13 @@ impl Memory {
         Self::linked(log, watch::Sender::new(()))
     }
 
+    /// Numbers the entries of each append in a block of 1024 sequences, as some engines do. So sequences have gaps.
+    #[must_use]
+    pub fn in_blocks(self) -> Self {
+        lock(&self.log()).has_blocks = true;
+        self
+    }
+
     pub(super) fn linked(log: Arc<Mutex<Log>>, changed: watch::Sender<()>) -> Self {
         let link = Arc::new(Mutex::new(Link::new(log)));
         Self { link, changed }

@@ -118,7 +118,7 @@ async fn a_position_that_the_log_does_not_have_is_a_reset() {
     let a = Instance::warm(&engine).await;
     let id = a.publish("room", "one").await.unwrap().id.unwrap();
     for gone in [
-        format!("{:012x}-{}", id.epoch(), id.sequence() + 1000),
+        format!("{:012x}-{}", id.epoch(), id.sequence() + 1_000_000),
         "000000000001-1".to_owned(),
     ] {
         for path in ["/room", "/open/room"] {

@@ -1,7 +1,7 @@
 //! Operations that are dropped before they complete.
 
 use super::{
-    Checked, Subject, Suite, ensure,
+    Checked, Subject, Suite,
     instance::{Instance, drafts},
     subject::Broken,
 };
@@ -60,7 +60,7 @@ async fn read<B: Backplane>(subject: &mut Subject<B>) -> Checked {
 async fn append<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let mut instance = Instance::join(&subject.engine).await?;
     for time in TIMES {
-        let (start, number, drafts) = (instance.last, instance.next, drafts(10));
+        let (number, drafts) = (instance.next, drafts(10));
         let cancelled = timeout(time, instance.append(&drafts)).await;
         rejoin_if_broken(subject, &mut instance, cancelled.ok()).await?;
         let repeated = instance.append_at(number, &drafts).await;
@@ -71,12 +71,9 @@ async fn append<B: Backplane>(subject: &mut Subject<B>) -> Checked {
             }
             repeated => repeated?,
         };
-        let last = start + drafts.len() as u64;
-        ensure(committed.last == last, || {
-            format!("{committed:?} does not end at {last}")
-        })?;
+        instance.expect_head(committed.last).await?;
         instance.next = number + drafts.len() as u64;
-        instance.expect(last, number, &drafts).await?;
+        instance.expect(committed.last, number, &drafts).await?;
     }
     Ok(())
 }
@@ -108,6 +105,6 @@ async fn rejoin_if_broken<B: Backplane, T>(
     }
 }
 
-fn is_broken(failure: &Failure) -> bool {
+pub(super) fn is_broken(failure: &Failure) -> bool {
     matches!(failure.kind(), FailureKind::Unavailable | FailureKind::Lost)
 }

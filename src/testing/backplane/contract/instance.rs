@@ -19,6 +19,8 @@ pub(super) struct Instance<B: Backplane> {
     pub(super) epoch: u64,
     /// The number of the next draft.
     pub(super) next: u64,
+    /// The epoch and the sequence of the last append.
+    acknowledged: Option<(u64, u64)>,
     /// The sequence of the last entry that it has read, or the end of the log when it attached.
     pub(super) last: u64,
     /// The mark of `last`.
@@ -38,6 +40,7 @@ impl<B: Backplane> Instance<B> {
             origin,
             epoch: attached.epoch,
             next: 1,
+            acknowledged: None,
             last: attached.last,
             mark: attached.mark,
         })
@@ -58,7 +61,11 @@ impl<B: Backplane> Instance<B> {
     /// Returns what the instance knows, if all of its appends were acknowledged.
     pub(super) fn known(&self) -> Known {
         let known = Known::nothing(self.origin, fresh_epoch()).seen(self.seen());
-        known.acknowledged(self.next - 1)
+        let known = known.acknowledged(self.next - 1);
+        match self.acknowledged {
+            Some((epoch, sequence)) if epoch == self.epoch => known.acknowledged_at(sequence),
+            _ => known,
+        }
     }
 
     pub(super) fn seen(&self) -> Seen {
@@ -93,6 +100,7 @@ impl<B: Backplane> Instance<B> {
     pub(super) async fn append(&mut self, drafts: &[Draft]) -> Result<Committed, Failure> {
         let committed = self.append_at(self.next, drafts).await?;
         self.next += drafts.len() as u64;
+        self.acknowledged = Some((self.epoch, committed.last));
         Ok(committed)
     }
 
@@ -130,11 +138,9 @@ impl<B: Backplane> Instance<B> {
     }
 
     fn take(&mut self, entry: &Entry) -> Checked {
-        ensure(entry.sequence == self.last + 1, || {
-            format!(
-                "the entry after {} has the sequence {}",
-                self.last, entry.sequence
-            )
+        let follows = (entry.previous..entry.sequence).contains(&self.last);
+        ensure(follows, || {
+            format!("the entry after {} is {entry:?}", self.last)
         })?;
         self.last = entry.sequence;
         self.mark = entry.mark.clone();

@@ -4,7 +4,7 @@ use super::{
     Checked, Subject, Suite, ensure,
     instance::{Instance, drafts},
 };
-use crate::backplane::{Backplane, Reader};
+use crate::backplane::{Attached, Backplane, Entry, Reader};
 use std::{future::Future, time::Duration};
 use tokio::time::{Instant, sleep};
 
@@ -46,11 +46,15 @@ async fn resume<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let mut instance = Instance::join(&subject.engine).await?;
     let start = instance.last;
     let last = instance.append(&drafts(5)).await?.last;
-    for after in [start, last - 1, start + 1, last - 2] {
+    let entries = instance.read_to(last).await?;
+    let mut sequences: Vec<_> = entries.iter().map(|entry| entry.sequence).collect();
+    sequences.insert(0, start);
+    for index in [0, 4, 1, 3] {
+        let (after, next) = (sequences[index], sequences[index + 1]);
         let entries = instance.reader.read(after).await?;
         let first = entries.first().map(|entry| entry.sequence);
-        ensure(first == Some(after + 1), || {
-            format!("a read after {after} begins with {first:?}")
+        ensure(first == Some(next), || {
+            format!("a read after {after} begins with {first:?}, not {next}")
         })?;
     }
     Ok(())
@@ -60,18 +64,28 @@ async fn before_first<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let mut instance = Instance::join(&subject.engine).await?;
     instance.append(&drafts(3)).await?;
     let attached = instance.attach().await?;
-    let expected = attached.first;
-    ensure(expected.is_some_and(|first| first <= attached.last), || {
-        format!("the log has entries, and its first is {expected:?}")
+    let first = attached.first;
+    ensure(first.is_some_and(|first| first <= attached.last), || {
+        format!("the log has entries, and its first is {first:?}")
     })?;
     for after in [0, 1] {
         let entries = instance.reader.read(after).await?;
-        let first = entries.first().map(|entry| entry.sequence);
-        ensure(first == expected, || {
-            format!("a read after {after} begins with {first:?}, not {expected:?}")
-        })?;
+        expect_first(&entries, &attached)?;
     }
     Ok(())
+}
+
+/// Fails unless entries begin where the log does.
+pub(super) fn expect_first(entries: &[Entry], attached: &Attached) -> Checked {
+    let (found, expected) = (entries.first(), attached.first);
+    let is_first = |entry: &Entry, first| (entry.previous + 1..=entry.sequence).contains(&first);
+    let is_expected = match (found, expected) {
+        (Some(entry), Some(first)) => is_first(entry, first),
+        (found, expected) => found.is_none() && expected.is_none(),
+    };
+    ensure(is_expected, || {
+        format!("a read begins with {found:?}, and the log with {expected:?}")
+    })
 }
 
 async fn empty<B: Backplane>(subject: &mut Subject<B>) -> Checked {

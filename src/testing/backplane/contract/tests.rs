@@ -15,6 +15,11 @@ async fn an_engine_in_memory_keeps_the_rules() {
     contract(|| async { subject(Memory::new()) }).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn sequences_with_gaps_keep_the_rules() {
+    contract(|| async { subject(Memory::new().in_blocks()) }).await;
+}
+
 /// A busy engine has done nothing, and keeps the rules.
 #[tokio::test(start_paused = true)]
 async fn appends_to_a_busy_engine_are_repeated() {
