@@ -135,6 +135,8 @@ pub struct Attached {
     pub first: Option<u64>,
     /// The mark of `last`, for [`Seen`].
     pub mark: Bytes,
+    /// The largest draft that the engine accepts, in bytes of channel and payload. `None` without a limit.
+    pub max_draft: Option<usize>,
     /// Why this attach has begun a new epoch, if it has: a word for logs and metrics.
     pub cause: Option<String>,
     /// The engine's time.
@@ -149,6 +151,7 @@ impl Attached {
             last,
             first: None,
             mark: mark.into(),
+            max_draft: None,
             cause: None,
             time,
         }
@@ -158,6 +161,13 @@ impl Attached {
     #[must_use]
     pub fn first(mut self, first: u64) -> Self {
         self.first = Some(first);
+        self
+    }
+
+    /// Sets the largest draft that the engine accepts.
+    #[must_use]
+    pub fn max_draft(mut self, bytes: usize) -> Self {
+        self.max_draft = Some(bytes);
         self
     }
 

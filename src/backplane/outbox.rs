@@ -74,6 +74,8 @@ pub(super) struct Outbox {
 struct State {
     waiting: VecDeque<Waiting>,
     bytes: usize,
+    /// The largest draft that the engine accepts.
+    max_draft: Option<usize>,
     sent: Option<Sent>,
     acknowledged: VecDeque<Acknowledged>,
     /// The number of the last draft of all batches.
@@ -241,6 +243,9 @@ impl Outbox {
         let deadline = Instant::now() + TIMEOUT;
         let mut state = self.lock();
         let bytes: usize = drafts.iter().map(size).sum();
+        drafts
+            .iter()
+            .try_for_each(|draft| state.check_size(draft))?;
         state.check_room(drafts.len(), bytes)?;
         let is_first = !state.has_deadline();
         state.bytes += bytes;
@@ -264,6 +269,11 @@ impl Outbox {
             self.began.notify_one();
         }
         Ok(receipts)
+    }
+
+    /// A larger draft is refused when it is pushed: in a batch, the engine would refuse its neighbours too.
+    pub(super) fn limit(&self, max_draft: Option<usize>) {
+        self.lock().max_draft = max_draft;
     }
 
     /// Waits until no draft is without an outcome.
@@ -473,6 +483,17 @@ impl Sent {
 }
 
 impl State {
+    fn check_size(&self, draft: &Draft) -> Result<(), Unpublished> {
+        let size = size(draft);
+        match self.max_draft.filter(|max| size > *max) {
+            Some(max) => Err(Unpublished::new(
+                false,
+                format_args!("it has {size} bytes, and the engine accepts at most {max}"),
+            )),
+            None => Ok(()),
+        }
+    }
+
     fn check_room(&self, drafts: usize, bytes: usize) -> Result<(), Unpublished> {
         let waiting = self.waiting.len();
         if waiting + drafts > MAX_DRAFTS && waiting > 0 {
@@ -827,6 +848,24 @@ mod tests {
             .push(vec![Draft::new("a", vec![0; MAX_BYTES])])
             .unwrap();
         assert!(outbox.push(drafts(&["one"])).is_err());
+    }
+
+    #[test]
+    fn a_draft_that_the_engine_would_refuse_is_not_queued() {
+        let outbox = Outbox::default();
+        outbox.limit(Some(4));
+        push(&outbox, &["123"]);
+        let refused = outbox
+            .push(drafts(&["1", "1234"]))
+            .err()
+            .expect("too large");
+        assert_eq!(
+            (refused.may_be_published, &*refused.reason),
+            (false, "it has 5 bytes, and the engine accepts at most 4")
+        );
+        assert_eq!(outbox.len(), 1);
+        outbox.limit(None);
+        push(&outbox, &["1234"]);
     }
 
     #[test]

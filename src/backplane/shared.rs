@@ -119,6 +119,7 @@ impl Shared {
     }
 
     pub(super) fn attached(&self, attached: &Attached) {
+        self.outbox.limit(attached.max_draft);
         let mut status = lock(&self.status);
         status.set(true);
         status.failure = None;

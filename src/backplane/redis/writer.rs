@@ -166,6 +166,7 @@ fn attached(answer: Vec<Value>) -> Option<Attached> {
         last: value::number(last)?,
         first: value::number(first),
         mark: format!("{OF_TERM}{}", value::text(term)?).into(),
+        max_draft: None,
         cause: value::text(cause).filter(|cause| !cause.is_empty()),
         time: UNIX_EPOCH + since_1970,
     })

@@ -52,6 +52,7 @@ impl Log {
             last: history.last,
             first: history.first(),
             mark: history.mark(),
+            max_draft: None,
             cause: cause.map(str::to_owned),
             time: SystemTime::now(),
         };
