@@ -147,8 +147,9 @@
 //! | --- | --- | --- |
 //! | `grip` | yes | GRIP proxies: publishing to them (hyper), checking their signatures (jsonwebtoken) |
 //! | `tracing` | yes | log messages with `tracing` |
+//! | `nats` | no | a [`backplane`] in NATS JetStream |
 //! | `redis` | no | a [`backplane`] in Redis or Valkey |
-//! | `rustls` | no | `https` control URIs with rustls (reqwest), which Fastly Fanout needs, and `rediss` URLs |
+//! | `rustls` | no | `https` control URIs with rustls (reqwest), which Fastly Fanout needs, `rediss` URLs, and TLS to NATS |
 //! | `native-tls` | no | the same with the platform's TLS |
 //! | `metrics` | no | counters, gauges and histograms with the `metrics` facade |
 //! | `testing` | no | the module [`testing`] |

@@ -66,6 +66,7 @@ pub mod pushpin {}
 pub mod reverse_proxies {}
 
 #[doc = links!()]
+#[cfg_attr(feature = "nats", doc = "[nats]: crate::backplane::Nats\n")]
 #[cfg_attr(
     feature = "redis",
     doc = "[backplane]: crate::backplane#rules-of-an-engine\n[redis]: crate::backplane::Redis\n"

@@ -7,7 +7,13 @@ use super::Draft;
 use bytes::{Buf, Bytes};
 
 /// Bytes of both lengths.
-const LENGTHS: usize = 5;
+pub(super) const LENGTHS: usize = 5;
+
+/// Number of bytes of a draft in a block.
+#[cfg(feature = "nats")]
+pub(super) fn size(draft: &Draft) -> usize {
+    LENGTHS + draft.channel.len() + draft.payload.len()
+}
 
 /// Joins drafts. A channel has at most 255 bytes, and a payload less than 4 GiB.
 pub(super) fn encode(drafts: &[Draft]) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Several instances of an application on one ordered log, which an engine such as Redis holds.
+//! Several instances of an application on one ordered log, which an engine such as Redis or NATS holds.
 //!
 //! Every instance appends its events to the log, and follows the whole log. A client may therefore connect to any
 //! instance, and reconnect to any other with its `Last-Event-ID`. No route changes, and the load balancer needs no
@@ -72,13 +72,15 @@ let es = EventStream::builder().backplane(redis).build()?;
 //!
 //! `testing::backplane::contract` checks them.
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "nats", feature = "redis"))]
 mod block;
 mod driver;
 mod failure;
 mod follower;
 mod handle;
 mod log;
+#[cfg(feature = "nats")]
+mod nats;
 mod outbox;
 #[cfg(feature = "redis")]
 mod redis;
@@ -89,6 +91,8 @@ pub use log::{
     Attached, Batch, Committed, Content, Draft, Entry, Head, InvalidOrigin, Known, Origin,
     Publication, Seen,
 };
+#[cfg(feature = "nats")]
+pub use nats::Nats;
 #[cfg(feature = "redis")]
 pub use redis::Redis;
 

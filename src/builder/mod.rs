@@ -42,12 +42,14 @@ impl EventStream {
     /// `EVENTSTREAM_BACKPLANE` is the URL of the engine of a [backplane](crate::backplane): for Redis as in
     #[cfg_attr(
         feature = "redis",
-        doc = "[`Redis::new`](crate::backplane::Redis::new)."
+        doc = "[`Redis::new`](crate::backplane::Redis::new), and for NATS as in"
     )]
     #[cfg_attr(
         not(feature = "redis"),
-        doc = "`Redis::new`, with the feature `redis`."
+        doc = "`Redis::new`, with the feature `redis`, and for NATS as in"
     )]
+    #[cfg_attr(feature = "nats", doc = "[`Nats::new`](crate::backplane::Nats::new).")]
+    #[cfg_attr(not(feature = "nats"), doc = "`Nats::new`, with the feature `nats`.")]
     ///
     /// # Errors
     ///
@@ -154,19 +156,27 @@ impl EventStreamBuilder {
         }
     }
 
-    #[cfg(feature = "redis")]
     fn url_of_backplane(self, url: &str, name: &str) -> Result<Self, Error> {
-        let redis = crate::backplane::Redis::new(url);
-        let invalid = |failure| Error::config(format!("{name}: {failure}")).caused_by(failure);
-        Backplane::check(&redis).map_err(invalid)?;
-        Ok(self.backplane(redis))
+        let feature = match url.split_once("://") {
+            Some(("nats" | "tls", _)) => "nats",
+            _ => "redis",
+        };
+        match feature {
+            #[cfg(feature = "nats")]
+            "nats" => self.checked_backplane(crate::backplane::Nats::new(url), name),
+            #[cfg(feature = "redis")]
+            "redis" => self.checked_backplane(crate::backplane::Redis::new(url), name),
+            _ => Err(Error::config(format!(
+                "{name} is set, but axum-eventstream was built without its feature `{feature}`: switch it on, or unset the variable"
+            ))),
+        }
     }
 
-    #[cfg(not(feature = "redis"))]
-    fn url_of_backplane(self, _url: &str, name: &str) -> Result<Self, Error> {
-        Err(Error::config(format!(
-            "{name} is set, but axum-eventstream was built without its feature `redis`: switch it on, or unset the variable"
-        )))
+    #[cfg(any(feature = "nats", feature = "redis"))]
+    fn checked_backplane(self, engine: impl Backplane, name: &str) -> Result<Self, Error> {
+        let invalid = |failure| Error::config(format!("{name}: {failure}")).caused_by(failure);
+        Backplane::check(&engine).map_err(invalid)?;
+        Ok(self.backplane(engine))
     }
 
     /// Sets the keep-alives of idle streams: by default, a `keep-alive` event every 20 seconds.

@@ -7,6 +7,8 @@ mod edges;
 mod faults;
 mod joining;
 #[cfg(unix)]
+mod nats;
+#[cfg(unix)]
 mod network;
 #[cfg(unix)]
 mod on_redis;
@@ -16,6 +18,8 @@ mod proxied;
 mod publishing;
 #[cfg(unix)]
 mod pushpins;
+#[cfg(unix)]
+mod raw;
 #[cfg(unix)]
 mod redis;
 mod snapshots;

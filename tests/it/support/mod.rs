@@ -1,6 +1,8 @@
 //! What the tests share: clients, servers, and the programs that they start.
 
 pub(crate) mod alone;
+#[cfg(all(unix, any(feature = "rustls", feature = "native-tls")))]
+pub(crate) mod certificate;
 pub(crate) mod client;
 pub(crate) mod server;
 
@@ -11,7 +13,11 @@ pub(crate) mod control_server;
 #[cfg(all(unix, feature = "full"))]
 pub(crate) mod example;
 #[cfg(all(unix, feature = "full"))]
+pub(crate) mod guarded;
+#[cfg(all(unix, feature = "full"))]
 pub(crate) mod namespace;
+#[cfg(all(unix, feature = "full"))]
+pub(crate) mod nats;
 pub(crate) mod nginx;
 #[cfg(all(unix, feature = "full"))]
 pub(crate) mod postgres;

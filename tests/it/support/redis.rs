@@ -2,33 +2,22 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     net::{Ipv4Addr, TcpListener},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use super::guarded::Guarded;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 const STARTS: usize = 3;
 const START_LIMIT: Duration = Duration::from_secs(10);
 
-/// Runs a server until the standard input ends, so that it does not outlive the test.
-const GUARD: &str = r#"
-exec 2>/dev/null
-"$@" </dev/null >/dev/null & server=$!
-echo $server
-read -r _
-kill -KILL $server
-wait $server
-"#;
-
 /// A server that runs, or was killed and may be restarted with its data.
 pub(crate) struct RedisServer {
-    running: Option<(Child, Pid)>,
+    running: Option<Guarded>,
     program: &'static str,
     configuration: String,
     port: u16,
@@ -94,7 +83,7 @@ impl RedisServer {
 
     /// Kills the server, as `kill -9` does.
     pub(crate) fn kill(&mut self) {
-        self.end();
+        self.running = None;
         let _ = fs::remove_file(self.socket());
     }
 
@@ -107,23 +96,11 @@ impl RedisServer {
 
     /// Stops the process, so that its connections are half-open.
     pub(crate) fn pause(&self) {
-        self.signal(Signal::STOP);
+        self.running.as_ref().unwrap().pause();
     }
 
     pub(crate) fn resume(&self) {
-        self.signal(Signal::CONT);
-    }
-
-    fn end(&mut self) {
-        if let Some((mut guard, _)) = self.running.take() {
-            drop(guard.stdin.take());
-            let _ = guard.wait();
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let (_, pid) = self.running.as_ref().unwrap();
-        kill_process(*pid, signal).unwrap();
+        self.running.as_ref().unwrap().resume();
     }
 
     fn socket(&self) -> String {
@@ -144,18 +121,8 @@ impl RedisServer {
     }
 
     fn spawn(&mut self) {
-        let mut guard = Command::new("sh")
-            .args(["-c", GUARD, "sh", self.program])
-            .arg(self.folder.path().join("conf"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("sh can be started");
-        let mut line = String::new();
-        let mut output = BufReader::new(guard.stdout.take().unwrap());
-        output.read_line(&mut line).unwrap();
-        let pid = Pid::from_raw(line.trim().parse().unwrap()).unwrap();
-        self.running = Some((guard, pid));
+        let configuration = self.folder.path().join("conf").display().to_string();
+        self.running = Some(Guarded::run(&[self.program, &configuration]));
     }
 
     /// Whether it answers on its socket file, which it creates after it has bound its port.
@@ -168,12 +135,6 @@ impl RedisServer {
             sleep(Duration::from_millis(10)).await;
         }
         false
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        self.end();
     }
 }
 

@@ -203,7 +203,7 @@ async fn woken<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let read = tokio::spawn(async move { instance.reader.read(after).await });
     sleep(Duration::from_millis(50)).await;
     let attached = begin(&mut witness).await?;
-    let Ok(read) = timeout(Duration::from_secs(2), read).await else {
+    let Ok(read) = timeout(Duration::from_secs(7), read).await else {
         return Err(Broken::Rule("the read did not return".to_owned()));
     };
     let entries = match read.expect("the task does not panic") {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::support::redis::RedisServer;
+use crate::support::within;
 use std::time::Duration;
 use tokio::time::sleep;
 

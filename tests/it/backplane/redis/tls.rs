@@ -2,13 +2,10 @@
 
 use super::*;
 use crate::support::{
-    alone,
+    alone, certificate,
     redis::{RedisServer, free_port},
 };
-use std::{env, fs, path::Path};
-
-/// Where rustls and OpenSSL search for certificates.
-const CERTIFICATES: &str = "SSL_CERT_FILE";
+use std::{env, path::Path};
 
 #[tokio::test]
 #[ignore = "needs Redis"]
@@ -16,14 +13,14 @@ async fn a_server_with_tls_must_have_a_trusted_certificate() {
     let folder = tempfile::tempdir().unwrap();
     let (trusted, other) = (folder.path().join("trusted"), folder.path().join("other"));
     for path in [&trusted, &other] {
-        certify(path);
+        certificate::write(path);
     }
     let name = "backplane::redis::tls::a_server_with_tls_must_have_a_trusted_certificate";
     let certificate = trusted.with_extension("pem");
-    if alone::has_run_with(name, &[(CERTIFICATES, &certificate)]) {
+    if alone::has_run_with(name, &[(certificate::TRUSTED, &certificate)]) {
         return;
     }
-    let trusted = env::var_os(CERTIFICATES).unwrap();
+    let trusted = env::var_os(certificate::TRUSTED).unwrap();
     let trusted = Path::new(&trusted).with_extension("");
 
     let (_server, redis) = with_certificate(&trusted).await;
@@ -35,14 +32,6 @@ async fn a_server_with_tls_must_have_a_trusted_certificate() {
     let failure = redis.connect().await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Unavailable);
     assert!(failure.to_string().contains("certificate"), "{failure}");
-}
-
-/// Writes a certificate and its key to files with this name.
-fn certify(path: &Path) {
-    let generated = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    fs::write(path.with_extension("pem"), generated.cert.pem()).unwrap();
-    let key = generated.signing_key.serialize_pem();
-    fs::write(path.with_extension("key"), key).unwrap();
 }
 
 async fn with_certificate(path: &Path) -> (RedisServer, Redis) {

@@ -1,0 +1,271 @@
+//! Reads the log with a consumer of its own.
+//!
+//! 1. The consumer begins at a message, and delivers on request. A request outlasts a read, so that no entry is lost
+//!    when a read is cancelled: later messages wait in the reader.
+//! 2. While a request waits, the server sends a heartbeat each second. A consumer that is silent is gone, perhaps with
+//!    its stream.
+//! 3. In a cluster, a new consumer may receive requests some milliseconds later than it is announced.
+//! 4. The client's own ordered consumer is not used: it hides gaps and new consumers.
+
+use super::{
+    link::Link,
+    message::{Delivered, Label, message_of},
+    stream::Stream,
+};
+use crate::backplane::{Entry, Failure, FailureKind, Reader};
+use async_nats::{Message, Subscriber};
+use serde::{Deserialize, Serialize};
+use std::{fmt, mem, time::Duration};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_stream::StreamExt as _;
+
+/// How long a read waits for an entry.
+const WAIT: Duration = Duration::from_secs(5);
+
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Longer than some heartbeats.
+const SILENCE: Duration = Duration::from_secs(4);
+
+/// The time between two requests that no consumer receives.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Limits of a request.
+const MESSAGES: usize = 1024;
+const BYTES: usize = 8 << 20;
+
+/// A read returns no more once it has so many entries.
+const PAGE: usize = 1024;
+
+/// How long the server keeps a consumer without requests.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// Reads a log in NATS JetStream.
+pub struct NatsReader {
+    stream: Stream,
+    consumer: Option<Consumer>,
+    /// Entries that no read has returned.
+    entries: Vec<Entry>,
+    /// The sequence of the last entry that a read has returned.
+    position: u64,
+}
+
+struct Consumer {
+    /// The subject of requests.
+    next: String,
+    inbox: String,
+    messages: Subscriber,
+    /// Number of messages that the current request may still deliver.
+    left: usize,
+    /// When the server was heard last.
+    heard: Instant,
+    /// Since when no consumer receives requests.
+    unreachable: Option<Instant>,
+}
+
+#[derive(Serialize)]
+struct NewConsumer<'a> {
+    stream_name: &'a str,
+    action: &'static str,
+    config: ConsumerConfig<'a>,
+}
+
+#[derive(Serialize)]
+struct ConsumerConfig<'a> {
+    name: &'a str,
+    deliver_policy: &'static str,
+    opt_start_seq: u64,
+    ack_policy: &'static str,
+    inactive_threshold: u64,
+    num_replicas: usize,
+    mem_storage: bool,
+}
+
+#[derive(Serialize)]
+struct Pull {
+    batch: usize,
+    max_bytes: usize,
+    expires: u64,
+    idle_heartbeat: u64,
+}
+
+#[derive(Deserialize)]
+struct Created {}
+
+impl NatsReader {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            consumer: None,
+            entries: Vec::new(),
+            position: 0,
+        }
+    }
+
+    /// Creates a consumer that begins with the message after a sequence, or with the one that has it.
+    async fn open(&self, after: u64) -> Result<Consumer, Failure> {
+        let (link, namespace) = (&self.stream.link, &self.stream.settings.namespace);
+        let name = format!("eventstream-{:016x}", fastrand::u64(..));
+        let (inbox, messages) = link.subscribe().await?;
+        let config = ConsumerConfig {
+            name: &name,
+            deliver_policy: "by_start_sequence",
+            opt_start_seq: message_of(after.saturating_add(1)).max(1),
+            ack_policy: "none",
+            inactive_threshold: nanoseconds(KEPT),
+            num_replicas: 1,
+            mem_storage: true,
+        };
+        let consumer = NewConsumer {
+            stream_name: namespace,
+            action: "create",
+            config,
+        };
+        let request = format!("CONSUMER.CREATE.{namespace}.{name}");
+        match link.ask::<Created>(request, Some(&consumer)).await? {
+            Ok(Created {}) => Ok(Consumer {
+                next: format!("$JS.API.CONSUMER.MSG.NEXT.{namespace}.{name}"),
+                inbox,
+                messages,
+                left: 0,
+                heard: Instant::now(),
+                unreachable: None,
+            }),
+            Err(error) => {
+                let message = link.answered(&error).to_string();
+                Err(Failure::new(FailureKind::Unavailable, message))
+            }
+        }
+    }
+
+    /// Waits until the deadline for a message or a status, and takes its entries.
+    async fn receive(&mut self, deadline: Instant) -> Result<(), Failure> {
+        let (link, after) = (&self.stream.link, self.position);
+        let Some(consumer) = &mut self.consumer else {
+            return Ok(());
+        };
+        if consumer.left == 0 {
+            if consumer.unreachable.is_some() {
+                sleep(PAUSE).await;
+            }
+            consumer.pull(link).await?;
+        }
+        let silent = consumer.heard + SILENCE;
+        let received = tokio::select! {
+            biased;
+            received = timeout_at(deadline.min(silent), consumer.messages.next()) => received,
+            failure = link.ended(&consumer.next) => return Err(failure),
+        };
+        link.check()?;
+        match received {
+            Ok(Some(message)) => {
+                let entries = consumer.take(message).map_err(|text| link.lost(text))?;
+                let is_new = |entry: &Entry| {
+                    let is_beside = message_of(entry.sequence) != message_of(after);
+                    is_beside || entry.sequence > after
+                };
+                self.entries.extend(entries.into_iter().filter(is_new));
+                Ok(())
+            }
+            Ok(None) => Err(link.lost("the subscription ended")),
+            Err(_) if silent <= deadline => Err(link.lost("the consumer is silent")),
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn read_page(&mut self, after: u64) -> Result<Vec<Entry>, Failure> {
+        if self.consumer.is_none() || after != self.position {
+            self.consumer = None;
+            self.entries.clear();
+            self.consumer = Some(self.open(after).await?);
+            self.position = after;
+        }
+        let deadline = Instant::now() + WAIT;
+        while self.entries.is_empty() && Instant::now() < deadline {
+            self.receive(deadline).await?;
+        }
+        // Messages that have arrived belong to the page.
+        let mut count = 0;
+        while (count + 1..PAGE).contains(&self.entries.len()) {
+            count = self.entries.len();
+            self.receive(Instant::now()).await?;
+        }
+        if let Some(last) = self.entries.last() {
+            self.position = last.sequence;
+        }
+        Ok(mem::take(&mut self.entries))
+    }
+}
+
+impl Consumer {
+    async fn pull(&mut self, link: &Link) -> Result<(), Failure> {
+        let pull = Pull {
+            batch: MESSAGES,
+            max_bytes: BYTES.max(2 * link.max_payload()),
+            expires: nanoseconds(WAIT),
+            idle_heartbeat: nanoseconds(HEARTBEAT),
+        };
+        link.send(self.next.clone(), self.inbox.clone(), &pull)
+            .await?;
+        (self.left, self.heard) = (MESSAGES, Instant::now());
+        Ok(())
+    }
+
+    fn end_request(&mut self) -> Vec<Entry> {
+        self.left = 0;
+        Vec::new()
+    }
+
+    fn may_be_new(&mut self) -> bool {
+        let since = self.unreachable.get_or_insert(self.heard);
+        since.elapsed() < SILENCE
+    }
+
+    /// Returns the entries of a message, and none of a status that ends no more than the request.
+    fn take(&mut self, message: Message) -> Result<Vec<Entry>, String> {
+        let text = message.description.as_deref().unwrap_or("no description");
+        let status = message.status.map(|status| status.as_u16());
+        if status != Some(503) {
+            (self.heard, self.unreachable) = (Instant::now(), None);
+        }
+        match status {
+            None => {}
+            Some(100) => return Ok(Vec::new()),
+            Some(404 | 408) => return Ok(self.end_request()),
+            Some(409) if text.contains("MaxBytes") => return Ok(self.end_request()),
+            Some(503) if self.may_be_new() => return Ok(self.end_request()),
+            Some(status) => return Err(format!("the consumer ended: {status} {text}")),
+        }
+        self.left -= 1;
+        let subject = message.reply.as_deref().unwrap_or_default();
+        let delivered = Delivered::parse(subject);
+        let delivered =
+            delivered.ok_or_else(|| format!("an unexpected message with {subject:?}"))?;
+        let header = |name| Some(message.headers.as_ref()?.get(name)?.as_str());
+        Ok(delivered.entries(Label::read(header), message.payload))
+    }
+}
+
+impl Reader for NatsReader {
+    async fn read(&mut self, after: u64) -> Result<Vec<Entry>, Failure> {
+        let read = self.read_page(after).await;
+        if read.is_err() {
+            self.consumer = None;
+        }
+        read
+    }
+}
+
+impl fmt::Debug for NatsReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsReader")
+            .field("server", &self.stream.link.name)
+            .field("namespace", &self.stream.settings.namespace)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    duration.as_nanos().try_into().unwrap_or(u64::MAX)
+}

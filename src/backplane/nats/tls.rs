@@ -1,0 +1,13 @@
+//! The crypto provider of rustls.
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+
+/// Makes aws-lc-rs the provider of a process that has chosen no other.
+///
+/// Any server may demand TLS. The client takes the process's provider, and panics without one.
+pub(super) fn choose_provider() {
+    if CryptoProvider::get_default().is_none() {
+        // Another thread may have chosen one in between.
+        let _ = aws_lc_rs::default_provider().install_default();
+    }
+}

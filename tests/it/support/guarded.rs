@@ -1,0 +1,75 @@
+//! Servers that do not outlive the test.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    fs::{self, DirEntry},
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+/// Runs a program until the standard input ends, so that it does not outlive the test.
+const GUARD: &str = r#"
+exec 2>/dev/null
+"$@" </dev/null >/dev/null & server=$!
+echo $server
+read -r _
+kill -KILL $server
+wait $server
+"#;
+
+/// A program that is killed when this is dropped.
+pub(crate) struct Guarded {
+    guard: Child,
+    pid: Pid,
+}
+
+impl Guarded {
+    /// Runs a program with its arguments.
+    pub(crate) fn run(command: &[&str]) -> Self {
+        let mut guard = Command::new("sh")
+            .args(["-c", GUARD, "sh"])
+            .args(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("sh can be started");
+        let mut line = String::new();
+        let mut output = BufReader::new(guard.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        let pid = Pid::from_raw(line.trim().parse().unwrap()).unwrap();
+        Self { guard, pid }
+    }
+
+    /// Stops the process, so that its connections are half-open.
+    pub(crate) fn pause(&self) {
+        kill_process(self.pid, Signal::STOP).unwrap();
+        while !self.has_stopped() {
+            thread::yield_now();
+        }
+    }
+
+    /// Whether all threads have stopped, where the system tells. They do so some time after the signal.
+    fn has_stopped(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.pid.as_raw_nonzero()));
+        let state = |thread: DirEntry| fs::read_to_string(thread.path().join("stat")).ok();
+        let states = threads.into_iter().flatten().flatten().filter_map(state);
+        let is_stopped = |stat: String| {
+            stat.rsplit(')')
+                .next()
+                .is_some_and(|rest| rest.starts_with(" T"))
+        };
+        states.into_iter().all(is_stopped)
+    }
+
+    pub(crate) fn resume(&self) {
+        kill_process(self.pid, Signal::CONT).unwrap();
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
