@@ -3,7 +3,10 @@
 use super::publishers::{Publishers, Records};
 use crate::support::{server, within};
 use axum::{Router, http::request::Parts, routing::get};
-use axum_eventstream::{EventStream, History, KeepAlive, backplane::Redis};
+use axum_eventstream::{
+    EventStream, History, KeepAlive,
+    backplane::{Nats, Redis},
+};
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -17,8 +20,27 @@ pub(super) const INSTANCES: usize = 3;
 #[derive(Clone, Default)]
 pub(super) struct Addresses(Arc<Mutex<[Option<SocketAddr>; INSTANCES]>>);
 
+/// What holds the log of an instance.
+#[derive(Clone)]
+pub(super) enum Engine {
+    Redis(Redis),
+    Nats(Nats),
+}
+
+impl From<String> for Engine {
+    fn from(url: String) -> Self {
+        Self::Redis(Redis::new(url))
+    }
+}
+
+impl From<Nats> for Engine {
+    fn from(nats: Nats) -> Self {
+        Self::Nats(nats)
+    }
+}
+
 pub(super) struct Fleet {
-    urls: [String; INSTANCES],
+    engines: [Engine; INSTANCES],
     pub(super) addresses: Addresses,
     pub(super) records: Records,
     instances: [Option<Instance>; INSTANCES],
@@ -44,10 +66,10 @@ impl Addresses {
 }
 
 impl Fleet {
-    /// Starts an instance at each of the URLs.
-    pub(super) async fn start(urls: [String; INSTANCES], random: fastrand::Rng) -> Self {
+    /// Starts an instance on each of the engines.
+    pub(super) async fn start(engines: [Engine; INSTANCES], random: fastrand::Rng) -> Self {
         let mut fleet = Self {
-            urls,
+            engines,
             addresses: Addresses::default(),
             records: Records::default(),
             instances: [const { None }; INSTANCES],
@@ -70,9 +92,12 @@ impl Fleet {
     /// Starts an instance. Clients come at once.
     pub(super) async fn start_one(&mut self, index: usize) {
         self.starts += 1;
-        let (url, name) = (self.urls[index].clone(), format!("{index}.{}", self.starts));
+        let (engine, name) = (
+            self.engines[index].clone(),
+            format!("{index}.{}", self.starts),
+        );
         let (instance, address) =
-            Instance::start(url, name, self.records.clone(), self.random.fork()).await;
+            Instance::start(engine, name, self.records.clone(), self.random.fork()).await;
         self.instances[index] = Some(instance);
         self.addresses.set(index, Some(address));
     }
@@ -116,7 +141,7 @@ impl Fleet {
 
 impl Instance {
     async fn start(
-        url: String,
+        engine: Engine,
         name: String,
         records: Records,
         random: fastrand::Rng,
@@ -124,7 +149,7 @@ impl Instance {
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().unwrap();
         let started = runtime.spawn(async move {
-            let es = build(&url);
+            let es = build(engine);
             let address = server::start(app(&es), true).await;
             (es, address)
         });
@@ -155,9 +180,13 @@ impl Drop for Instance {
     }
 }
 
-fn build(url: &str) -> EventStream {
-    EventStream::builder()
-        .backplane(Redis::new(url))
+fn build(engine: Engine) -> EventStream {
+    let builder = EventStream::builder();
+    let builder = match engine {
+        Engine::Redis(redis) => builder.backplane(redis),
+        Engine::Nats(nats) => builder.backplane(nats),
+    };
+    builder
         .history(History::memory().events(50_000))
         .keep_alive(KeepAlive::new().interval(Duration::from_secs(1)))
         .build()

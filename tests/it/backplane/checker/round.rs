@@ -2,7 +2,7 @@
 
 use super::{
     client::{Client, Ends, Item, Read},
-    fleet::{Fleet, INSTANCES},
+    fleet::{Engine, Fleet, INSTANCES},
     publishers::{CHANNELS, Record},
     report::{Outcomes, Report, Resets},
     rules::{self, Violation},
@@ -54,9 +54,10 @@ impl Round {
         Self::at(array::from_fn(|_| redis.url()), seed).await
     }
 
-    pub(super) async fn at(urls: [String; INSTANCES], seed: u64) -> Self {
+    /// Starts an instance on each of the engines.
+    pub(super) async fn at(engines: [impl Into<Engine>; INSTANCES], seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let fleet = Fleet::start(urls, random.fork()).await;
+        let fleet = Fleet::start(engines.map(Into::into), random.fork()).await;
         let (end, ended) = watch::channel(None);
         let mut clients = JoinSet::new();
         for home in 0..INSTANCES {
