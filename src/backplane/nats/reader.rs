@@ -15,7 +15,7 @@ use super::{
 use crate::backplane::{Entry, Failure, FailureKind, Reader};
 use async_nats::{Message, Subscriber};
 use serde::{Deserialize, Serialize};
-use std::{fmt, mem, time::Duration};
+use std::{fmt, future::poll_fn, mem, pin::pin, task::Poll, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_stream::StreamExt as _;
 
@@ -140,7 +140,7 @@ impl NatsReader {
 
     /// Waits until the deadline for a message or a status, and takes its entries.
     async fn receive(&mut self, deadline: Instant) -> Result<(), Failure> {
-        let (link, after) = (&self.stream.link, self.position);
+        let link = &self.stream.link;
         let Some(consumer) = &mut self.consumer else {
             return Ok(());
         };
@@ -156,21 +156,39 @@ impl NatsReader {
             received = timeout_at(deadline.min(silent), consumer.messages.next()) => received,
             failure = link.ended(&consumer.next) => return Err(failure),
         };
-        link.check()?;
         match received {
-            Ok(Some(message)) => {
-                let entries = consumer.take(message).map_err(|text| link.lost(text))?;
-                let is_new = |entry: &Entry| {
-                    let is_beside = message_of(entry.sequence) != message_of(after);
-                    is_beside || entry.sequence > after
-                };
-                self.entries.extend(entries.into_iter().filter(is_new));
-                Ok(())
-            }
+            Ok(Some(message)) => self.take(message),
             Ok(None) => Err(link.lost("the subscription ended")),
             Err(_) if silent <= deadline => Err(link.lost("the consumer is silent")),
             Err(_) => Ok(()),
         }
+    }
+
+    /// Returns a message that has arrived, without waiting.
+    async fn arrived(&mut self) -> Option<Message> {
+        let consumer = self.consumer.as_mut()?;
+        let mut next = pin!(consumer.messages.next());
+        // A timer would wait for a millisecond.
+        poll_fn(|cx| match next.as_mut().poll(cx) {
+            Poll::Ready(message) => Poll::Ready(message),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+
+    fn take(&mut self, message: Message) -> Result<(), Failure> {
+        let (link, after) = (&self.stream.link, self.position);
+        link.check()?;
+        let Some(consumer) = &mut self.consumer else {
+            return Ok(());
+        };
+        let entries = consumer.take(message).map_err(|text| link.lost(text))?;
+        let is_new = |entry: &Entry| {
+            let is_beside = message_of(entry.sequence) != message_of(after);
+            is_beside || entry.sequence > after
+        };
+        self.entries.extend(entries.into_iter().filter(is_new));
+        Ok(())
     }
 
     async fn read_page(&mut self, after: u64) -> Result<Vec<Entry>, Failure> {
@@ -184,11 +202,11 @@ impl NatsReader {
         while self.entries.is_empty() && Instant::now() < deadline {
             self.receive(deadline).await?;
         }
-        // Messages that have arrived belong to the page.
-        let mut count = 0;
-        while (count + 1..PAGE).contains(&self.entries.len()) {
-            count = self.entries.len();
-            self.receive(Instant::now()).await?;
+        while !self.entries.is_empty() && self.entries.len() < PAGE {
+            match self.arrived().await {
+                Some(message) => self.take(message)?,
+                None => break,
+            }
         }
         if let Some(last) = self.entries.last() {
             self.position = last.sequence;
@@ -232,11 +250,11 @@ impl Consumer {
             None => {}
             Some(100) => return Ok(Vec::new()),
             Some(404 | 408) => return Ok(self.end_request()),
-            Some(409) if text.contains("MaxBytes") => return Ok(self.end_request()),
+            Some(409) if ends_request(text) => return Ok(self.end_request()),
             Some(503) if self.may_be_new() => return Ok(self.end_request()),
             Some(status) => return Err(format!("the consumer ended: {status} {text}")),
         }
-        self.left -= 1;
+        self.left = self.left.saturating_sub(1);
         let subject = message.reply.as_deref().unwrap_or_default();
         let delivered = Delivered::parse(subject);
         let delivered =
@@ -264,6 +282,11 @@ impl fmt::Debug for NatsReader {
             .field("position", &self.position)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a conflict concerns a request only: its limit of bytes or of messages.
+fn ends_request(text: &str) -> bool {
+    text.contains("MaxBytes") || text.contains("Batch Completed")
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
