@@ -2,6 +2,7 @@
 
 use super::{
     fleet::{Addresses, INSTANCES},
+    history::{Item, Life, Read},
     publishers::CHANNELS,
 };
 use crate::replay::{Connection, Site};
@@ -21,24 +22,6 @@ pub(super) type Ends = HashMap<&'static str, u64>;
 /// How long a client may take to read the events that are there at the end.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
-#[derive(Clone, Debug)]
-pub(super) enum Item {
-    /// Connected to this instance.
-    Connected(#[expect(dead_code, reason = "it is shown after a failure")] usize),
-    Open(Option<LastEventId>, Instant),
-    Event(LastEventId, String),
-    Reset(Vec<String>, Option<LastEventId>),
-    /// An id without an event.
-    Position(LastEventId),
-}
-
-/// Connections that follow one another with their `Last-Event-ID`.
-#[derive(Clone, Debug)]
-pub(super) struct Life {
-    pub(super) channels: Vec<&'static str>,
-    pub(super) items: Vec<Item>,
-}
-
 pub(super) struct Client {
     addresses: Addresses,
     channels: Vec<&'static str>,
@@ -47,26 +30,6 @@ pub(super) struct Client {
     last: Option<LastEventId>,
     lives: Vec<Life>,
     random: fastrand::Rng,
-}
-
-/// What a client has read.
-pub(super) struct Read {
-    pub(super) home: Option<usize>,
-    pub(super) lives: Vec<Life>,
-    /// Whether it has read everything at the end.
-    pub(super) is_drained: bool,
-}
-
-impl Life {
-    pub(super) fn resets(&self) -> usize {
-        let is_reset = |item: &&Item| matches!(item, Item::Reset(..));
-        self.items.iter().filter(is_reset).count()
-    }
-
-    pub(super) fn events(&self) -> usize {
-        let is_event = |item: &&Item| matches!(item, Item::Event(..));
-        self.items.iter().filter(is_event).count()
-    }
 }
 
 impl Client {
@@ -195,7 +158,7 @@ impl Client {
                     .as_deref()
                     .and_then(|data| data.split_once(' '))
                     .unwrap();
-                Some(Item::Event(id, payload.to_owned()))
+                Some(Item::Event(id, payload.into()))
             }
             (None | Some("keep-alive"), id) => id.map(Item::Position),
             other => panic!("an event {other:?}"),

@@ -7,8 +7,10 @@
 //! `CHECKER_ROUNDS=100` runs each fault so many times, and hops without faults for so many times 6 seconds.
 
 mod client;
+mod evidence;
 mod failover;
 mod fleet;
+mod history;
 mod instances;
 mod link;
 mod links;

@@ -1,6 +1,7 @@
 //! Tasks that publish on an instance and record the outcomes.
 
-use axum_eventstream::{Error, ErrorKind, Event, EventStream, LastEventId, Published};
+use super::history::{Outcome, Record};
+use axum_eventstream::{Error, ErrorKind, Event, EventStream, Published};
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -16,26 +17,6 @@ pub(super) const CHANNELS: [&str; 4] = ["a", "b", "c", "d"];
 
 /// Bytes of an event's data.
 const LENGTH: usize = 200;
-
-/// An event that was published, or that was to be.
-#[derive(Clone, Debug)]
-pub(super) struct Record {
-    pub(super) channel: &'static str,
-    /// No other record has it.
-    pub(super) payload: String,
-    pub(super) began: Instant,
-    pub(super) outcome: Outcome,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Outcome {
-    /// The publisher was killed.
-    Unknown,
-    /// Without an id if the instance has not read it back.
-    Published(Option<LastEventId>),
-    NotPublished,
-    MaybePublished,
-}
 
 #[derive(Clone, Default)]
 pub(super) struct Records(Arc<Mutex<Vec<Record>>>);

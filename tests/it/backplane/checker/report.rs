@@ -1,8 +1,7 @@
 //! The numbers of a round, and which of them a fault allows.
 
 use super::{
-    client::{Item, Life, Read},
-    publishers::{Outcome, Record},
+    history::{Item, Life, Outcome, Read, Record},
     rules::Violation,
 };
 use std::{fmt, ops::AddAssign};

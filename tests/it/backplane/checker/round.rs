@@ -1,15 +1,17 @@
 //! One round: instances, publishers and clients, until everything is read.
 
 use super::{
-    client::{Client, Ends, Item, Read},
+    client::{Client, Ends},
+    evidence,
     fleet::{Engine, Fleet, INSTANCES},
-    publishers::{CHANNELS, Record},
+    history::Read,
+    publishers::CHANNELS,
     report::{Outcomes, Report, Resets},
-    rules::{self, Violation},
+    rules,
 };
 use crate::support::{redis::RedisServer, within};
 use futures_util::{StreamExt, stream};
-use std::{array, env, fmt::Write, fs, path::PathBuf, time::Duration};
+use std::{array, env, time::Duration};
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 /// Clients that hop.
@@ -17,9 +19,6 @@ const HOPPERS: usize = 9;
 
 /// Rounds at the same time.
 const PARALLEL: usize = 2;
-
-/// How many of the broken rules are shown.
-const SHOWN: usize = 10;
 
 pub(super) struct Round {
     pub(super) fleet: Fleet,
@@ -91,7 +90,10 @@ impl Round {
         let mut violations = rules::check(&records, &reads);
         violations.extend(report.unexpected(&reads, resets, outcomes));
         if !violations.is_empty() {
-            fail(self.seed, &report, &violations, &records, &reads);
+            panic!(
+                "{}",
+                evidence::text(self.seed, &report, &violations, &records, &reads)
+            );
         }
         report
     }
@@ -109,58 +111,4 @@ impl Round {
         }
         ends
     }
-}
-
-/// Writes the history to a file, and panics with the seed and the broken rules.
-fn fail(
-    seed: u64,
-    report: &Report,
-    violations: &[Violation],
-    records: &[Record],
-    reads: &[Read],
-) -> ! {
-    let mut text = format!(
-        "{} broken rules, CHECKER_SEED={seed}, history in {}\n{report}\n",
-        violations.len(),
-        write_history(seed, records, reads).display()
-    );
-    for violation in violations.iter().take(SHOWN) {
-        writeln!(text, "{:?}: {}", violation.place, violation.text).unwrap();
-        for item in around(violation, reads) {
-            writeln!(text, "    {item:?}").unwrap();
-        }
-    }
-    panic!("{text}");
-}
-
-/// The items of the client around the place.
-fn around<'a>(violation: &Violation, reads: &'a [Read]) -> &'a [Item] {
-    let Some((client, life, item)) = violation.place else {
-        return &[];
-    };
-    let items = &reads[client].lives[life].items;
-    &items[item.saturating_sub(6)..(item + 4).min(items.len())]
-}
-
-fn write_history(seed: u64, records: &[Record], reads: &[Read]) -> PathBuf {
-    let mut text = String::new();
-    for record in records {
-        writeln!(text, "{record:?}").unwrap();
-    }
-    for (client, read) in reads.iter().enumerate() {
-        for (number, life) in read.lives.iter().enumerate() {
-            writeln!(
-                text,
-                "client {client}, home {:?}, life {number}, {:?}",
-                read.home, life.channels
-            )
-            .unwrap();
-            for item in &life.items {
-                writeln!(text, "    {item:?}").unwrap();
-            }
-        }
-    }
-    let path = env::temp_dir().join(format!("eventstream-checker-{seed}.txt"));
-    fs::write(&path, text).unwrap();
-    path
 }

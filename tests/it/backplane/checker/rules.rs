@@ -3,10 +3,7 @@
 //! The truth has every event that a publisher has an id of, or that any client has read. Between two positions of a
 //! client, the client must have every event of the truth, unless a reset lies exactly there.
 
-use super::{
-    client::{Item, Life, Read},
-    publishers::{Outcome, Record},
-};
+use super::history::{Item, Life, Outcome, Read, Record};
 use axum_eventstream::LastEventId;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -1,8 +1,7 @@
 //! The rules find broken histories.
 
 use super::{
-    client::{Item, Life, Read},
-    publishers::{Outcome, Record},
+    history::{Item, Life, Outcome, Read, Record},
     rules::check,
 };
 use std::time::{Duration, Instant};
@@ -29,7 +28,7 @@ fn read(items: &[(&str, &str)]) -> Read {
             "o" => Item::Open(id, Instant::now() + Duration::from_secs(1)),
             "r" => Item::Reset(vec!["a".to_owned()], id),
             "p" => Item::Position(id.unwrap()),
-            payload => Item::Event(id.unwrap(), payload.to_owned()),
+            payload => Item::Event(id.unwrap(), payload.into()),
         }
     };
     Read {
