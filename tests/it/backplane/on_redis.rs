@@ -2,7 +2,10 @@
 
 use super::Instance;
 use crate::support::{redis::RedisServer, until};
-use axum_eventstream::{ErrorKind, EventStream, backplane::Redis};
+use axum_eventstream::{
+    ErrorKind, EventStream,
+    backplane::{Backplane, Batch, Draft, Known, Origin, Redis, Writer},
+};
 
 fn instance(redis: Redis) -> Instance {
     Instance::of(EventStream::builder().backplane(redis).build().unwrap())
@@ -88,4 +91,65 @@ async fn an_engine_that_refuses_the_password_is_reported() {
     stream
         .expect_silence(std::time::Duration::from_millis(1))
         .await;
+}
+
+/// An instance that stores its events in a form that no known version has.
+struct Later {
+    writer: <Redis as Backplane>::Writer,
+    origin: Origin,
+    epoch: u64,
+}
+
+impl Later {
+    async fn start(redis: &Redis) -> Self {
+        let (writer, _) = redis.connect().await.unwrap();
+        let origin = Origin::new(fastrand::u64(..));
+        let known = Known::nothing(origin, 1);
+        let epoch = writer.attach(&known).await.unwrap().epoch;
+        Self {
+            writer,
+            origin,
+            epoch,
+        }
+    }
+
+    async fn publish(&self, number: u64, texts: &[&str]) {
+        let draft = |text: &&str| Draft::new("room", format!("2\ndata: {text}\n"));
+        let drafts: Vec<_> = texts.iter().map(draft).collect();
+        let batch = Batch::new(self.epoch, self.origin, number, &drafts);
+        self.writer.append(batch).await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
+async fn events_of_a_later_version_are_counted_and_reset_their_channel() {
+    let server = RedisServer::start().await;
+    let redis = Redis::new(server.url());
+    let earlier = instance(redis.clone());
+    let (mut room, mut other) = (
+        earlier.client.get("/room").await,
+        earlier.client.get("/other").await,
+    );
+    let one = earlier.publish("room", "one").await.unwrap().id.unwrap();
+    room.expect_text("message", "one").await;
+    let later = Later::start(&redis).await;
+    later.publish(1, &["alone"]).await;
+    later.publish(2, &["in", "a batch"]).await;
+    earlier.publish("room", "two").await.unwrap();
+    earlier.publish("other", "three").await.unwrap();
+    // It has not read since.
+    room.expect("stream-reset").await;
+    room.expect_text("message", "two").await;
+    other.expect_text("message", "three").await;
+
+    // An instance that starts then reads the same log.
+    let started = instance(redis);
+    let mut resumed = started.resuming(&one).get("/room").await;
+    resumed.expect("stream-reset").await;
+    earlier.publish("room", "four").await.unwrap();
+    resumed.expect_text("message", "four").await;
+    for one in [earlier, started] {
+        assert_eq!(one.es.stats().backplane_skipped, 3);
+    }
 }
