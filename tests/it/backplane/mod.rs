@@ -14,6 +14,8 @@ mod network;
 mod on_redis;
 #[cfg(unix)]
 mod postgres;
+#[cfg(unix)]
+mod processes;
 mod proxied;
 mod publishing;
 #[cfg(unix)]

@@ -33,6 +33,7 @@ const GUARD: &str = r#"
 exec 3<&0
 "$@" </dev/null 3<&- &
 pushpin=$!
+echo $pushpin >pid
 {
     read -r signal <&3
     services=$(cat "/proc/$pushpin/task/$pushpin/children")
@@ -186,6 +187,13 @@ impl Pushpin {
         let log = self.log();
         let lines = log.lines().filter(|line| line.contains(" GET "));
         lines.filter(|line| line.contains("?grip-next=")).count()
+    }
+
+    /// The process that has started its services.
+    #[allow(dead_code, reason = "only the fleet shows it")]
+    pub(crate) fn pid(&self) -> Option<u32> {
+        let pid = fs::read_to_string(self.path("pid")).ok()?;
+        self.running.as_ref().and_then(|_| pid.trim().parse().ok())
     }
 
     /// How many clients it has cancelled since its start.

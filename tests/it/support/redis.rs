@@ -66,6 +66,12 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    #[allow(dead_code, reason = "only the fleet shows it")]
+    pub(crate) fn pid(&self) -> Option<u32> {
+        let (_, pid) = self.running.as_ref()?;
+        u32::try_from(pid.as_raw_nonzero().get()).ok()
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
