@@ -9,8 +9,8 @@
 //!
 //! # What PostgreSQL guarantees
 //!
-//! - With `synchronous_commit = on`, the default, a crash loses no acknowledged event. With `off` it can lose those of the
-//!   last second. Then the clients of all instances are reset.
+//! - With `synchronous_commit = on`, the default, a crash loses no acknowledged event. With `off` it can lose the last
+//!   second's events. Then the clients of all instances are reset.
 //! - A failover to an asynchronous standby can lose the newest events, with the same effect. A standby that
 //!   `synchronous_standby_names` lists has them all. While none answers, publishes fail as `MaybePublished`.
 //! - The tool that promotes a standby must end the connections to the old primary.

@@ -1,5 +1,8 @@
 //! The servers that the tests start.
 
+#[path = "../support/guarded.rs"]
+#[allow(dead_code, reason = "the fleet has one Redis")]
+pub(crate) mod guarded;
 #[path = "../support/pushpin.rs"]
 #[allow(dead_code, reason = "the fleet reads no log of Pushpin")]
 pub(crate) mod pushpin;

@@ -41,6 +41,11 @@ impl Guarded {
         Self { guard, pid }
     }
 
+    #[allow(dead_code, reason = "only the fleet shows it")]
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
     /// Stops the process, so that its connections are half-open.
     pub(crate) fn pause(&self) {
         kill_process(self.pid, Signal::STOP).unwrap();

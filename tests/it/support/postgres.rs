@@ -175,7 +175,7 @@ fn other_user() -> Option<(u32, u32)> {
     })
 }
 
-/// Returns the path of a program. Debian keeps those of each version in a folder.
+/// Returns the path of a program. Debian has a folder for each version.
 fn program(name: &str) -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let paths = versions.map(|version| version.unwrap().path().join("bin").join(name));

@@ -68,8 +68,7 @@ impl RedisServer {
 
     #[allow(dead_code, reason = "only the fleet shows it")]
     pub(crate) fn pid(&self) -> Option<u32> {
-        let (_, pid) = self.running.as_ref()?;
-        u32::try_from(pid.as_raw_nonzero().get()).ok()
+        Some(self.running.as_ref()?.pid())
     }
 
     pub(crate) fn folder(&self) -> &Path {
