@@ -226,9 +226,11 @@ impl StreamResponse {
     pub async fn ready(mut self) -> Self {
         match &mut self.kind {
             Kind::Finished(_) => {}
-            Kind::Direct(direct) => direct.ready().await,
+            // On the heap, because otherwise each request would have the size of a future that few need.
+            Kind::Direct(direct) if direct.waits() => Box::pin(direct.ready()).await,
+            Kind::Direct(_) => {}
             Kind::Held(held) => {
-                if let Err(ended) = held.ready(&self.options).await {
+                if let Err(ended) = Box::pin(held.ready(&self.options)).await {
                     self.kind = Kind::Finished(ended);
                 }
             }
@@ -267,12 +269,14 @@ impl EventStream {
 }
 
 impl Direct {
-    /// Waits for the first connection to the engine of a backplane: a client that is subscribed before needs a reset.
+    /// Whether the engine of a backplane was not connected yet: a client that is subscribed before needs a reset.
+    fn waits(&self) -> bool {
+        self.event_stream.backplane().is_some() && self.event_stream.core().hub.is_cold()
+    }
+
+    /// Waits for the first connection to the engine.
     async fn ready(&mut self) {
-        let Some(backplane) = self.event_stream.backplane() else {
-            return;
-        };
-        if self.event_stream.core().hub.is_cold() {
+        if let Some(backplane) = self.event_stream.backplane() {
             backplane.warm().await;
             self.feed.rejoin(self.start);
         }
