@@ -4,7 +4,10 @@
 //! woken once after it. Until then the channel counts as unsettled, so a batch that would overrun its readers is
 //! congested, as a loop of publishes is.
 
-use super::{Appended, ChannelLog, Entry, Hub, Newest, STEP, Sealed, evict::FEW, log::Log};
+use super::{
+    Appended, ChannelLog, Config, Entry, Hub, Newest, STEP, Sealed, evict::FEW, log::Log,
+    state::HubState,
+};
 use crate::channel::Channel;
 use bytes::Bytes;
 use std::{
@@ -121,12 +124,16 @@ impl Following<'_> {
                 bytes,
             };
             state.append(log, entry, None, &hub.config);
-            // Each step undoes an append, so that there are no more of them than of appends.
-            while !log.lock().log.is_empty() {
-                state.evict(log, &hub.config, Log::discard);
-            }
         }
-        hub.head.store(sequence, Release);
+        // Readers see the entry once the head has reached it. It is gone then.
+        while !log
+            .as_ref()
+            .is_none_or(|log| state.discard(log, STEP, &hub.config))
+        {
+            drop(state);
+            state = hub.in_turn();
+        }
+        hub.head.store(state.sequence(), Release);
         drop(state);
         self.touched
             .extend(log.filter(|log| log.subscribers() > 0 && log.announce_wake()));
@@ -162,6 +169,19 @@ impl Following<'_> {
             log.wake();
         }
         self.hub.start_sweep();
+    }
+}
+
+impl HubState {
+    /// Evicts up to `limit` entries of a channel. Returns true if none is left.
+    fn discard(&mut self, log: &Arc<ChannelLog>, limit: usize, config: &Config) -> bool {
+        for _ in 0..limit {
+            if log.lock().log.is_empty() {
+                return true;
+            }
+            self.evict(log, config, Log::discard);
+        }
+        false
     }
 }
 
