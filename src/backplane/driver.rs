@@ -171,7 +171,7 @@ impl<W: Writer> Session<'_, W> {
         }
     }
 
-    /// Appends a batch, or lets the engine refuse it.
+    /// Appends a batch, or lets the engine refuse it. Returns also when no draft of the batch is wanted any more.
     async fn append(&self, batch: &Outgoing) -> Result<(), Failure> {
         let (outbox, observer) = (&self.shared.outbox, self.shared.observer());
         loop {
@@ -200,6 +200,10 @@ impl<W: Writer> Session<'_, W> {
                     outbox.retry(kind == FailureKind::Lost);
                     return Err(failure);
                 }
+            }
+            if !outbox.wants_sent() {
+                trace::event!(warn, engine = self.shared.name, %failure, events = drafts.len(), "the engine did not accept events in time");
+                return Ok(());
             }
         }
     }

@@ -271,9 +271,20 @@ impl Outbox {
         Ok(receipts)
     }
 
-    /// A larger draft is refused when it is pushed: in a batch, the engine would refuse its neighbours too.
+    /// A larger draft is refused when it is pushed, or now: in a batch, the engine would refuse its neighbours too.
     pub(super) fn limit(&self, max_draft: Option<usize>) {
-        self.lock().max_draft = max_draft;
+        let mut state = self.lock();
+        state.max_draft = max_draft;
+        let refused = state.take_too_large();
+        drop(state);
+        for (reply, error) in refused {
+            reply.send(Err(error), &self.observer);
+        }
+    }
+
+    /// Whether a draft of the batch that was sent has no outcome yet.
+    pub(super) fn wants_sent(&self) -> bool {
+        self.lock().sent.as_ref().is_some_and(Sent::is_wanted)
     }
 
     /// Waits until no draft is without an outcome.
@@ -492,6 +503,21 @@ impl State {
             )),
             None => Ok(()),
         }
+    }
+
+    fn take_too_large(&mut self) -> Vec<(Reply, Unpublished)> {
+        let (mut left, mut refused) = (VecDeque::new(), Vec::new());
+        for one in mem::take(&mut self.waiting) {
+            match self.check_size(&one.draft) {
+                Ok(()) => left.push_back(one),
+                Err(error) => {
+                    self.bytes -= size(&one.draft);
+                    refused.push((one.reply, error));
+                }
+            }
+        }
+        self.waiting = left;
+        refused
     }
 
     fn check_room(&self, drafts: usize, bytes: usize) -> Result<(), Unpublished> {
