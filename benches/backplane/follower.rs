@@ -5,6 +5,7 @@ use super::{
     report::Row,
     server::Server,
 };
+use axum_eventstream::EventStream;
 use std::{env, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines, stdin},
@@ -69,13 +70,45 @@ pub(crate) async fn rows(server: &Server, rounds: usize) {
         publish_many(&publisher, ENTRIES).await;
         let between = follower.cpu().await;
         full.add((between - before) / ENTRIES as f64);
-        let mut timer = interval(Duration::from_millis(1));
-        for _ in 0..SLOW_ENTRIES {
-            timer.tick().await;
-            let published = publisher.publish_event(CHANNEL, event("")).await;
-            published.expect("it is published");
-        }
+        publish_slowly(&publisher).await;
         slow.add((follower.cpu().await - between) / SLOW_ENTRIES as f64);
     }
     [full, slow].iter().for_each(Row::print);
+}
+
+async fn publish_slowly(publisher: &EventStream) {
+    let mut timer = interval(Duration::from_millis(1));
+    for _ in 0..SLOW_ENTRIES {
+        timer.tick().await;
+        let published = publisher.publish_event(CHANNEL, event("")).await;
+        published.expect("it is published");
+    }
+}
+
+/// What further instances cost Redis.
+pub(crate) async fn many(server: &Server, rounds: usize) {
+    for count in [1, 10] {
+        let title = format!("CPU of Redis an event, lists of 100, {count} followers, µs");
+        let mut full = Row::new(title, 2, "");
+        let title = format!("the same, 1000 single events a second, {count} followers, µs");
+        let mut slow = Row::new(title, 1, "");
+        for _ in 0..rounds {
+            server.flush().await;
+            let publisher = instance(&server.url()).await;
+            let mut followers: Vec<_> = (0..count).map(|_| Follower::start(server)).collect();
+            for follower in &mut followers {
+                follower.cpu().await;
+            }
+            let before = server.cpu().await;
+            publish_many(&publisher, ENTRIES).await;
+            for follower in &mut followers {
+                follower.cpu().await;
+            }
+            let between = server.cpu().await;
+            full.add((between - before) / ENTRIES as f64);
+            publish_slowly(&publisher).await;
+            slow.add((server.cpu().await - between) / SLOW_ENTRIES as f64);
+        }
+        [full, slow].iter().for_each(Row::print);
+    }
 }

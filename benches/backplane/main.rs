@@ -1,8 +1,8 @@
 //! Several instances on one log in Redis, beside the same work without it.
 //!
 //! `cargo bench -p axum-eventstream-benches --bench backplane` measures everything and prints a table. `-- publish
-//! receipt` runs only these rows (also follower, backlog, outage), `-- --rounds 5` repeats them. It starts a Redis of
-//! its own, with the recommended AOF. All processes share the machine.
+//! receipt` runs only these rows (also follower, followers, backlog, outage), `-- --rounds 5` repeats them. It starts a Redis
+//! of its own, with the recommended AOF. All processes share the machine.
 
 #[cfg(target_os = "linux")]
 #[path = "rows.rs"]

@@ -12,7 +12,14 @@ mod server;
 use server::Server;
 use std::{collections::HashSet, env};
 
-const ALL: [&str; 5] = ["publish", "receipt", "follower", "backlog", "outage"];
+const ALL: [&str; 6] = [
+    "publish",
+    "receipt",
+    "follower",
+    "followers",
+    "backlog",
+    "outage",
+];
 
 pub(crate) fn main() {
     let words: Vec<_> = env::args().skip(1).collect();
@@ -44,6 +51,9 @@ async fn measure(mut server: Server, words: &[String]) {
     }
     if wants("follower") {
         follower::rows(&server, rounds).await;
+    }
+    if wants("followers") {
+        follower::many(&server, rounds).await;
     }
     if wants("backlog") {
         backlog::rows(&server, rounds).await;
