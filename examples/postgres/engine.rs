@@ -44,7 +44,7 @@ const ATTACH: &str = "SELECT * FROM eventstream_attach($1, $2, $3, $4, $5, $6, $
 const APPEND: &str = "SELECT * FROM eventstream_append($1, $2, $3, $4, $5, $6, $7)";
 const HEAD: &str = "SELECT epoch, last FROM eventstream_head WHERE namespace = $1";
 const READ: &str = "SELECT sequence, mark, origin, number, channel, payload, at \
-    FROM eventstream_entry WHERE namespace = $1 AND sequence >= $2 ORDER BY sequence LIMIT 513";
+    FROM eventstream_entry WHERE namespace = $1 AND sequence >= $2 ORDER BY sequence LIMIT 65";
 
 /// A log in PostgreSQL. Instances with the same namespace share it.
 #[derive(Clone, Debug)]
@@ -181,14 +181,14 @@ impl Writer for PostgresWriter {
         let row = self.connection.query(&self.append, batch).await?;
         let row = row.first().ok_or_else(stale)?;
         let (last, added) = (number(row, "batch_last"), number(row, "added") as usize);
-        Ok(Committed { last, added })
+        Ok(Committed::new(last, added))
     }
 
     async fn head(&self) -> Result<Head, Failure> {
         let row = self.connection.query(&self.head, &[]).await?;
         let row = row.first().ok_or_else(stale)?;
         let (epoch, last) = (number(row, "epoch"), number(row, "last"));
-        Ok(Head { epoch, last })
+        Ok(Head::new(epoch, last))
     }
 }
 

@@ -9,15 +9,16 @@ use bytes::{Buf, Bytes};
 /// Bytes of both lengths.
 pub(super) const LENGTHS: usize = 5;
 
+/// Maximum number of drafts.
+pub(super) const MAX_DRAFTS: usize = 1024;
+
 /// Number of bytes of a draft in a block.
-#[cfg(feature = "nats")]
 pub(super) fn size(draft: &Draft) -> usize {
     LENGTHS + draft.channel.len() + draft.payload.len()
 }
 
 /// Joins drafts. A channel has at most 255 bytes, and a payload less than 4 GiB.
 pub(super) fn encode(drafts: &[Draft]) -> Vec<u8> {
-    let size = |draft: &Draft| LENGTHS + draft.channel.len() + draft.payload.len();
     let mut block = Vec::with_capacity(drafts.iter().map(size).sum());
     for Draft { channel, payload } in drafts {
         block.push(channel.len() as u8);
@@ -32,8 +33,10 @@ pub(super) fn encode(drafts: &[Draft]) -> Vec<u8> {
 ///
 /// Payloads share the memory of the block.
 pub(super) fn decode(mut block: Bytes, count: usize) -> Option<Vec<Draft>> {
-    // The count is input, so it does not reserve memory.
-    let mut drafts = Vec::with_capacity(count.min(block.len() / LENGTHS));
+    if count > MAX_DRAFTS {
+        return None;
+    }
+    let mut drafts = Vec::with_capacity(count);
     for _ in 0..count {
         let length = usize::from(block.try_get_u8().ok()?);
         let channel = take(&mut block, length)?;

@@ -32,9 +32,10 @@ pub(super) struct Follower<'a> {
     clock: (SystemTime, Instant),
 }
 
-/// An entry that does not follow the last one, or begins an epoch.
+/// An entry that does not follow the last one, begins an epoch, or cannot be read.
 pub(super) struct Gap {
     sequence: u64,
+    /// Everything up to here is missing.
     previous: u64,
     mark: Bytes,
     is_new_epoch: bool,
@@ -68,7 +69,7 @@ impl<'a> Follower<'a> {
             true if base > self.seen.last => self.begin(attached.epoch, base),
             true => Ok(()),
             // Above all sequences of earlier epochs. An entry there can only be the one that begins the epoch.
-            false => self.begin(attached.epoch, base.max(self.seen.last + 1)),
+            false => self.begin(attached.epoch, base.max(self.seen.last.saturating_add(1))),
         }
     }
 
@@ -164,23 +165,38 @@ impl<'a> Follower<'a> {
                 mark,
                 content,
             } = entry;
-            if content == Content::Foreign && sequence <= self.seen.last {
-                // It is beside the order of the log.
-                self.skipped(sequence, "no instance has written it");
-                continue;
-            }
             let follows = (previous..sequence).contains(&self.seen.last);
-            if !follows || content == Content::NewEpoch {
-                gap = Some(Gap {
-                    sequence,
-                    previous,
-                    mark,
-                    is_new_epoch: content == Content::NewEpoch,
-                });
-                break;
-            }
+            let publication = match content {
+                Content::Published(publication) if follows => publication,
+                Content::Foreign => {
+                    self.skipped(sequence, "no instance of this version has written it");
+                    if sequence <= self.seen.last {
+                        // It is beside the order of the log.
+                        continue;
+                    }
+                    // It may be a batch in another version's form, so it counts as lost.
+                    let previous = sequence;
+                    gap = Some(Gap {
+                        sequence,
+                        previous,
+                        mark,
+                        is_new_epoch: false,
+                    });
+                    break;
+                }
+                content => {
+                    let is_new_epoch = content == Content::NewEpoch;
+                    gap = Some(Gap {
+                        sequence,
+                        previous,
+                        mark,
+                        is_new_epoch,
+                    });
+                    break;
+                }
+            };
             if let Some((number, mut applied)) =
-                self.apply_one(local, &mut following, sequence, content)
+                self.apply_one(local, &mut following, sequence, &publication)
             {
                 congested = applied.delivered.appended.congested.take();
                 outcomes.extend(number.map(|number| (number, applied)));
@@ -206,9 +222,9 @@ impl<'a> Follower<'a> {
         local: &Local,
         following: &mut Following<'_>,
         sequence: u64,
-        content: Content,
+        publication: &Publication,
     ) -> Option<(Option<u64>, Applied)> {
-        let (publication, channel, stored) = match read(content) {
+        let (channel, stored) = match read(publication) {
             Ok(read) => read,
             Err(Unreadable { channel, reason }) => {
                 self.skipped(sequence, &reason);
@@ -275,22 +291,19 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// An entry that is skipped. Its channel, if it has one, misses an event.
+/// A draft that is skipped. Its channel, if the name is valid, misses an event.
 struct Unreadable {
     channel: Option<Channel>,
     reason: String,
 }
 
-/// Checks an entry like input: other programs and other versions of this crate can write to the log.
-fn read(content: Content) -> Result<(Publication, Channel, Stored), Unreadable> {
+/// Checks a draft like input: other programs and other versions of this crate can write to the log.
+fn read(publication: &Publication) -> Result<(Channel, Stored), Unreadable> {
     let unreadable = |channel, reason| Unreadable { channel, reason };
-    let Content::Published(publication) = content else {
-        return Err(unreadable(None, "no instance has written it".to_owned()));
-    };
     let channel = Channel::new(&publication.channel);
     let channel = channel.map_err(|error| unreadable(None, error.to_string()))?;
     match Stored::decode(&publication.payload) {
-        Ok(stored) => Ok((publication, channel, stored)),
+        Ok(stored) => Ok((channel, stored)),
         Err(error) => Err(unreadable(Some(channel), error.to_string())),
     }
 }

@@ -130,8 +130,8 @@ pub struct Attached {
     pub epoch: u64,
     /// The sequence of the last entry. In a new epoch, it is above all earlier ones.
     pub last: u64,
-    /// The sequence of the oldest entry in the log, or any between it and its [`previous`](Entry::previous). `None` if
-    /// the log has no entry.
+    /// The sequence of the oldest entry in the log, or a lower one that is above its [`previous`](Entry::previous).
+    /// `None` if the log has no entry.
     pub first: Option<u64>,
     /// The mark of `last`, for [`Seen`].
     pub mark: Bytes,
@@ -181,11 +181,20 @@ impl Attached {
 
 /// The epoch of a log, and its last sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Head {
     /// The epoch.
     pub epoch: u64,
     /// The sequence of the last entry.
     pub last: u64,
+}
+
+impl Head {
+    /// Creates the end of a log.
+    #[must_use]
+    pub fn new(epoch: u64, last: u64) -> Self {
+        Self { epoch, last }
+    }
 }
 
 /// Drafts to append, with consecutive numbers.
@@ -198,7 +207,7 @@ pub struct Batch<'a> {
     pub origin: Origin,
     /// The number of the first draft: at least 1, and higher than in earlier batches unless one is repeated.
     pub first_number: u64,
-    /// At least one draft.
+    /// 1 to 1024 drafts.
     pub drafts: &'a [Draft],
 }
 
@@ -237,11 +246,20 @@ impl Draft {
 
 /// Result of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Committed {
     /// The sequence of the batch's last draft.
     pub last: u64,
     /// The number of entries that this append has added: fewer than drafts if some were in the log already.
     pub added: usize,
+}
+
+impl Committed {
+    /// Creates the result of an append.
+    #[must_use]
+    pub fn new(last: u64, added: usize) -> Self {
+        Self { last, added }
+    }
 }
 
 /// An entry of the log.
@@ -250,8 +268,8 @@ pub struct Committed {
 pub struct Entry {
     /// Its sequence.
     pub sequence: u64,
-    /// The sequence of the entry before it, or any between the two: nothing is missing between `previous` and
-    /// `sequence`.
+    /// The sequence of the entry before it, or a higher one that is below `sequence`: nothing is missing between the
+    /// two.
     pub previous: u64,
     /// Distinguishes it from an entry that took its place in another history. Any bytes, for [`Seen`].
     pub mark: Bytes,
@@ -286,7 +304,8 @@ pub enum Content {
     Published(Publication),
     /// An epoch begins here.
     NewEpoch,
-    /// Something that no [`Writer`](super::Writer) has appended. It is skipped and counted.
+    /// Something that no [`Writer`](super::Writer) of this version has appended. It is counted and skipped. If it has a
+    /// sequence of its own, it may be a batch of another version, so all clients are reset.
     Foreign,
 }
 

@@ -65,7 +65,7 @@ let es = EventStream::builder().backplane(redis).build()?;
 //!
 //! 1. The log has one order, and each entry has a *sequence*. An append returns after its entries are in the log.
 //! 2. Sequences ascend, also from one epoch to the next. They may have gaps, because each entry names the
-//!    [`previous`](Entry::previous) one. The drafts of an append are contiguous.
+//!    [`previous`](Entry::previous) one. The drafts of an append are neighbours, unless it is too large to be stored as one.
 //! 3. An *epoch* is one unbroken order. If entries that an instance has read or appended are gone from its end, or
 //!    another history has taken their place, a new epoch begins. Entries may leave the log at its beginning.
 //! 4. An [`Origin`] numbers its appends. A number that was appended already is skipped, so an append can be repeated.
@@ -138,8 +138,7 @@ pub trait Writer: Send + Sync + 'static {
     /// It is called after each connect, every 5 seconds, and when a [`Reader`] finds a gap or an epoch.
     fn attach(&self, known: &Known) -> impl Future<Output = Result<Attached, Failure>> + Send;
 
-    /// Appends the drafts in order, without other entries in between, except those whose numbers the origin has
-    /// appended already.
+    /// Appends the drafts in order, except those whose numbers the origin has appended already.
     ///
     /// Fails with [`FailureKind::Stale`] if the log has another epoch than the batch.
     fn append(&self, batch: Batch<'_>) -> impl Future<Output = Result<Committed, Failure>> + Send;

@@ -18,9 +18,11 @@ local acked, last = tonumber(ARGV[5]) or 0, tonumber(ARGV[6]) or 0
 redis.call('EXPIRE', meta, ARGV[2])
 local function text(x) return string.format('%.0f', x) end
 local function at(x) return x and tonumber(string.match(x[1], '^%d+')) end
--- The first sequence of an entry, which publish.lua describes. The one that begins an epoch has no count.
+-- The first sequence of an entry, which publish.lua describes. The one that begins an epoch has no count, and the count
+-- of a foreign entry may be any.
 local function first_of(x)
-  return x and at(x) + 1 - (tonumber(string.match(x[2][2], '^%x+:%d+:(%d+):')) or 1)
+  local count = x and tonumber(string.match(x[2][2], '^%x+:%d+:(%d+):'))
+  return x and at(x) + 1 - (count and count <= 1024 and count or 1)
 end
 local function edge(cmd, a, b) return redis.call(cmd, log, a, b, 'COUNT', 1)[1] end
 local m, t = redis.call('HMGET', meta, 'e', 's', 'r', 'h', field, 'w', 'g'), redis.call('TIME')
@@ -30,7 +32,7 @@ local done, seq = string.match(m[5] or '0:0', '^(%d+):(%d+)')
 done = tonumber(done)
 -- The term is the branch of the data's history that this server is on. It changes at every promotion and restart.
 local info = redis.pcall('INFO', 'replication')
-local now = type(info) == 'string' and string.match(info, 'master_replid:(%x%x%x%x%x%x%x%x)') or 'x'
+local now = type(info) == 'string' and string.match(info, 'master_replid:(%x%x%x%x%x%x%x%x)') or r or 'x'
 local cause = ''
 if not (e and s and r) then
   cause = 'absent'

@@ -37,6 +37,8 @@ impl fmt::Display for Id {
 #[derive(Debug, Default)]
 pub(super) struct Read {
     pub(super) entries: Vec<Entry>,
+    /// The sequence of the last entry that an instance has written.
+    pub(super) position: u64,
     /// The id of the last entry of the stream.
     pub(super) last: Option<Id>,
     /// Number of entries of the stream, and their size.
@@ -44,9 +46,12 @@ pub(super) struct Read {
     pub(super) bytes: usize,
 }
 
-/// Parses the answer to XREAD.
-pub(super) fn parse(answer: Value) -> Option<Read> {
-    let mut read = Read::default();
+/// Parses the answer to XREAD after a sequence.
+pub(super) fn parse(answer: Value, after: u64) -> Option<Read> {
+    let mut read = Read {
+        position: after,
+        ..Read::default()
+    };
     if answer == Value::Nil {
         return Some(read);
     }
@@ -69,11 +74,14 @@ impl Read {
         self.last = Some(id);
         let entries = Some(fields).filter(|_| id.suffix == 0);
         match entries.and_then(|fields| entries_of(id.sequence, fields)) {
-            Some(entries) => self.entries.extend(entries),
-            // Without a mark, attach compares nothing: the first field of a foreign entry names no term.
+            Some(entries) => {
+                self.position = id.sequence;
+                self.entries.extend(entries);
+            }
+            // Its id takes no sequence: the next batch may have the same one.
             None => self
                 .entries
-                .push(Entry::new(id.sequence, Bytes::new(), Content::Foreign)),
+                .push(Entry::new(self.position, Bytes::new(), Content::Foreign)),
         }
         Some(())
     }

@@ -13,7 +13,7 @@ use redis::{Cmd, Value};
 use std::{fmt, time::Duration};
 
 /// Most batches of an answer.
-const COUNT: usize = 128;
+const COUNT: usize = 64;
 
 /// Batches of the first answer, which may all be full.
 const FIRST_COUNT: usize = 8;
@@ -35,7 +35,10 @@ pub struct RedisReader {
     term: Term,
     /// `None` after a read that has failed, or was cancelled while the server blocked.
     connection: Option<Connection>,
+    /// The id of the last entry that was read.
     last: Id,
+    /// The last sequence up to it.
+    position: u64,
     /// The number of batches to ask for.
     count: usize,
 }
@@ -49,14 +52,14 @@ impl RedisReader {
             term,
             connection: Some(connection),
             last: Id::default(),
+            position: 0,
             count: FIRST_COUNT,
         })
     }
 
-    /// Returns the id after which to read. Entries that others have added may follow the engine's under the same
-    /// sequence.
+    /// Returns the id after which to read. Entries of others may follow the one with this sequence.
     fn id_after(&self, sequence: u64) -> Id {
-        if self.last.sequence == sequence {
+        if self.position == sequence {
             return self.last;
         }
         Id {
@@ -86,7 +89,7 @@ impl RedisReader {
     fn adapt(&mut self, read: &Read) {
         if let Some(last) = read.last {
             let weight = read.entries.len().max(read.bytes / 1024).max(1);
-            self.last = last;
+            (self.last, self.position) = (last, read.position);
             self.count = (read.batches * WEIGHT / weight).clamp(1, COUNT);
         }
     }
@@ -113,7 +116,8 @@ impl Reader for RedisReader {
         };
         let commands = [self.command(self.id_after(after)), self.ask_term()];
         let [read, term] = connection.ask_both(commands).await?;
-        let read = entry::parse(read).ok_or_else(|| failure::unexpected(&connection.name))?;
+        let read =
+            entry::parse(read, after).ok_or_else(|| failure::unexpected(&connection.name))?;
         self.compare(term)?;
         self.connection = Some(connection);
         self.adapt(&read);

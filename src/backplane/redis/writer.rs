@@ -102,6 +102,10 @@ impl Writer for RedisWriter {
 
     async fn append(&self, batch: Batch<'_>) -> Result<Committed, Failure> {
         let script = &self.scripts.publish;
+        if batch.drafts.len() > block::MAX_DRAFTS {
+            let text = format!("a batch has at most {} drafts", block::MAX_DRAFTS);
+            return Err(Failure::new(FailureKind::Refused, text));
+        }
         let block = block::encode(batch.drafts);
         let arguments =
             |command: &mut Cmd| publish_arguments(batch, &block, self.max_entries, command);

@@ -198,6 +198,30 @@ async fn entries_of_others_are_foreign_and_stop_nothing() {
 
 #[tokio::test]
 #[ignore = "needs Redis"]
+async fn an_entry_of_others_takes_no_sequence() {
+    let server = RedisServer::start().await;
+    let redis = Redis::new(server.url());
+    let mut instance = Instance::of(&redis).await;
+    let start = instance.append(&["a"]).await.unwrap().last;
+    server.command(&format!("XADD {{eventstream}}:log {}-0 a b", start + 1));
+    assert_eq!(
+        payloads(&instance.read().await.unwrap()),
+        ["a", "<foreign>"]
+    );
+
+    assert_eq!(kind(instance.append(&["b"]).await), FailureKind::Refused);
+    instance.append_at(2, &["b", "c"]).await.unwrap();
+    assert_eq!(payloads(&instance.read().await.unwrap()), ["b", "c"]);
+
+    let last = u64::MAX;
+    server.command(&format!("XADD {{eventstream}}:log {last}-0 a b"));
+    assert_eq!(payloads(&instance.read().await.unwrap()), ["<foreign>"]);
+    let attached = instance.attach().await.unwrap();
+    assert_eq!((attached.last, attached.cause), (start + 2, None));
+}
+
+#[tokio::test]
+#[ignore = "needs Redis"]
 async fn a_socket_in_the_file_system_is_a_server() {
     let server = RedisServer::start().await;
     let redis = Redis::new(format!("unix://{}/s", server.folder().display()));
