@@ -120,6 +120,19 @@ async fn a_refusal_is_an_error_at_once() {
     stream.expect_text("message", "two").await;
 }
 
+/// 600 appends take 12 seconds, since the driver pauses for 20 milliseconds after each.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_has_failed_while_the_engine_was_busy_is_not_published_later() {
+    let engine = Memory::new();
+    let a = Instance::warm(&engine).await;
+    let mut stream = a.client.get("/room").await;
+    engine.busy(600);
+    let error = a.publish("room", "one").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::MaybePublished, "{error}");
+    a.publish("room", "two").await.unwrap();
+    stream.expect_text("message", "two").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_queued_is_published_after_the_last_handle_is_dropped() {
     let engine = Memory::new();
