@@ -20,6 +20,7 @@
 //! - One transaction at a time appends to a log, and waits for the disk: some hundred to some thousand each second.
 //!   Events that an instance publishes meanwhile are the next batch.
 //! - Each instance has two connections. PgBouncer must pool sessions, because `LISTEN` does not work otherwise.
+//! - There is no TLS: see `open`.
 //! - Leave autovacuum on: rows that have left the log remain in the tables until then.
 
 use axum_eventstream::backplane::{
@@ -29,6 +30,7 @@ use axum_eventstream::backplane::{
 use std::{error::Error as _, future::poll_fn, time::Duration, time::SystemTime};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_postgres::config::Host;
 use tokio_postgres::error::Severity;
 use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls, Row, Statement, types::ToSql};
 
@@ -119,8 +121,13 @@ impl Backplane for Postgres {
     type Reader = PostgresReader;
 
     fn name(&self) -> String {
-        let (hosts, ports) = (self.config.get_hosts(), self.config.get_ports());
-        format!("postgres {hosts:?} {ports:?}")
+        let host = |host: &Host| match host {
+            Host::Tcp(name) => name.clone(),
+            #[cfg(unix)]
+            Host::Unix(path) => path.display().to_string(),
+        };
+        let hosts: Vec<_> = self.config.get_hosts().iter().map(host).collect();
+        format!("postgres {}", hosts.join(","))
     }
 
     async fn connect(&self) -> Result<(PostgresWriter, PostgresReader), Failure> {

@@ -9,7 +9,7 @@
 //!
 //! Try: `curl -N localhost:3000/rooms/red`
 //! and: `curl localhost:3001/rooms/red -d hello`
-//! and: `curl localhost:3000/ready`
+//! and: `curl localhost:3000/health`, which fails while the database is away: use it for alerts
 
 mod engine;
 
@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn error::Error>> {
     let app = Router::new()
         .route("/rooms/{room}", get(es.handler("{room}")).post(send))
         .route(
-            "/ready",
+            "/health",
             get(|es: State<EventStream>| async move { es.health() }),
         )
         .with_state(es.clone());

@@ -76,6 +76,8 @@ struct State {
     bytes: usize,
     /// The largest draft that the engine accepts.
     max_draft: Option<usize>,
+    /// Why there is no connection to the engine.
+    failure: Option<String>,
     sent: Option<Sent>,
     acknowledged: VecDeque<Acknowledged>,
     /// The number of the last draft of all batches.
@@ -176,11 +178,13 @@ impl Unpublished {
         }
     }
 
-    fn timed_out(may_be_published: bool) -> Self {
-        Self::new(
-            may_be_published,
-            format_args!("the engine did not answer within {TIMEOUT:?}"),
-        )
+    /// `failure` is the reason why there is no connection.
+    fn timed_out(may_be_published: bool, failure: Option<&str>) -> Self {
+        let text = format!("the engine did not answer within {TIMEOUT:?}");
+        match failure {
+            Some(failure) => Self::new(may_be_published, format_args!("{text}: {failure}")),
+            None => Self::new(may_be_published, text),
+        }
     }
 }
 
@@ -280,6 +284,11 @@ impl Outbox {
         for (reply, error) in refused {
             reply.send(Err(error), &self.observer);
         }
+    }
+
+    /// Records why there is no connection to the engine, or that there is one.
+    pub(super) fn connection(&self, failure: Option<String>) {
+        self.lock().failure = failure;
     }
 
     /// Whether a draft of the batch that was sent has no outcome yet.
@@ -616,6 +625,7 @@ impl State {
     }
 
     fn take_expired(&mut self, now: Instant) -> Vec<(Reply, Outcome)> {
+        let failure = self.failure.as_deref();
         let mut expired = Vec::new();
         while self
             .acknowledged
@@ -630,7 +640,7 @@ impl State {
             let is_wanted = |reply: &Reply| reply.deadline > now && reply.sender.is_some();
             let is_repeated = sent.replies.iter().any(is_wanted);
             let may_be_published = sent.is_uncertain || sent.is_running || is_repeated;
-            let outcome = || Err(Unpublished::timed_out(may_be_published));
+            let outcome = || Err(Unpublished::timed_out(may_be_published, failure));
             let is_over = |reply: &&mut Reply| reply.deadline <= now && reply.sender.is_some();
             let over = sent.replies.iter_mut().filter(is_over);
             expired.extend(over.map(|reply| (reply.take(), outcome())));
@@ -642,7 +652,7 @@ impl State {
         {
             if let Some(one) = self.waiting.pop_front() {
                 self.bytes -= size(&one.draft);
-                expired.push((one.reply, Err(Unpublished::timed_out(false))));
+                expired.push((one.reply, Err(Unpublished::timed_out(false, failure))));
             }
         }
         expired

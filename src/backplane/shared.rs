@@ -120,6 +120,7 @@ impl Shared {
 
     pub(super) fn attached(&self, attached: &Attached) {
         self.outbox.limit(attached.max_draft);
+        self.outbox.connection(None);
         let mut status = lock(&self.status);
         status.set(true);
         status.failure = None;
@@ -149,6 +150,7 @@ impl Shared {
     /// Returns whether this is news: the instance was attached, or failed for another reason.
     pub(super) fn detached(&self, failure: &Failure) -> bool {
         let failure = failure.to_string();
+        self.outbox.connection(Some(failure.clone()));
         let mut status = lock(&self.status);
         let is_new = status.is_attached || status.failure.as_ref() != Some(&failure);
         status.set(false);

@@ -208,7 +208,7 @@ async fn postgres_has_the_log_of_two_programs() {
     let sent = two.post("/rooms/red", "text/plain", "hello").await;
     assert_eq!(sent.status(), StatusCode::OK);
     assert_eq!(events.data("message").await, "hello");
-    assert_eq!(one.page("/ready").await, "ok\n");
+    assert_eq!(one.page("/health").await, "ok\n");
     one.stop().await;
     two.stop().await;
 }

@@ -60,6 +60,7 @@ async fn an_event_that_the_engine_never_had_is_not_published() {
     let started = Instant::now();
     let error = a.publish("room", "one").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotPublished, "{error}");
+    assert!(error.to_string().contains("refuses connections"), "{error}");
     assert_eq!(started.elapsed().as_secs(), 10);
     engine.up();
     assert!(a.es.catch_up().await);
