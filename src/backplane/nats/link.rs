@@ -202,13 +202,22 @@ impl Link {
 
     /// The failure of a request that JetStream has refused.
     pub(super) fn answered(&self, error: &ApiError) -> Failure {
+        Failure::new(kind(error.code, error.err_code), self.answer(error))
+    }
+
+    /// The failure of a publish whose acknowledgement is an error.
+    pub(super) fn unacknowledged(&self, error: &ApiError) -> Failure {
+        let kind = kind_of_publish(error.code, error.err_code);
+        Failure::new(kind, self.answer(error))
+    }
+
+    fn answer(&self, error: &ApiError) -> String {
         let ApiError {
-            code,
             err_code,
             description,
+            ..
         } = error;
-        let message = format!("{} answered {description:?} ({err_code})", self.name);
-        Failure::new(kind(*code, *err_code), message)
+        format!("{} answered {description:?} ({err_code})", self.name)
     }
 
     pub(super) fn unavailable(&self, text: &str) -> Failure {
@@ -290,6 +299,16 @@ fn kind(code: u16, err_code: u16) -> FailureKind {
         // The same message is on its way already.
         (429, _) | (_, 10158) => FailureKind::Busy,
         (500.., _) => FailureKind::Unavailable,
+        _ => FailureKind::Refused,
+    }
+}
+
+/// What an error in place of an acknowledgement means. In a cluster, codes from 500 on concern the leader alone: it has
+/// no room, or its disk fails, while the other servers store the message.
+fn kind_of_publish(code: u16, err_code: u16) -> FailureKind {
+    match (code, err_code) {
+        (429, _) | (_, 10158) => FailureKind::Busy,
+        (500.., _) => FailureKind::Lost,
         _ => FailureKind::Refused,
     }
 }

@@ -146,12 +146,13 @@ impl NatsWriter {
         };
         let Acknowledgement { seq, duplicate } = match link.parse(&answer.payload)? {
             Ok(acknowledgement) => acknowledgement,
-            Err(error) => return Err(link.answered(&error)),
+            Err(error) => return Err(link.unacknowledged(&error)),
         };
         if !duplicate {
             return Ok((seq, None));
         }
-        let stored = stream.message(seq).await?.and_then(|stored| stored.label);
+        let stored = stream.message(seq).await.map_err(once_begun)?;
+        let stored = stored.and_then(|stored| stored.label);
         // If it has left the log already, it had the same drafts.
         Ok((seq, Some(stored.map_or(drafts.len(), |label| label.count))))
     }
@@ -181,7 +182,10 @@ impl NatsWriter {
             let is_first = drafts.len() == batch.drafts.len();
             label.count = message::fitting(drafts, room).ok_or_else(|| self.too_large(room))?;
             let stored = self.store(batch.epoch, label, &drafts[..label.count]).await;
-            let (sequence, found) = stored.map_err(|failure| once_begun(failure, is_first))?;
+            let (sequence, found) = stored.map_err(|failure| match is_first {
+                true => failure,
+                false => once_begun(failure),
+            })?;
             added += if found.is_some() { 0 } else { label.count };
             let done = found.unwrap_or(label.count).min(drafts.len());
             (last, drafts) = (last_of(sequence), &drafts[done..]);
@@ -289,14 +293,15 @@ fn label(batch: &Batch<'_>) -> Label {
     }
 }
 
-/// A failure after the first message does not mean that nothing was done.
-fn once_begun(failure: Failure, is_first: bool) -> Failure {
+/// A failure when the log has a message of the batch does not mean that nothing was done.
+fn once_begun(failure: Failure) -> Failure {
     match failure.kind() {
-        FailureKind::Refused if !is_first => {
+        // The batch is repeated.
+        FailureKind::Busy | FailureKind::Lost => failure,
+        _ => {
             let message = failure.to_string();
             Failure::new(FailureKind::Lost, message).caused_by(failure)
         }
-        _ => failure,
     }
 }
 

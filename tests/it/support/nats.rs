@@ -42,8 +42,9 @@ impl NatsServer {
         Self::new(true, configuration).started().await
     }
 
-    pub(crate) async fn without_jetstream() -> Self {
-        Self::new(false, "").started().await
+    /// Starts a server that stores nothing.
+    pub(crate) async fn without_jetstream(configuration: &str) -> Self {
+        Self::new(false, configuration).started().await
     }
 
     /// A server that does not run yet.

@@ -77,7 +77,7 @@ async fn a_server_that_hangs_loses_answers_within_seconds() {
 #[tokio::test]
 #[ignore = "needs NATS"]
 async fn a_server_without_jetstream_is_unavailable() {
-    let server = NatsServer::without_jetstream().await;
+    let server = NatsServer::without_jetstream("").await;
     let (writer, _reader) = Nats::new(server.url()).connect().await.unwrap();
     let known = Known::nothing(Origin::new(1), 1);
     let failure = writer.attach(&known).await.unwrap_err();

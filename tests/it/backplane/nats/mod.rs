@@ -1,5 +1,6 @@
 //! The engine on NATS JetStream.
 
+mod answers;
 mod attach;
 mod contract;
 mod faults;
