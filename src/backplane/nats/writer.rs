@@ -41,6 +41,7 @@ struct Appended {
 
 #[derive(Deserialize)]
 struct Acknowledgement {
+    /// Servers of the version 2.10 answer 0 for a duplicate of a message that they have not stored yet.
     seq: u64,
     #[serde(default)]
     duplicate: bool,
@@ -148,6 +149,13 @@ impl NatsWriter {
             Ok(acknowledgement) => acknowledgement,
             Err(error) => return Err(link.unacknowledged(&error)),
         };
+        if seq == 0 {
+            let text = "has an earlier attempt of the batch on its way";
+            return Err(Failure::new(
+                FailureKind::Busy,
+                format!("{} {text}", link.name),
+            ));
+        }
         if !duplicate {
             return Ok((seq, None));
         }

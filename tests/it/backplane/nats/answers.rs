@@ -47,6 +47,7 @@ async fn an_error_of_the_leader_leaves_the_outcome_of_an_append_open() {
         (error(400, 10054), FailureKind::Refused),
         (error(429, 10167), FailureKind::Busy),
         (error(409, 10158), FailureKind::Busy),
+        (json!({ "seq": 0, "duplicate": true }), FailureKind::Busy),
     ];
     let answers = cases.iter().map(|(answer, _)| answer.clone()).collect();
     answer(&server, BATCHES, AT_ONCE, answers).await;
