@@ -2,7 +2,11 @@
 //!
 //! 1. The id of a message names its first draft, and the server skips a message whose id it has. A repeated batch has
 //!    the same drafts, but perhaps in other messages.
-//! 2. The stream is deleted only if something is gone from it, and if it is still the one that was examined.
+//! 2. The stream is deleted only if two looks find that something is gone from it. A new leader of a server before 2.11
+//!    can lack messages for a moment that are not gone.
+//! 3. The stream is examined once more just before it is deleted. NATS has no delete with a condition, so a slow
+//!    instance, or a delete that is executed late, can delete a stream that another instance has just created. Then a
+//!    second epoch begins, and the reset of its begin covers what was appended to that stream.
 
 use super::{
     Warned,
@@ -17,11 +21,18 @@ use serde::Deserialize;
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tokio::time::{sleep, timeout};
 
 /// How often an attach looks again if other instances change the stream meanwhile.
 const LOOKS: usize = 5;
+
+/// The time between two looks at a stream from which something seems to be gone.
+const DOUBT: Duration = Duration::from_millis(250);
+
+/// How long an attach may take. Each of its requests has a limit too.
+const ATTACH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Appends to a log in NATS JetStream.
 pub struct NatsWriter {
@@ -97,6 +108,33 @@ impl NatsWriter {
         }
         let stored = self.stream.message(message_of(seen.last)).await?;
         Ok(stored.is_some_and(|stored| stored.mark().as_ref() != Some(&seen.mark)))
+    }
+
+    async fn attach_at_last(&self, known: &Known) -> Result<Attached, Failure> {
+        let mut cause = "absent";
+        let mut doubted = None;
+        for _ in 0..LOOKS {
+            let info = self.stream.info().await?;
+            if let Some(info) = &info {
+                self.warned.review(&self.stream, info);
+                let Some(lack) = self.lacks(known, info).await? else {
+                    return Ok(info.attached(self.stream.room()));
+                };
+                if doubted.replace(info.epoch) != Some(info.epoch) {
+                    sleep(DOUBT).await;
+                    continue;
+                }
+                cause = lack;
+                self.delete(info).await?;
+            }
+            if let Some(attached) = self.begin(known, info.as_ref(), cause).await? {
+                return Ok(attached);
+            }
+        }
+        Err(self
+            .stream
+            .link
+            .unavailable("changes the stream again and again"))
     }
 
     /// Deletes the stream, unless another one has replaced it.
@@ -236,25 +274,8 @@ impl NatsWriter {
 
 impl Writer for NatsWriter {
     async fn attach(&self, known: &Known) -> Result<Attached, Failure> {
-        let mut cause = "absent";
-        for _ in 0..LOOKS {
-            let info = self.stream.info().await?;
-            if let Some(info) = &info {
-                self.warned.review(&self.stream, info);
-                match self.lacks(known, info).await? {
-                    Some(lack) => cause = lack,
-                    None => return Ok(info.attached(self.stream.room())),
-                }
-                self.delete(info).await?;
-            }
-            if let Some(attached) = self.begin(known, info.as_ref(), cause).await? {
-                return Ok(attached);
-            }
-        }
-        Err(self
-            .stream
-            .link
-            .unavailable("changes the stream again and again"))
+        let attached = timeout(ATTACH_LIMIT, self.attach_at_last(known)).await;
+        attached.unwrap_or_else(|_| Err(self.stream.link.lost("an attach takes too long")))
     }
 
     async fn append(&self, batch: Batch<'_>) -> Result<Committed, Failure> {

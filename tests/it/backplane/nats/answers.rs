@@ -1,6 +1,7 @@
 //! Answers that a healthy server does not give. A client of the tests gives them, at a server without JetStream.
 
 use super::*;
+use axum_eventstream::backplane::Seen;
 use tokio_stream::StreamExt as _;
 
 /// Answers the first requests on a subject after a pause. Nobody receives later ones.
@@ -31,6 +32,49 @@ const INFO: &str = "$JS.API.STREAM.INFO.eventstream";
 
 fn error(code: u16, err_code: u16) -> Value {
     json!({ "error": { "code": code, "err_code": err_code, "description": "no" }, "seq": 0 })
+}
+
+/// The log of the epoch 42 with this many messages.
+fn log(messages: u64) -> Value {
+    let config = json!({
+        "subjects": ["eventstream.eventstream.00000000002a.*"], "retention": "limits", "discard": "old",
+        "duplicate_window": 300_000_000_000_u64,
+    });
+    let state = json!({ "messages": messages, "first_seq": 1, "last_seq": messages });
+    json!({ "config": config, "state": state, "ts": "2026-11-27T05:47:22Z" })
+}
+
+/// An instance that has read two messages of that log.
+fn reader_of_two_messages() -> Known {
+    Known::nothing(Origin::new(1), 1).seen(Seen::new(42, 2 * 1024 + 1023, ""))
+}
+
+#[tokio::test]
+#[ignore = "needs NATS"]
+async fn a_leader_that_lacks_messages_for_a_moment_keeps_its_stream() {
+    let server = NatsServer::without_jetstream("").await;
+    let (writer, _reader) = Nats::new(server.url()).connect().await.unwrap();
+    // Nobody receives a delete.
+    answer(&server, INFO, AT_ONCE, vec![log(1), log(2)]).await;
+    let attached = writer.attach(&reader_of_two_messages()).await.unwrap();
+    assert_eq!((attached.epoch, attached.cause), (42, None));
+}
+
+#[tokio::test]
+#[ignore = "needs NATS"]
+async fn an_attach_ends_within_seconds_although_each_request_is_answered() {
+    let server = NatsServer::without_jetstream("").await;
+    let (writer, _reader) = Nats::new(server.url()).connect().await.unwrap();
+    let slow = Duration::from_millis(1500);
+    answer(&server, INFO, slow, vec![log(1); 9]).await;
+    let deleted = vec![json!({ "success": true }); 9];
+    answer(&server, "$JS.API.STREAM.DELETE.eventstream", slow, deleted).await;
+    let in_use = vec![error(400, 10058); 9];
+    answer(&server, "$JS.API.STREAM.CREATE.eventstream", slow, in_use).await;
+    let start = Instant::now();
+    let attached = writer.attach(&reader_of_two_messages()).await;
+    assert_eq!(kind(attached), FailureKind::Lost);
+    assert!(start.elapsed() < Duration::from_secs(7));
 }
 
 #[tokio::test]
