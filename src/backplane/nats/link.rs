@@ -27,6 +27,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// How long requests may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
+/// A connection on which the server has not answered two pings is closed at the time of the third one.
+const PING: Duration = Duration::from_secs(3);
+
 /// The client's pause before it connects again: longer than a link lives on without a connection.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -261,6 +264,7 @@ fn options(
     Ok(options
         .name("axum-eventstream")
         .connection_timeout(CONNECT_LIMIT)
+        .ping_interval(PING)
         .request_timeout(Some(ANSWER_LIMIT))
         .ignore_discovered_servers()
         .max_reconnects(url.servers.len())

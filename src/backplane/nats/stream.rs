@@ -28,9 +28,10 @@ const HEADERS: usize = 256;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// How long the server remembers the ids of messages. Publishes are repeated for 10 seconds.
-const REMEMBERED: u64 = 120 * SECOND;
-const LEAST_REMEMBERED: u64 = 30 * SECOND;
+/// How long the server remembers the ids of messages. Publishes are repeated for 10 seconds, but a network that heals
+/// can deliver a first attempt minutes after its repetition.
+const REMEMBERED: u64 = 300 * SECOND;
+const LEAST_REMEMBERED: u64 = 120 * SECOND;
 
 #[derive(Clone)]
 pub(super) struct Stream {
@@ -93,6 +94,7 @@ pub(super) struct Config {
     pub(super) storage: String,
     pub(super) num_replicas: usize,
     max_msgs_per_subject: i64,
+    max_msg_size: i64,
     duplicate_window: u64,
     no_ack: bool,
     sealed: bool,
@@ -260,6 +262,10 @@ impl Config {
                 self.max_msgs_per_subject <= 0,
                 "it has a limit for each subject",
             ),
+            (
+                self.max_msg_size <= 0,
+                "it has a limit for the size of a message",
+            ),
             (!self.allow_msg_ttl, "its messages may expire one by one"),
             (!self.allow_rollup_hdrs, "it allows rollups"),
             (!self.no_ack, "it does not acknowledge"),
@@ -268,7 +274,7 @@ impl Config {
             (self.subject_transform.is_none(), "it transforms subjects"),
             (
                 self.duplicate_window >= LEAST_REMEMBERED,
-                "its duplicate window is below 30 s",
+                "its duplicate window is below 120 s",
             ),
         ];
         let broken = rules.into_iter().find(|(is_kept, _)| !is_kept);

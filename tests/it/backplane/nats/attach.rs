@@ -23,6 +23,7 @@ async fn the_first_attach_creates_a_stream_in_milliseconds() {
         json!(["eventstream.eventstream.00000000002a.*"])
     );
     assert_eq!(info["config"]["max_msgs"], 100_000);
+    assert_eq!(info["config"]["duplicate_window"], 300_000_000_000_u64);
     let last = info["state"]["last_seq"].as_u64().unwrap();
     assert_eq!(attached.last, last * 1024 + 1023);
     // So that ids have the size of those in Redis, which are microseconds.

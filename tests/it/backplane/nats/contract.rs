@@ -72,7 +72,7 @@ async fn trim(server: &NatsServer, stream: &str, newest: usize) {
         .update(stream, |config| {
             config["max_msgs"] = json!(100_000);
             config["max_age"] = json!(0);
-            config["duplicate_window"] = json!(120_000_000_000_u64);
+            config["duplicate_window"] = json!(300_000_000_000_u64);
         })
         .await;
 }

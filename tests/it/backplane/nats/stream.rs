@@ -143,9 +143,10 @@ async fn a_foreign_stream_is_refused_and_kept() {
         (json!({ "discard": "new", "max_msgs": 10 }), "discards new"),
         (json!({ "retention": "workqueue" }), "retention"),
         (
-            json!({ "duplicate_window": 1_000_000_000 }),
+            json!({ "duplicate_window": 119_000_000_000_u64 }),
             "duplicate window",
         ),
+        (json!({ "max_msg_size": 65_536 }), "size of a message"),
         (json!({ "allow_rollup_hdrs": true }), "rollups"),
     ] {
         let mut config = json!({ "name": STREAM, "subjects": subjects });
