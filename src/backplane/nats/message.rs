@@ -96,8 +96,9 @@ impl Delivered {
         let parts: Vec<_> = subject.strip_prefix("$JS.ACK.")?.split('.').collect();
         let offset = if parts.len() == 7 { 3 } else { 5 };
         let number = |index: usize| parts.get(index)?.parse::<u64>().ok();
+        let message = number(offset).filter(|message| (1..=MAX_MESSAGE).contains(message));
         Some(Self {
-            message: number(offset)?,
+            message: message?,
             at: UNIX_EPOCH.checked_add(Duration::from_nanos(number(offset + 2)?))?,
         })
     }
@@ -229,10 +230,21 @@ mod tests {
             "",
             "$JS.ACK.stream.consumer.1.5",
             "$JS.ACK.s.c.1.x.9.15.0",
+            "$JS.ACK.s.c.1.0.9.15.0",
+            &format!("$JS.ACK.s.c.1.{}.9.15.0", MAX_MESSAGE + 1),
             "a.b.c.d.e.f.g.h.i",
         ] {
             assert!(Delivered::parse(subject).is_none(), "{subject}");
         }
+    }
+
+    #[test]
+    fn the_highest_message_has_sequences() {
+        let entries = delivered(MAX_MESSAGE).entries(None, Bytes::new());
+        assert_eq!(entries[0].sequence, last_of(MAX_MESSAGE));
+        assert_eq!(entries[0].previous, last_of(MAX_MESSAGE - 1));
+        let entries = delivered(1).entries(None, Bytes::new());
+        assert_eq!((entries[0].previous, entries[0].sequence), (1023, 2047));
     }
 
     #[test]

@@ -28,8 +28,8 @@ use writer::NatsWriter;
 /// use `nats stream edit`. The stream refuses to delete single messages. A stream of this name with settings that a log
 /// cannot have is an error, and is never deleted.
 ///
-/// If entries are gone that an instance has published or read, that instance deletes the stream and creates another one,
-/// whose clients receive `stream-reset`.
+/// If entries are gone that an instance has published or read, that instance deletes the stream and creates another one.
+/// The clients of all instances receive `stream-reset`.
 ///
 /// # URLs
 ///
