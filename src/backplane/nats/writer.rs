@@ -85,7 +85,9 @@ impl NatsWriter {
     }
 
     async fn lacks_number(&self, known: &Known, info: &Info) -> Result<bool, Failure> {
-        let Some(sequence) = known.acknowledged_at else {
+        // The number 0 stands for no append.
+        let sequence = known.acknowledged_at.filter(|_| known.acknowledged > 0);
+        let Some(sequence) = sequence else {
             return Ok(false);
         };
         if last_of(info.last) < sequence {
