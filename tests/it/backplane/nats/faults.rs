@@ -85,6 +85,43 @@ async fn a_server_without_jetstream_is_unavailable() {
     assert!(failure.to_string().contains("JetStream"), "{failure}");
 }
 
+/// Appends until it fails.
+async fn fill(nats: &Nats) -> Failure {
+    let instance = Instance::of(nats).await;
+    let drafts = [Draft::new("news", vec![0; 30_000])];
+    for number in 1..100 {
+        let batch = Batch::new(instance.epoch, instance.known.origin, number, &drafts);
+        if let Err(failure) = instance.writer.append(batch).await {
+            return failure;
+        }
+    }
+    panic!("it is not full");
+}
+
+#[tokio::test]
+#[ignore = "needs NATS"]
+async fn a_full_account_refuses_appends() {
+    let account = "accounts { A { jetstream: { max_file: 300KB }, users: [{ user: a, password: a }] } }\n\
+        no_auth_user: a";
+    let server = NatsServer::with(account).await;
+    let failure = fill(&Nats::new(server.url())).await;
+    assert_eq!(failure.kind(), FailureKind::Refused, "{failure}");
+}
+
+#[tokio::test]
+#[ignore = "needs NATS"]
+async fn a_full_server_leaves_the_outcome_open() {
+    let store = tempfile::tempdir().unwrap();
+    let jetstream = format!(
+        "jetstream {{ store_dir: {:?}, max_file_store: 300KB }}",
+        store.path()
+    );
+    let server = NatsServer::with(&jetstream).await;
+    let failure = fill(&Nats::new(server.url())).await;
+    // In a cluster, other servers may have room.
+    assert_eq!(failure.kind(), FailureKind::Lost, "{failure}");
+}
+
 #[tokio::test]
 #[ignore = "needs NATS"]
 async fn replicas_without_a_cluster_are_refused() {
