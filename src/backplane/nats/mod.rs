@@ -245,7 +245,7 @@ mod tests {
         assert!(message(&nats.clone().max_messages(0)).contains("max_messages"));
         assert!(message(&nats.clone().max_bytes(0)).contains("max_bytes"));
         assert!(message(&nats.replicas(0)).contains("replicas"));
-        assert!(message(&Nats::new("nats://h:x")).contains("nats://h:x"));
+        assert!(message(&Nats::new("nats://h:x")).contains("nats://h:***"));
     }
 
     #[test]

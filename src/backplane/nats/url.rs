@@ -55,6 +55,9 @@ fn parse(text: &str) -> Result<Url, &'static str> {
         _ => return Err("its scheme must be nats or tls"),
     };
     let (login, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
+    if is_list_of_urls(login, rest) {
+        return Err("one scheme and one login must precede the list: nats://user:password@a,b");
+    }
     let hosts = hosts.strip_suffix('/').unwrap_or(hosts);
     if rest.contains(['/', '?', '#']) && rest.find(['/', '?', '#']) != Some(rest.len() - 1)
         || rest.ends_with(['?', '#'])
@@ -97,6 +100,12 @@ fn parse_host(text: &str) -> Result<String, &'static str> {
     Ok(format!("{host}:{port}"))
 }
 
+/// Whether each server has its own scheme or login.
+fn is_list_of_urls(login: &str, rest: &str) -> bool {
+    let has_next = |(_, rest): (&str, &str)| rest.contains(',');
+    rest.contains("://") || login.split_once('@').is_some_and(has_next)
+}
+
 fn decode(text: &str) -> Result<String, &'static str> {
     let decoded = percent_decode_str(text).decode_utf8();
     decoded
@@ -106,11 +115,37 @@ fn decode(text: &str) -> Result<String, &'static str> {
 
 /// Replaces everything up to the last `@`: a password may contain characters that must have been encoded.
 fn without_login(text: &str) -> String {
-    match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://***@{rest}"),
-        (None, Some((_, rest))) => format!("***@{rest}"),
-        (_, None) => text.to_owned(),
+    let is_scheme = |scheme: &str| {
+        scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'+')
+    };
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        _ => (String::new(), text),
+    };
+    match rest.rsplit_once('@') {
+        Some((_, rest)) => format!("{scheme}***@{}", without_password(rest)),
+        None => format!("{scheme}{}", without_password(rest)),
     }
+}
+
+/// Replaces a port that is no number, and all that follows: it is a password if the host is missing.
+fn without_password(hosts: &str) -> String {
+    let mut end = 0;
+    for host in hosts.split_inclusive([',', '/', '?', '#']) {
+        let name = match host.strip_prefix('[').and_then(|host| host.find(']')) {
+            Some(bracket) => bracket + 2,
+            None => host.find(':').unwrap_or(host.len()),
+        };
+        let port = host[name..].trim_end_matches([',', '/', '?', '#']);
+        let is_port = |port: &str| port.parse::<u16>().is_ok();
+        if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+            return format!("{}:***", &hosts[..end + name]);
+        }
+        end += host.len();
+    }
+    hosts.to_owned()
 }
 
 impl fmt::Display for Url {
@@ -169,7 +204,27 @@ mod tests {
             ("redis://h", "redis://h", "scheme must be"),
             ("nats://", "nats://", "must have a name"),
             ("nats://h,", "nats://h,", "must have a name"),
-            ("nats://h:x", "nats://h:x", "number up to 65535"),
+            ("nats://h:x", "nats://h:***", "number up to 65535"),
+            ("nats://[::1]:x", "nats://[::1]:***", "number up to 65535"),
+            ("nats://h:1,u:sec,ret", "nats://h:1,u:***", "number up to"),
+            ("nats://u:secret", "nats://u:***", "number up to 65535"),
+            ("nats://u:sec:ret/", "nats://u:***", "number up to"),
+            ("nats://:secret", "nats://:***", "must have a name"),
+            ("u:secret", "u:***", "begin with a scheme"),
+            ("u:se://cret@h", "***@h", "scheme must be"),
+            ("nats://a:1,nats://b:2", "nats://a:1,nats:***", "one login"),
+            (
+                "nats://u:secret@a,nats://b",
+                "nats://***@a,nats:***",
+                "one login",
+            ),
+            ("nats://u:secret@a,u:secret@b", "nats://***@b", "one login"),
+            ("nats://secret@a,secret@b", "nats://***@b", "one login"),
+            (
+                "nats://u:p@a,u:secret",
+                "nats://***@a,u:***",
+                "number up to",
+            ),
             ("nats://h/x", "nats://h/x", "no path"),
             ("nats://h?", "nats://h?", "no path"),
             ("nats://u:se?cret@h", "nats://***@h", "percent-encoded"),

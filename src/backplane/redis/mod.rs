@@ -214,7 +214,7 @@ mod tests {
             assert!(redis.clone().namespace(name).check().is_ok());
         }
         assert!(message(&redis.max_entries(0)).contains("max_entries"));
-        assert!(message(&Redis::new("redis://h:x")).contains("redis://h:x"));
+        assert!(message(&Redis::new("redis://h:x")).contains("redis://h:***"));
     }
 
     #[test]

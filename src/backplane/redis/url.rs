@@ -58,6 +58,10 @@ fn parse(text: &str) -> Result<Url, &'static str> {
     let (scheme, rest) = text
         .split_once("://")
         .ok_or("it must begin with a scheme such as redis://")?;
+    let login = rest.rsplit_once('@').map_or("", |(login, _)| login);
+    if is_list_of_urls(login, rest) {
+        return Err("one scheme and one login must precede the list: redis://user:password@a,b");
+    }
     let (scheme, is_sentinel) = match scheme.strip_suffix("+sentinel") {
         Some(scheme) => (scheme, true),
         None => (scheme, false),
@@ -137,6 +141,12 @@ pub(super) fn parse_host(text: &str, default_port: u16) -> Result<Address, &'sta
     Ok(Address::Tcp(host.to_owned(), port))
 }
 
+/// Whether each server has its own scheme or login.
+fn is_list_of_urls(login: &str, rest: &str) -> bool {
+    let has_next = |(_, rest): (&str, &str)| rest.contains(',');
+    rest.contains("://") || login.split_once('@').is_some_and(has_next)
+}
+
 fn decode(text: &str) -> Result<String, &'static str> {
     let decoded = percent_decode_str(text).decode_utf8();
     decoded
@@ -146,11 +156,37 @@ fn decode(text: &str) -> Result<String, &'static str> {
 
 /// Replaces everything up to the last `@`: a password may contain characters that must have been encoded.
 fn without_login(text: &str) -> String {
-    match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://***@{rest}"),
-        (None, Some((_, rest))) => format!("***@{rest}"),
-        (_, None) => text.to_owned(),
+    let is_scheme = |scheme: &str| {
+        scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'+')
+    };
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        _ => (String::new(), text),
+    };
+    match rest.rsplit_once('@') {
+        Some((_, rest)) => format!("{scheme}***@{}", without_password(rest)),
+        None => format!("{scheme}{}", without_password(rest)),
     }
+}
+
+/// Replaces a port that is no number, and all that follows: it is a password if the host is missing.
+fn without_password(hosts: &str) -> String {
+    let mut end = 0;
+    for host in hosts.split_inclusive([',', '/', '?', '#']) {
+        let name = match host.strip_prefix('[').and_then(|host| host.find(']')) {
+            Some(bracket) => bracket + 2,
+            None => host.find(':').unwrap_or(host.len()),
+        };
+        let port = host[name..].trim_end_matches([',', '/', '?', '#']);
+        let is_port = |port: &str| port.parse::<u16>().is_ok();
+        if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
+            return format!("{}:***", &hosts[..end + name]);
+        }
+        end += host.len();
+    }
+    hosts.to_owned()
 }
 
 impl fmt::Display for Address {
@@ -259,7 +295,35 @@ mod tests {
             ),
             ("redis://", "redis://", "must have a name"),
             ("redis://h,", "redis://h,", "must have a name"),
-            ("redis://h:x", "redis://h:x", "number up to 65535"),
+            ("redis://h:x", "redis://h:***", "number up to 65535"),
+            ("redis://[::1]:x", "redis://[::1]:***", "number up to 65535"),
+            ("redis://h:1,u:sec,ret", "redis://h:1,u:***", "number up to"),
+            ("redis://u:secret", "redis://u:***", "number up to 65535"),
+            ("redis://u:sec/ret", "redis://u:***", "number up to 65535"),
+            ("redis://:secret", "redis://:***", "must have a name"),
+            ("unix://:secret/s", "unix://:***", "unix:///path"),
+            ("u:secret", "u:***", "begin with a scheme"),
+            ("u:se://cret@h", "***@h", "must have a password"),
+            (
+                "redis://a:1,redis://b:2",
+                "redis://a:1,redis:***",
+                "one login",
+            ),
+            (
+                "redis://u:secret@a,redis://b",
+                "redis://***@a,redis:***",
+                "one login",
+            ),
+            (
+                "redis://u:secret@a,u:secret@b",
+                "redis://***@b",
+                "one login",
+            ),
+            (
+                "redis://u:p@a,u:secret",
+                "redis://***@a,u:***",
+                "number up to",
+            ),
             ("redis://h/x", "redis://h/x", "database must be a number"),
             ("redis://u@h", "redis://***@h", "must have a password"),
             ("redis://u:se?cret@h", "redis://***@h", "percent-encoded"),
