@@ -88,9 +88,9 @@ impl Link {
         Ok(Self { client, news, name })
     }
 
-    /// Whether the server has at least the version 2.10.
-    pub(super) fn is_recent(&self) -> bool {
-        self.client.is_server_compatible(2, 10, 0)
+    /// Whether the server's version keeps logs over a restart.
+    pub(super) fn keeps_logs(&self) -> bool {
+        keeps_logs(|major, minor, patch| self.client.is_server_compatible(major, minor, patch))
     }
 
     /// The largest message with its headers.
@@ -295,6 +295,12 @@ impl News {
     }
 }
 
+/// Whether a version, which is at least the versions for which `is` holds, keeps a stream with a first sequence. Earlier
+/// ones delete all its messages when they restart, until the first message has left it.
+fn keeps_logs(is: impl Fn(i64, i64, i64) -> bool) -> bool {
+    is(2, 11, 2) || is(2, 10, 28) && !is(2, 11, 0)
+}
+
 /// What an error of JetStream means. Codes from 500 on concern the state of the server.
 fn kind(code: u16, err_code: u16) -> FailureKind {
     match (code, err_code) {
@@ -341,6 +347,23 @@ pub(super) fn refused(message: impl Into<String>) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_deletes_logs_is_too_old() {
+        for (version, expected) in [
+            ((2, 9, 25), false),
+            ((2, 10, 27), false),
+            ((2, 10, 28), true),
+            ((2, 11, 0), false),
+            ((2, 11, 1), false),
+            ((2, 11, 2), true),
+            ((2, 12, 0), true),
+            ((3, 0, 0), true),
+        ] {
+            let is = |major, minor, patch| version >= (major, minor, patch);
+            assert_eq!(keeps_logs(is), expected, "{version:?}");
+        }
+    }
 
     #[test]
     fn an_error_of_the_servers_state_asks_for_another_connection() {

@@ -22,7 +22,7 @@ use url::Url;
 use warned::Warned;
 use writer::NatsWriter;
 
-/// A log in NATS JetStream, server 2.10 or later.
+/// A log in NATS JetStream, server 2.11.2 or later, or 2.10.28 or later of 2.10.
 ///
 /// The first instance creates a stream. It has the limits of this value. Later changes of them have no effect:
 /// use `nats stream edit`. The stream refuses to delete single messages. A stream of this name with settings that a log
@@ -202,8 +202,9 @@ impl Backplane for Nats {
         tls::choose_provider();
         let inbox = format!("_INBOX.eventstream.{}", self.settings.namespace);
         let link = Link::connect(url, self.credentials.as_deref(), inbox).await?;
-        if !link.is_recent() {
-            return Err(refused(format!("{} is older than NATS 2.10", link.name)));
+        if !link.keeps_logs() {
+            let text = "deletes a log when it restarts: it needs NATS 2.11.2, or 2.10.28";
+            return Err(refused(format!("{} {text}", link.name)));
         }
         // Both halves use one connection, so they see the same stream.
         let stream = Stream {

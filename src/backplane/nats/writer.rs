@@ -6,7 +6,7 @@
 //!    can lack messages for a moment that are not gone.
 //! 3. The stream is examined once more just before it is deleted. NATS has no delete with a condition, so a slow
 //!    instance, or a delete that is executed late, can delete a stream that another instance has just created. Then a
-//!    second epoch begins, and the reset of its begin covers what was appended to that stream.
+//!    second epoch begins. Events of that stream are lost, and the second reset covers them.
 
 use super::{
     Warned,
@@ -162,7 +162,7 @@ impl NatsWriter {
             return Ok(None);
         };
         if info.last + 1 != first {
-            let text = "begins streams at the first sequence: it needs the version 2.10";
+            let text = "does not begin a stream at the sequence that it is asked for";
             return Err(refused(format!("{} {text}", self.stream.link.name)));
         }
         self.warned.review(&self.stream, &info);

@@ -89,11 +89,15 @@ async fn a_restart_keeps_the_log() {
     let mut server = NatsServer::start().await;
     let nats = Nats::new(server.url());
     let mut instance = Instance::of(&nats).await;
+    let begin = instance.last;
     instance.append(&["a"]).await.unwrap();
     instance.read().await.unwrap();
     let epoch = instance.epoch;
 
     server.restart().await;
+    // 2.10.27 and 2.11.1 delete all messages here.
+    let mut newcomer = Instance::of(&nats).await;
+    assert_eq!(payloads(&newcomer.reader.read(begin).await.unwrap()), ["a"]);
     instance.reconnect(&nats).await;
 
     let attached = instance.attach().await.unwrap();
