@@ -96,7 +96,7 @@ async fn repeat_after_reconnect<B: Backplane>(subject: &mut Subject<B>) -> Check
     let drafts = drafts(5);
     let committed = instance.append(&drafts).await?;
     // As if the answer were lost: the instance does not know that its numbers are appended.
-    instance.next = 1;
+    (instance.next, instance.acknowledged) = (1, None);
     instance.rejoin(&subject.engine).await?;
     let repeated = instance.append_at(1, &drafts).await?;
     let expected = Committed {

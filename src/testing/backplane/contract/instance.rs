@@ -20,7 +20,7 @@ pub(super) struct Instance<B: Backplane> {
     /// The number of the next draft.
     pub(super) next: u64,
     /// The epoch and the sequence of the last append.
-    acknowledged: Option<(u64, u64)>,
+    pub(super) acknowledged: Option<(u64, u64)>,
     /// The sequence of the last entry that it has read, or the end of the log when it attached.
     pub(super) last: u64,
     /// The mark of `last`.
