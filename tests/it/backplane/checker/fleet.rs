@@ -1,11 +1,15 @@
 //! Three instances of an application, each with a runtime of its own that can be killed.
 
 use super::publishers::{Publishers, Records};
-use crate::support::{server, within};
+use crate::{
+    backplane::postgres::Postgres,
+    support::{server, within},
+};
 use axum::{Router, http::request::Parts, routing::get};
 use axum_eventstream::{
     EventStream, History, KeepAlive,
     backplane::{Nats, Redis},
+    testing::backplane::Memory,
 };
 use std::{
     net::SocketAddr,
@@ -25,6 +29,8 @@ pub(super) struct Addresses(Arc<Mutex<[Option<SocketAddr>; INSTANCES]>>);
 pub(super) enum Engine {
     Redis(Redis),
     Nats(Nats),
+    Postgres(Postgres),
+    Memory(Memory),
 }
 
 impl From<String> for Engine {
@@ -36,6 +42,18 @@ impl From<String> for Engine {
 impl From<Nats> for Engine {
     fn from(nats: Nats) -> Self {
         Self::Nats(nats)
+    }
+}
+
+impl From<Postgres> for Engine {
+    fn from(postgres: Postgres) -> Self {
+        Self::Postgres(postgres)
+    }
+}
+
+impl From<Memory> for Engine {
+    fn from(memory: Memory) -> Self {
+        Self::Memory(memory)
     }
 }
 
@@ -185,6 +203,8 @@ fn build(engine: Engine) -> EventStream {
     let builder = match engine {
         Engine::Redis(redis) => builder.backplane(redis),
         Engine::Nats(nats) => builder.backplane(nats),
+        Engine::Postgres(postgres) => builder.backplane(postgres),
+        Engine::Memory(memory) => builder.backplane(memory),
     };
     builder
         .history(History::memory().events(50_000))

@@ -1,4 +1,4 @@
-//! Three instances on a real Redis or NATS that fails, with publishers on each, and clients that hop between them.
+//! Three instances on an engine that fails, with publishers on each, and clients that hop between them.
 //!
 //! Afterwards, `rules` compares the histories of clients and publishers: a client has every event exactly once and in
 //! one order, or a reset exactly where some are missing. Each test names a fault, whether it may reset clients, and
@@ -11,11 +11,13 @@ mod evidence;
 mod failover;
 mod fleet;
 mod history;
+mod in_memory;
 mod instances;
 mod link;
 mod links;
 mod memory;
 mod nats;
+mod postgres;
 mod publishers;
 mod report;
 mod restarts;

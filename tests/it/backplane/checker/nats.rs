@@ -110,6 +110,16 @@ async fn a_killed_leader_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs NATS"]
+async fn a_cluster_whose_servers_are_all_killed_loses_nothing() {
+    let fault = async |cluster: &mut NatsCluster, _: &Round| {
+        cluster.0.iter_mut().for_each(NatsServer::kill);
+        cluster.0.iter_mut().for_each(NatsServer::spawn);
+    };
+    cluster(fault, Resets::Never, Outcomes::Any).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs NATS"]
 async fn a_leader_that_stops_loses_nothing() {
     // Long ones run if more rounds are asked for.
     if round::count() == 1 {

@@ -8,9 +8,9 @@ mod instances;
 mod engine;
 
 use crate::support::postgres::PostgresServer;
-use engine::Postgres;
+pub(super) use engine::Postgres;
 
-fn log(server: &PostgresServer, namespace: &str) -> Postgres {
+pub(super) fn log(server: &PostgresServer, namespace: &str) -> Postgres {
     Postgres {
         config: server.url().parse().unwrap(),
         namespace: namespace.to_owned(),
