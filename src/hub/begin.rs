@@ -14,22 +14,11 @@
 use super::{
     ChannelLog, Hub,
     evict::STEP,
-    state::{HubState, front},
+    state::{Begun, HubState, front},
     tombstones::Tombstones,
 };
 use crate::channel::Channel;
 use std::sync::{Arc, atomic::Ordering::*};
-
-/// The begins of a hub so far.
-#[derive(Debug, Default)]
-pub(super) struct Begun {
-    /// Number of begins.
-    pub(super) times: u32,
-    /// The sequence number at the last one.
-    base: u64,
-    /// Whether a log may be stale.
-    pub(super) has_stale: bool,
-}
 
 impl Hub {
     /// Begins the epoch `epoch` after the sequence number `base`, or reports that entries up to `base` are missing if

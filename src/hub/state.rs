@@ -4,7 +4,6 @@
 
 use super::{
     Appended, Config,
-    begin::Begun,
     channel_log::{ChannelLog, Inner},
     entry::{Entry, Evicted},
     frames::FrameIndex,
@@ -24,6 +23,17 @@ const LARGE: usize = 64 << 10;
 
 /// Minimum capacity of a list that is shrunk.
 const SMALL: usize = 64;
+
+/// The begins of a hub so far.
+#[derive(Debug, Default)]
+pub(super) struct Begun {
+    /// Number of begins.
+    pub(super) times: u32,
+    /// The sequence number at the last one.
+    pub(super) base: u64,
+    /// Whether a log may be stale.
+    pub(super) has_stale: bool,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct HubState {

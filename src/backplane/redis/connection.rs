@@ -16,6 +16,9 @@ use tokio::{net::lookup_host, time::timeout};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long commands other than the reader's may take.
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
 /// A server, and how to log in.
 #[derive(Clone)]
 pub(super) struct Server {

@@ -1,11 +1,10 @@
 //! Which server has the log: a seed, the master that Sentinel names, or the node to which a cluster redirects.
 
 use super::{
-    connection::{Connection, Server},
+    connection::{ANSWER_LIMIT, Connection, Server},
     failure,
     url::{Address, Login, Url},
     value,
-    writer::ANSWER_LIMIT,
 };
 use crate::backplane::Failure;
 use redis::{ServerError, Value};

@@ -17,9 +17,6 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-/// How long commands other than the reader's may take.
-pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(2);
-
 /// The keys expire after a week without an instance, in seconds.
 const EXPIRY: u32 = 7 * 24 * 3600;
 

@@ -1,12 +1,12 @@
 //! A connection to a [`Memory`], with the faults of its link.
 
 use super::{
-    faults::Link,
+    link::Link,
     log::Log,
     memory::{Memory, lock},
 };
 use crate::backplane::{
-    Attached, Batch, Committed, Entry, Failure, FailureKind, Head, Known, Reader, Writer,
+    Attached, Backplane, Batch, Committed, Entry, Failure, FailureKind, Head, Known, Reader, Writer,
 };
 use std::{
     fmt,
@@ -22,6 +22,20 @@ const READ_WAIT: Duration = Duration::from_secs(5);
 const READ_LIMIT: Duration = Duration::from_secs(8);
 /// How long any other operation waits for an answer.
 const LIMIT: Duration = Duration::from_secs(2);
+
+impl Backplane for Memory {
+    type Writer = MemoryWriter;
+    type Reader = MemoryReader;
+
+    fn name(&self) -> String {
+        "memory".to_owned()
+    }
+
+    async fn connect(&self) -> Result<(MemoryWriter, MemoryReader), Failure> {
+        let connection = Connection::open(self).await?;
+        Ok((connection.writer(), connection.reader()))
+    }
+}
 
 /// A connection to a [`Memory`] that appends.
 #[derive(Clone, Debug)]

@@ -1,11 +1,7 @@
 //! An engine in memory.
 
-use super::{
-    connection::{Connection, MemoryReader, MemoryWriter},
-    faults::Link,
-    log::Log,
-};
-use crate::backplane::{Backplane, Failure, Head};
+use super::{link::Link, log::Log};
+use crate::backplane::Head;
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -112,20 +108,6 @@ impl fmt::Debug for Memory {
             .field("head", &self.head())
             .field("entries", &self.entries())
             .finish_non_exhaustive()
-    }
-}
-
-impl Backplane for Memory {
-    type Writer = MemoryWriter;
-    type Reader = MemoryReader;
-
-    fn name(&self) -> String {
-        "memory".to_owned()
-    }
-
-    async fn connect(&self) -> Result<(MemoryWriter, MemoryReader), Failure> {
-        let connection = Connection::open(self).await?;
-        Ok((connection.writer(), connection.reader()))
     }
 }
 

@@ -7,6 +7,7 @@ mod connection;
 mod contract;
 mod faults;
 mod history;
+mod link;
 mod log;
 mod memory;
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use super::{
     Checked, Subject, Suite,
     instance::{Instance, drafts},
-    subject::Broken,
+    subject::{Broken, is_broken},
 };
-use crate::backplane::{Backplane, Failure, FailureKind, Reader, Writer};
+use crate::backplane::{Backplane, Failure, Reader, Writer};
 use std::{future::Future, time::Duration};
 use tokio::time::timeout;
 
@@ -103,8 +103,4 @@ async fn rejoin_if_broken<B: Backplane, T>(
         Some(Err(failure)) => Err(failure),
         _ => Ok(()),
     }
-}
-
-pub(super) fn is_broken(failure: &Failure) -> bool {
-    matches!(failure.kind(), FailureKind::Unavailable | FailureKind::Lost)
 }

@@ -1,11 +1,9 @@
 //! When an epoch begins, and when it does not.
 
 use super::{
-    Checked, Subject, Suite,
-    cancellation::is_broken,
-    ensure,
+    Checked, Subject, Suite, ensure,
     instance::{Instance, drafts, fresh_epoch},
-    subject::Broken,
+    subject::{Broken, is_broken},
 };
 use crate::backplane::{Attached, Backplane, Content, Known, Origin, Reader, Seen, Writer};
 use bytes::Bytes;

@@ -1,6 +1,6 @@
 //! What a contract checks.
 
-use crate::backplane::Failure;
+use crate::backplane::{Failure, FailureKind};
 use std::{fmt, future::Future, pin::Pin};
 
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -87,6 +87,11 @@ impl<B> Subject<B> {
         fault(newest).await;
         Ok(())
     }
+}
+
+/// Whether a failure ends the session.
+pub(super) fn is_broken(failure: &Failure) -> bool {
+    matches!(failure.kind(), FailureKind::Unavailable | FailureKind::Lost)
 }
 
 impl From<Failure> for Broken {
