@@ -85,6 +85,8 @@ mod outbox;
 #[cfg(feature = "redis")]
 mod redis;
 mod shared;
+#[cfg(any(feature = "nats", feature = "redis"))]
+mod url;
 
 pub use failure::{Failure, FailureKind};
 pub use log::{

@@ -13,7 +13,7 @@ mod url;
 mod warned;
 mod writer;
 
-use crate::backplane::{Backplane, Failure};
+use crate::backplane::{Backplane, Failure, url::InvalidUrl};
 use link::{Link, refused};
 use reader::NatsReader;
 use std::{fmt, sync::Arc};
@@ -73,7 +73,7 @@ use writer::NatsWriter;
 /// ```
 #[derive(Clone)]
 pub struct Nats {
-    url: Result<Url, url::InvalidUrl>,
+    url: Result<Url, InvalidUrl>,
     credentials: Option<String>,
     settings: Settings,
     warned: Arc<Warned>,

@@ -19,7 +19,7 @@ mod url;
 mod value;
 mod writer;
 
-use crate::backplane::{Backplane, Failure, FailureKind};
+use crate::backplane::{Backplane, Failure, FailureKind, url::InvalidUrl};
 use reader::RedisReader;
 use std::{
     fmt,
@@ -32,7 +32,7 @@ use writer::RedisWriter;
 /// A log in Redis 7.0 or later, or in Valkey.
 ///
 /// Redis 6.2 works too, but `min-replicas-to-write` does not protect the log there. The tests of this engine were run
-/// with Redis 6.2.14 and 7.0.15, and with Valkey 9.1.2.
+/// with Redis 7.0.15 and Valkey 9.1.2, and with Redis 6.2.14 except for clusters.
 ///
 /// # URLs
 ///
@@ -70,7 +70,7 @@ use writer::RedisWriter;
 /// ```
 #[derive(Clone)]
 pub struct Redis {
-    url: Result<Url, url::InvalidUrl>,
+    url: Result<Url, InvalidUrl>,
     namespace: String,
     max_entries: usize,
     warned: Arc<Warned>,

@@ -1,6 +1,6 @@
 //! URLs, in the forms that the documentation of `Redis` lists.
 
-use percent_encoding::percent_decode_str;
+use crate::backplane::url::{InvalidUrl, check_host, decode, is_list_of_urls, parse_port};
 use std::fmt;
 
 /// A parsed URL. Its `Display` and `Debug` omit user and password.
@@ -26,20 +26,9 @@ pub(super) struct Login {
     pub(super) database: u32,
 }
 
-/// A URL that does not parse, without its password, and the rule that it breaks.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the URL {url:?} is invalid: {rule}")]
-pub(super) struct InvalidUrl {
-    url: String,
-    rule: &'static str,
-}
-
 impl Url {
     pub(super) fn parse(text: &str) -> Result<Self, InvalidUrl> {
-        parse(text).map_err(|rule| InvalidUrl {
-            url: without_login(text),
-            rule,
-        })
+        parse(text).map_err(|rule| InvalidUrl::new(text, rule))
     }
 
     /// Checks that this build has what the URL needs.
@@ -133,60 +122,9 @@ pub(super) fn parse_host(text: &str, default_port: u16) -> Result<Address, &'sta
             None => (text, None),
         },
     };
-    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err("each host must have a name");
-    }
-    let port = port.map_or(Some(default_port), |port| port.parse().ok());
-    let port = port.ok_or("each port must be a number up to 65535")?;
+    check_host(host)?;
+    let port = port.map_or(Ok(default_port), parse_port)?;
     Ok(Address::Tcp(host.to_owned(), port))
-}
-
-/// Whether each server has its own scheme or login.
-fn is_list_of_urls(login: &str, rest: &str) -> bool {
-    let has_next = |(_, rest): (&str, &str)| rest.contains(',');
-    rest.contains("://") || login.split_once('@').is_some_and(has_next)
-}
-
-fn decode(text: &str) -> Result<String, &'static str> {
-    let decoded = percent_decode_str(text).decode_utf8();
-    decoded
-        .map(String::from)
-        .map_err(|_| "it must be UTF-8 when it is percent-decoded")
-}
-
-/// Replaces everything up to the last `@`: a password may contain characters that must have been encoded.
-fn without_login(text: &str) -> String {
-    let is_scheme = |scheme: &str| {
-        scheme
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte == b'+')
-    };
-    let (scheme, rest) = match text.split_once("://") {
-        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
-        _ => (String::new(), text),
-    };
-    match rest.rsplit_once('@') {
-        Some((_, rest)) => format!("{scheme}***@{}", without_password(rest)),
-        None => format!("{scheme}{}", without_password(rest)),
-    }
-}
-
-/// Replaces a port that is no number, and all that follows: it is a password if the host is missing.
-fn without_password(hosts: &str) -> String {
-    let mut end = 0;
-    for host in hosts.split_inclusive([',', '/', '?', '#']) {
-        let name = match host.strip_prefix('[').and_then(|host| host.find(']')) {
-            Some(bracket) => bracket + 2,
-            None => host.find(':').unwrap_or(host.len()),
-        };
-        let port = host[name..].trim_end_matches([',', '/', '?', '#']);
-        let is_port = |port: &str| port.parse::<u16>().is_ok();
-        if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
-            return format!("{}:***", &hosts[..end + name]);
-        }
-        end += host.len();
-    }
-    hosts.to_owned()
 }
 
 impl fmt::Display for Address {
