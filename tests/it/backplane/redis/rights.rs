@@ -51,7 +51,6 @@ async fn a_missing_right_is_refused() {
     let failure = writer.attach(&known).await.unwrap_err();
     assert_eq!(failure.kind(), FailureKind::Refused);
     let text = failure.to_string();
-    assert!(text.contains("can't run this command"), "{text}");
     assert!(
         text.contains("rights") && !text.contains("secret"),
         "{text}"
