@@ -24,6 +24,15 @@ impl VariantSerializer {
     }
 }
 
+/// The methods for values of a kind that is no variant.
+macro_rules! refuse {
+    ($($kind:literal: $($method:ident($($value:ty)?))+;)+) => {$($(
+        fn $method(self $(, _: $value)?) -> Result<Event, Invalid> {
+            self.refuse($kind)
+        }
+    )+)+};
+}
+
 impl Serializer for VariantSerializer {
     type Ok = Event;
     type Error = Invalid;
@@ -82,88 +91,26 @@ impl Serializer for VariantSerializer {
         value.serialize(self)
     }
 
-    fn serialize_bool(self, _: bool) -> Result<Event, Invalid> {
-        self.refuse("a boolean")
-    }
-
-    fn serialize_i8(self, _: i8) -> Result<Event, Invalid> {
-        self.refuse("an integer")
-    }
-
-    fn serialize_i16(self, _: i16) -> Result<Event, Invalid> {
-        self.refuse("an integer")
-    }
-
-    fn serialize_i32(self, _: i32) -> Result<Event, Invalid> {
-        self.refuse("an integer")
-    }
-
-    fn serialize_i64(self, _: i64) -> Result<Event, Invalid> {
-        self.refuse("an integer")
-    }
-
-    fn serialize_i128(self, _: i128) -> Result<Event, Invalid> {
-        self.refuse("an integer")
-    }
-
-    fn serialize_u8(self, _: u8) -> Result<Event, Invalid> {
-        self.refuse("an integer")
-    }
-
-    fn serialize_u16(self, _: u16) -> Result<Event, Invalid> {
-        self.refuse("an integer")
-    }
-
-    fn serialize_u32(self, _: u32) -> Result<Event, Invalid> {
-        self.refuse("an integer")
-    }
-
-    fn serialize_u64(self, _: u64) -> Result<Event, Invalid> {
-        self.refuse("an integer")
-    }
-
-    fn serialize_u128(self, _: u128) -> Result<Event, Invalid> {
-        self.refuse("an integer")
-    }
-
-    fn serialize_f32(self, _: f32) -> Result<Event, Invalid> {
-        self.refuse("a float")
-    }
-
-    fn serialize_f64(self, _: f64) -> Result<Event, Invalid> {
-        self.refuse("a float")
-    }
-
-    fn serialize_char(self, _: char) -> Result<Event, Invalid> {
-        self.refuse("a character")
-    }
-
-    fn serialize_str(self, _: &str) -> Result<Event, Invalid> {
-        self.refuse("a string")
+    refuse! {
+        "a boolean": serialize_bool(bool);
+        "an integer": serialize_i8(i8) serialize_i16(i16) serialize_i32(i32) serialize_i64(i64)
+            serialize_i128(i128) serialize_u8(u8) serialize_u16(u16) serialize_u32(u32) serialize_u64(u64)
+            serialize_u128(u128);
+        "a float": serialize_f32(f32) serialize_f64(f64);
+        "a character": serialize_char(char);
+        "a string": serialize_str(&str);
+        "bytes": serialize_bytes(&[u8]);
+        "an option": serialize_none();
+        "a unit": serialize_unit();
+        "a unit struct": serialize_unit_struct(&'static str);
     }
 
     fn collect_str<T: Display + ?Sized>(self, _: &T) -> Result<Event, Invalid> {
         self.refuse("a string")
     }
 
-    fn serialize_bytes(self, _: &[u8]) -> Result<Event, Invalid> {
-        self.refuse("bytes")
-    }
-
-    fn serialize_none(self) -> Result<Event, Invalid> {
-        self.refuse("an option")
-    }
-
     fn serialize_some<T: Serialize + ?Sized>(self, _: &T) -> Result<Event, Invalid> {
         self.refuse("an option")
-    }
-
-    fn serialize_unit(self) -> Result<Event, Invalid> {
-        self.refuse("a unit")
-    }
-
-    fn serialize_unit_struct(self, _: &'static str) -> Result<Event, Invalid> {
-        self.refuse("a unit struct")
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Refusal, Invalid> {
