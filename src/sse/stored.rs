@@ -57,6 +57,15 @@ struct Head<'a> {
     closes: bool,
 }
 
+/// The head of a close.
+const CLOSE: Head<'static> = Head {
+    id: None,
+    retry: None,
+    key: None,
+    removes_key: false,
+    closes: true,
+};
+
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes a reference"
@@ -69,16 +78,7 @@ impl Stored {
     pub(crate) fn encode(&self) -> Bytes {
         let (head, lines) = match self {
             Self::Event(event) => (Head::of(event), &*event.lines),
-            Self::Close => {
-                let closes = true;
-                (
-                    Head {
-                        closes,
-                        ..Head::default()
-                    },
-                    &[][..],
-                )
-            }
+            Self::Close => (CLOSE, &[][..]),
         };
         let mut bytes = Vec::with_capacity(2 + lines.len());
         bytes.push(VERSION);
@@ -103,15 +103,7 @@ impl Stored {
             json => serde_json::from_slice(json).map_err(|_| InvalidStored::Head)?,
         };
         match head.closes {
-            true if head
-                == (Head {
-                    closes: true,
-                    ..Head::default()
-                })
-                && lines.is_empty() =>
-            {
-                Ok(Self::Close)
-            }
+            true if head == CLOSE && lines.is_empty() => Ok(Self::Close),
             true => Err(InvalidStored::Head),
             false => head.event(lines).map(Self::Event),
         }
