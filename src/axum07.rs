@@ -27,59 +27,37 @@ impl<S> Handler<(StreamHandler,), S> for StreamHandler {
     }
 }
 
-#[async_trait]
-impl<S: Send + Sync + 'static> FromRequestParts<S> for EventStream {
-    type Rejection = Rejection;
+macro_rules! extractors {
+    ($($extractor:ty),+) => {$(
+        #[async_trait]
+        impl<S: Send + Sync + 'static> FromRequestParts<S> for $extractor {
+            type Rejection = Rejection;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
-        <Self as axum::extract::FromRequestParts<S>>::from_request_parts(parts, state).await
-    }
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
+                <Self as axum::extract::FromRequestParts<S>>::from_request_parts(parts, state).await
+            }
+        }
+    )+};
 }
+extractors!(EventStream, StreamRequest);
 
-#[async_trait]
-impl<S: Send + Sync + 'static> FromRequestParts<S> for StreamRequest {
-    type Rejection = Rejection;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Rejection> {
-        <Self as axum::extract::FromRequestParts<S>>::from_request_parts(parts, state).await
-    }
+macro_rules! responses {
+    ($($response:ty),+) => {$(
+        impl IntoResponse for $response {
+            fn into_response(self) -> Response {
+                axum::response::IntoResponse::into_response(self).into_response()
+            }
+        }
+    )+};
 }
-
-impl IntoResponse for StreamResponse {
-    fn into_response(self) -> Response {
-        axum::response::IntoResponse::into_response(self).into_response()
-    }
-}
-
-impl IntoResponse for Unavailable {
-    fn into_response(self) -> Response {
-        axum::response::IntoResponse::into_response(self).into_response()
-    }
-}
-
-impl IntoResponse for Rejection {
-    fn into_response(self) -> Response {
-        axum::response::IntoResponse::into_response(self).into_response()
-    }
-}
-
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        axum::response::IntoResponse::into_response(self).into_response()
-    }
-}
-
-impl IntoResponse for InvalidEvent {
-    fn into_response(self) -> Response {
-        axum::response::IntoResponse::into_response(self).into_response()
-    }
-}
-
-impl IntoResponse for Health {
-    fn into_response(self) -> Response {
-        axum::response::IntoResponse::into_response(self).into_response()
-    }
-}
+responses!(
+    StreamResponse,
+    Unavailable,
+    Rejection,
+    Error,
+    InvalidEvent,
+    Health
+);
 
 /// The parameters of a route, if a router of axum 0.7 has matched one.
 pub(crate) async fn parameters(parts: &mut Parts) -> Result<Option<RawPathParams>, Rejection> {
