@@ -165,11 +165,11 @@ impl Stream for Subscription {
             match self.feed.next(0, None) {
                 Next::Frame { bytes, last, .. } => {
                     coop.made_progress();
-                    let channel = last.map(|(index, _)| self.feed.channel(index).clone());
+                    let channel = last.map(|(index, _)| self.feed.reader.channel(index).clone());
                     return Poll::Ready(Some(ReceivedEvent::new(channel, bytes)));
                 }
                 Next::End => return Poll::Ready(None),
-                Next::Empty if self.feed.wait(cx.waker()) => return Poll::Pending,
+                Next::Empty if self.feed.reader.wait(cx.waker()) => return Poll::Pending,
                 Next::Empty => {}
             }
         }

@@ -96,7 +96,7 @@ impl EventStream {
         let feed = feed.map_err(|refused| unavailable(core, &refused))?;
         let has_position = core.hub.keeps_history() && id.is_some();
         let parts = request.parts().filter(|_| !core.hooks.is_empty());
-        let has_gap = feed.has_gap();
+        let has_gap = feed.reader.has_gap();
         Ok(StreamResponse::direct(Direct {
             event_stream: self.clone(),
             feed: feed.opened(core.opening, core.lag_policy),

@@ -278,7 +278,7 @@ impl Direct {
     async fn ready(&mut self) {
         if let Some(backplane) = self.event_stream.backplane() {
             backplane.warm().await;
-            self.feed.rejoin(self.start);
+            self.feed.reader.rejoin(self.start);
         }
     }
 

@@ -279,7 +279,7 @@ impl Driver {
         self.tick = self.tick.max(SHORTEST_TICK);
         let key = self.sockets.vacant_key();
         let hub = stream.feed().hub().clone();
-        let logs: Vec<_> = stream.feed().logs().cloned().collect();
+        let logs: Vec<_> = stream.feed().reader.logs().cloned().collect();
         let membership = |log| self.join(&hub, log, key);
         let memberships = logs.into_iter().map(membership).collect();
         self.tick_at(stream.wakes_at());

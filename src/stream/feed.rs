@@ -3,8 +3,8 @@
 
 use crate::{
     LagPolicy,
-    channel::{Channel, Channels},
-    hub::{Batch, ChannelLog, Gap, Hub, Read, Reader, Refused, Start},
+    channel::Channels,
+    hub::{Batch, Gap, Hub, Read, Reader, Refused, Start},
     sse::{self, LastEventId, Opening},
     trace,
 };
@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 #[derive(Debug)]
 pub(crate) struct Feed {
-    reader: Reader,
+    /// Its position and its wait lists are the feed's. Only the feed reads from it.
+    pub(crate) reader: Reader,
     opening: Option<Opening>,
     lag_policy: LagPolicy,
     ended: bool,
@@ -72,7 +73,7 @@ impl Feed {
     /// Returns the available events as one frame of at most `limit` bytes, but at least one event. A gap is a
     /// frame with a `stream-reset`.
     ///
-    /// With a waker, the feed may also park after the last event: [`Self::is_waiting`] is then true.
+    /// With a waker, the feed may also park after the last event: [`Reader::is_waiting`] is then true.
     pub(crate) fn next(&mut self, limit: usize, waker: Option<&Waker>) -> Next {
         if let Some(opening) = self.take_opening(true) {
             return opening;
@@ -127,40 +128,9 @@ impl Feed {
         is_found
     }
 
-    /// Continues after this sequence number, without a reset. Returns false, and changes nothing, if the hub has not
-    /// reached it, or if events after it were evicted.
-    pub(crate) fn resume(&mut self, after: u64) -> bool {
-        self.reader.seek(after)
-    }
-
-    /// Starts again, as a new feed of the same channels.
-    pub(crate) fn rejoin(&mut self, start: Start) {
-        self.reader.rejoin(start);
-    }
-
-    /// Gives up the position: a `stream-reset` follows, and then the next events.
-    pub(crate) fn lose_position(&mut self) {
-        self.reader.lose_position();
-    }
-
-    /// Continues with the newest event of each key, and then after them.
-    pub(crate) fn seek_latest(&mut self) {
-        self.reader.seek_latest();
-    }
-
     /// Whether the feed ends at its position, or soon after it.
     pub(crate) fn is_closed(&self) -> bool {
         self.hub().is_closed() || self.reader.is_closed()
-    }
-
-    /// Whether the position of the client is gone.
-    pub(crate) fn has_gap(&self) -> bool {
-        self.reader.has_gap()
-    }
-
-    /// Leaves the wait lists until the feed parks again: publishers do not wait for it.
-    pub(crate) fn pause(&mut self) {
-        self.reader.pause();
     }
 
     /// Whether the opening was not returned yet.
@@ -188,27 +158,8 @@ impl Feed {
         Next::frame(sse::stream_reset(channels, *missed, self.id()))
     }
 
-    /// Whether the feed is parked with its last waker and was not woken since.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.reader.is_waiting()
-    }
-
-    /// Parks until the next event. Returns false if there may be one already. Then a wake is not guaranteed, and the
-    /// caller reads again.
-    pub(crate) fn wait(&mut self, waker: &Waker) -> bool {
-        self.reader.wait(waker)
-    }
-
-    pub(crate) fn channel(&self, index: usize) -> &Channel {
-        self.reader.channel(index)
-    }
-
     pub(crate) fn hub(&self) -> &Arc<Hub> {
         self.reader.hub()
-    }
-
-    pub(crate) fn logs(&self) -> impl ExactSizeIterator<Item = &Arc<ChannelLog>> {
-        self.reader.logs()
     }
 
     /// The id from which a client resumes after this feed's position.
@@ -238,7 +189,7 @@ impl Drop for Feed {
     fn drop(&mut self) {
         trace::event!(
             debug,
-            channels = ?self.logs().map(|log| log.name()).collect::<Vec<_>>(),
+            channels = ?self.reader.logs().map(|log| log.name()).collect::<Vec<_>>(),
             "unsubscribed"
         );
     }

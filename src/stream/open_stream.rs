@@ -116,7 +116,7 @@ impl OpenStream {
 
     /// Whether the stream is parked with its last waker and was not woken since.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.feed.is_waiting()
+        self.feed.reader.is_waiting()
     }
 
     /// Parks until the next event; the caller also polls at [`wakes_at`](Self::wakes_at). Returns false if a frame is
@@ -127,7 +127,7 @@ impl OpenStream {
         }
         match self.wait_for_snapshot(waker) {
             Some(waits) => waits,
-            None => self.feed.wait(waker),
+            None => self.feed.reader.wait(waker),
         }
     }
 

@@ -70,7 +70,7 @@ impl Pace {
             self.in_burst = false;
             self.until = Some(self.next_time(Instant::now()));
             // No publish wakes it, and none waits for it.
-            feed.pause();
+            feed.reader.pause();
         }
     }
 

@@ -165,7 +165,8 @@ impl Snapshots {
                     },
                 },
                 // The reset comes first.
-                State::Due if feed.has_gap() && (self.is_latest() || feed.hub().is_cold()) => {}
+                State::Due
+                    if feed.reader.has_gap() && (self.is_latest() || feed.hub().is_cold()) => {}
                 State::Due => self.begin(feed),
                 State::Running(task, ending) if !task.is_finished() => {
                     self.state = State::Running(task, ending);
@@ -195,9 +196,9 @@ impl Snapshots {
 
     /// Continues from the client's position. Otherwise the next read of the feed returns a gap.
     fn resume(&mut self, position: Result<Taken, Failure>, feed: &mut Feed) {
-        let is_found = position.is_ok_and(|position| feed.resume(position.at));
+        let is_found = position.is_ok_and(|position| feed.reader.seek(position.at));
         if !is_found {
-            feed.lose_position();
+            feed.reader.lose_position();
         }
         self.state = match (&self.source, is_found) {
             (Some(_), false) => State::Due,
@@ -207,7 +208,7 @@ impl Snapshots {
 
     /// The removal of a key may be among the lost events, so the client has to forget its state.
     fn reset_to_latest(feed: &mut Feed, gap: &Gap) -> Next {
-        feed.seek_latest();
+        feed.reader.seek_latest();
         feed.hub().observer().snapshot("sent");
         feed.reset(gap)
     }
@@ -221,7 +222,7 @@ impl Snapshots {
                 self.state = State::Running(task, ending);
             }
             Some(SnapshotSource::Latest) => {
-                feed.seek_latest();
+                feed.reader.seek_latest();
                 hub.observer().snapshot("sent");
             }
             None => {}
