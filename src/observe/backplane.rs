@@ -1,6 +1,6 @@
 //! The counters of a backplane.
 
-use super::{Stats, metrics};
+use super::{Stats, metrics::record};
 use crate::backplane::FailureKind;
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -21,47 +21,49 @@ pub(crate) struct BackplaneObserver {
 impl BackplaneObserver {
     /// This number of entries has no outcome yet.
     pub(crate) fn queued(&self, entries: usize) {
-        metrics::backplane_queued(entries);
+        record!(gauge "eventstream_backplane_queued", set(entries as f64));
     }
 
     /// The engine has acknowledged this number of entries after this time.
     pub(crate) fn appended(&self, entries: usize, after: Duration) {
         self.appended.fetch_add(entries as u64, Relaxed);
-        metrics::backplane_appended(entries as u64, after);
+        record!(counter "eventstream_backplane_appended_total", increment(entries as u64));
+        record!(histogram "eventstream_backplane_append_seconds", record(after));
     }
 
     /// An attempt to append has failed.
     pub(crate) fn failed(&self, kind: FailureKind) {
         self.failures.fetch_add(1, Relaxed);
-        metrics::backplane_failed(kind.label());
+        record!(counter "eventstream_backplane_failures_total", increment(1), "kind" => kind.label());
     }
 
     /// A publish has failed.
     pub(crate) fn unpublished(&self) {
         self.unpublished.fetch_add(1, Relaxed);
-        metrics::backplane_unpublished();
+        record!(counter "eventstream_backplane_unpublished_total", increment(1));
     }
 
     /// An instance has attached. It has begun a new epoch for this reason, if any.
     pub(crate) fn attached(&self, cause: Option<&str>) {
-        metrics::backplane_attached(cause.unwrap_or("none"));
+        let cause = || cause.unwrap_or("none").to_owned();
+        record!(counter "eventstream_backplane_attaches_total", increment(1), "new_epoch" => cause());
     }
 
     /// Entries were lost for the clients of this instance.
     pub(crate) fn reset(&self) {
         self.resets.fetch_add(1, Relaxed);
-        metrics::backplane_reset();
+        record!(counter "eventstream_backplane_resets_total", increment(1));
     }
 
     /// An entry of the log was skipped, since it is not one of this crate.
     pub(crate) fn skipped(&self) {
         self.skipped.fetch_add(1, Relaxed);
-        metrics::backplane_skipped();
+        record!(counter "eventstream_backplane_skipped_total", increment(1));
     }
 
     /// The log has this number of entries that the instance has not read.
     pub(crate) fn behind(&self, entries: u64) {
-        metrics::backplane_behind(entries);
+        record!(gauge "eventstream_backplane_behind", set(entries as f64));
     }
 
     pub(crate) fn count(&self, stats: &mut Stats) {

@@ -1,6 +1,9 @@
 //! The counters of one `EventStream`.
 
-use super::{Stats, metrics};
+use super::{
+    Stats,
+    metrics::{self, record},
+};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Has one function for each thing that happens, which counts for [`Stats`] and the metrics.
@@ -89,7 +92,7 @@ impl Observer {
     /// A request, a subscription or an event was refused.
     pub(crate) fn refused(&self, reason: &'static str) {
         self.refused.fetch_add(1, Relaxed);
-        metrics::refused(reason);
+        record!(counter "eventstream_refused_total", increment(1), "reason" => reason);
     }
 
     /// A snapshot was sent to a client, or failed.
@@ -99,7 +102,7 @@ impl Observer {
             _ => &self.snapshot_failures,
         };
         count.fetch_add(1, Relaxed);
-        metrics::snapshot(outcome);
+        record!(counter "eventstream_snapshots_total", increment(1), "outcome" => outcome);
     }
 
     /// The sizes are new. The caller holds the lock that guards them, and drops the result after it.

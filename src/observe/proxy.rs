@@ -1,6 +1,6 @@
 //! The counters of one proxy.
 
-use super::metrics;
+use super::metrics::record;
 use std::{
     sync::{
         Arc,
@@ -15,7 +15,8 @@ pub(crate) struct ProxyObserver {
     sent: AtomicU64,
     failed: AtomicU64,
     queued: AtomicU64,
-    metrics: metrics::Proxy,
+    /// The label of metrics.
+    endpoint: Arc<str>,
 }
 
 /// The counters of one proxy.
@@ -27,10 +28,9 @@ pub(crate) struct ProxyCounts {
 }
 
 impl ProxyObserver {
-    /// `endpoint` is the label of metrics.
     pub(crate) fn new(endpoint: Arc<str>) -> Self {
         Self {
-            metrics: metrics::Proxy::new(endpoint),
+            endpoint,
             ..Self::default()
         }
     }
@@ -42,14 +42,17 @@ impl ProxyObserver {
 
     /// A request begins.
     pub(crate) fn requesting(&self) {
-        self.metrics.queued(self.queued.load(Relaxed));
+        let queued = self.queued.load(Relaxed) as f64;
+        record!(gauge "eventstream_grip_queued", set(queued), "endpoint" => self.endpoint.clone());
     }
 
     /// The proxy took a queued item after this time.
     pub(crate) fn published(&self, after: Duration) {
         self.queued.fetch_sub(1, Relaxed);
         self.sent.fetch_add(1, Relaxed);
-        self.metrics.published(after);
+        let endpoint = || self.endpoint.clone();
+        record!(counter "eventstream_grip_published_total", increment(1), "endpoint" => endpoint());
+        record!(histogram "eventstream_grip_publish_seconds", record(after), "endpoint" => endpoint());
     }
 
     /// A queued item failed.
@@ -61,7 +64,8 @@ impl ProxyObserver {
     /// An item was not queued.
     pub(crate) fn refused(&self, kind: &'static str) {
         self.failed.fetch_add(1, Relaxed);
-        self.metrics.failed(kind);
+        let endpoint = || self.endpoint.clone();
+        record!(counter "eventstream_grip_failures_total", increment(1), "endpoint" => endpoint(), "kind" => kind);
     }
 
     pub(crate) fn counts(&self) -> ProxyCounts {
