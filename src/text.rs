@@ -1,7 +1,25 @@
-//! Untrusted text: excerpts of it for error messages, and white space at its ends.
+//! Untrusted text: excerpts of it for error messages, the rules for names, and white space at its ends.
 
 /// Maximum number of characters of an excerpt.
 const SHOWN: usize = 64;
+
+/// The maximum length of a channel's name, of an event's id, and of a key, in bytes.
+pub(crate) const MAX_LEN: usize = 255;
+
+/// The rule that a text breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Rule {
+    #[error("it is empty")]
+    Empty,
+    #[error("it has {0} bytes, at most {MAX_LEN} are allowed")]
+    TooLong(usize),
+    #[error("{0:?} is not allowed")]
+    Character(char),
+    #[error("it begins or ends with white space")]
+    OuterWhiteSpace,
+    #[error("a client with it is refused when it reconnects")]
+    Reserved,
+}
 
 /// Quotes the value, escapes it as `Debug` does, and truncates it after 64 characters: bounded and safe to log.
 pub(crate) fn excerpt(value: &str) -> Box<str> {

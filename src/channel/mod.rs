@@ -9,16 +9,13 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
 use crate::{
     Error, ErrorKind,
-    text::{excerpt, has_outer_white_space},
+    text::{MAX_LEN, Rule, excerpt, has_outer_white_space},
 };
 
 pub(crate) use channels::{Channels, ChannelsError};
 pub use invalid_template::InvalidTemplate;
 pub(crate) use names::Names;
 pub(crate) use template::ChannelTemplate;
-
-/// The maximum length of a name in bytes.
-const MAX_LEN: usize = 255;
 
 /// The name of a channel.
 ///
@@ -131,18 +128,6 @@ impl TryFrom<String> for Channel {
 pub struct InvalidChannel {
     name: Box<str>,
     rule: Rule,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Rule {
-    #[error("it is empty")]
-    Empty,
-    #[error("it has {0} bytes, at most {MAX_LEN} are allowed")]
-    TooLong(usize),
-    #[error("{0:?} is not allowed")]
-    Character(char),
-    #[error("it begins or ends with white space")]
-    OuterWhiteSpace,
 }
 
 impl From<InvalidChannel> for Error {

@@ -4,12 +4,9 @@ use memchr::memchr3;
 
 use crate::{
     Error, ErrorKind,
-    text::{excerpt, has_outer_white_space},
+    text::{MAX_LEN, Rule, excerpt, has_outer_white_space},
 };
 use std::time::Duration;
-
-/// The maximum length of an event's id or key in bytes.
-const MAX_LEN: usize = 255;
 
 /// The maximum `retry` in milliseconds. Browsers read it as a 32-bit `int`. With a longer one, npm's
 /// `eventsource` reconnects in a loop without a pause, since `setTimeout` overflows.
@@ -50,20 +47,6 @@ enum Reason {
     NoKey,
     #[error("invalid event retry {0} ms: at most {MAX_RETRY} ms are allowed")]
     Retry(u128),
-}
-
-#[derive(Debug, thiserror::Error)]
-enum Rule {
-    #[error("it is empty")]
-    Empty,
-    #[error("it has {0} bytes, at most {MAX_LEN} are allowed")]
-    TooLong(usize),
-    #[error("{0:?} is not allowed")]
-    Character(char),
-    #[error("it begins or ends with white space")]
-    OuterWhiteSpace,
-    #[error("a client with it is refused when it reconnects")]
-    Reserved,
 }
 
 impl InvalidEvent {
