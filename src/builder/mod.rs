@@ -318,10 +318,8 @@ impl EventStreamBuilder {
     /// Returns an error if a setting is invalid; the message names it. Also returns an error if the operating
     /// system provides no random number.
     pub fn build(mut self) -> Result<EventStream, Error> {
-        let history = self
-            .history
-            .clone()
-            .unwrap_or_else(|| self.default_history());
+        let history = self.history.take();
+        let history = history.unwrap_or_else(|| self.default_history());
         let proxies = self.proxies(&history)?;
         let Self {
             keep_alive,
@@ -377,7 +375,7 @@ impl EventStreamBuilder {
     }
 
     fn proxies(&mut self, history: &History) -> Result<Option<Box<dyn Proxies>>, Error> {
-        std::mem::take(&mut self.grip).build(history.is_on(), self.backplane.is_some())
+        std::mem::take(&mut self.grip).build(history.on, self.backplane.is_some())
     }
 }
 
@@ -427,18 +425,16 @@ fn epoch() -> Result<u64, Error> {
 }
 
 fn hub_config(history: &History, limits: &Limits, has_proxies: bool) -> Config {
-    let latest_per_key = history.keeps_latest();
-    let (history, events, max_age, bytes) = history.parts();
     Config {
-        history,
-        events,
-        max_age,
-        bytes,
+        history: history.on,
+        events: history.events,
+        max_age: history.max_age,
+        bytes: history.bytes,
         max_subscriptions: limits.subscriptions,
         max_subscriptions_per_channel: limits.subscriptions_per_channel,
         // Only the links of proxies with history read them.
-        records_closes: history && has_proxies,
-        latest_per_key,
+        records_closes: history.on && has_proxies,
+        latest_per_key: history.on && history.latest_per_key,
     }
 }
 

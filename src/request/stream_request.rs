@@ -46,8 +46,9 @@ pub enum Delivery {
 #[derive(Clone)]
 pub struct StreamRequest {
     route: Route,
-    is_head: bool,
-    is_detachable: bool,
+    pub(crate) is_head: bool,
+    /// Whether a driver could write the rest of the response.
+    pub(crate) is_detachable: bool,
     last_event_id: Option<String>,
     parameters: Option<Arc<Parameters>>,
     /// `Some` if hooks or proxies may need them.
@@ -121,15 +122,6 @@ impl StreamRequest {
 
     pub(crate) fn route(&self) -> Route {
         self.route
-    }
-
-    pub(crate) fn is_head(&self) -> bool {
-        self.is_head
-    }
-
-    /// Whether a driver could write the rest of the response.
-    pub(crate) fn is_detachable(&self) -> bool {
-        self.is_detachable
     }
 
     /// Method, URI, version and headers. `None` if neither hooks nor proxies need them.

@@ -40,11 +40,11 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
-    on: bool,
-    events: usize,
-    max_age: Duration,
-    bytes: usize,
-    latest_per_key: bool,
+    pub(crate) on: bool,
+    pub(crate) events: usize,
+    pub(crate) max_age: Duration,
+    pub(crate) bytes: usize,
+    pub(crate) latest_per_key: bool,
 }
 
 impl History {
@@ -146,18 +146,6 @@ impl History {
     pub fn latest_per_key(mut self) -> Self {
         self.latest_per_key = true;
         self
-    }
-
-    pub(crate) fn keeps_latest(&self) -> bool {
-        self.on && self.latest_per_key
-    }
-
-    pub(crate) fn is_on(&self) -> bool {
-        self.on
-    }
-
-    pub(crate) fn parts(&self) -> (bool, usize, Duration, usize) {
-        (self.on, self.events, self.max_age, self.bytes)
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {

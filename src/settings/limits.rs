@@ -153,8 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_largest_event_is_a_channels_share_of_the_history() {
-        let (_, _, _, history_bytes) = History::memory().parts();
-        assert_eq!(Limits::new().event_bytes, history_bytes / 4);
+        assert_eq!(Limits::new().event_bytes, History::memory().bytes / 4);
         let es = EventStream::new();
         let data = "x".repeat(Limits::new().event_bytes);
         let error = es.publish_event("a", Event::text("message", data).unwrap());
