@@ -1,6 +1,10 @@
 //! The pipeline of a request: verify it, follow a link, resolve the channels, subscribe.
 
-use super::{StreamResponse, held::Held, response::Direct};
+use super::{
+    StreamResponse,
+    held::Held,
+    response::{Direct, Kind},
+};
 use crate::{
     EventStream, LastEventId, Limits,
     channel::Channels,
@@ -53,14 +57,14 @@ impl EventStream {
             Delivery::Proxied => self.proxies(),
         };
         self.check(request, proxies)?;
-        let proxies_of_get = proxies.filter(|_| !request.is_head());
+        let proxies_of_get = proxies.filter(|_| !request.is_head);
         if let Some(answer) =
             proxies_of_get.and_then(|proxies| proxies.follow_link(core, request, None))
         {
             return answer.map(|response| self.linked(request, response));
         }
         let channels = channels(&core.limits)?;
-        if request.is_head() {
+        if request.is_head {
             return head(core, &channels);
         }
         match proxies {
@@ -97,18 +101,18 @@ impl EventStream {
         let has_position = core.hub.keeps_history() && id.is_some();
         let parts = request.parts().filter(|_| !core.hooks.is_empty());
         let has_gap = feed.reader.has_gap();
-        Ok(StreamResponse::direct(Direct {
+        Ok(StreamResponse::new(Kind::Direct(Direct {
             event_stream: self.clone(),
             feed: feed.opened(core.opening, core.lag_policy),
             presence: parts.map(|parts| Box::new((channels, Arc::clone(parts)))),
-            detachable: request.is_detachable(),
+            detachable: request.is_detachable,
             is_new: !has_position || has_gap,
             start: match id {
                 Some(_) if awaited.is_none() && core.hub.keeps_history() => Start::Unknown,
                 _ => Start::Live,
             },
             awaited,
-        }))
+        })))
     }
 
     /// The position of a client that this instance may reach soon, if it is not known yet: other instances of a
@@ -136,7 +140,9 @@ impl EventStream {
 
     fn linked(&self, request: &StreamRequest, response: LinkResponse) -> StreamResponse {
         match response {
-            LinkResponse::Ended(response) => StreamResponse::finished(response),
+            LinkResponse::Ended(response) => {
+                StreamResponse::new(Kind::Finished(Box::new(response)))
+            }
             LinkResponse::Held(hold, reader) => self.held(request, None, hold, reader),
         }
     }
@@ -148,14 +154,14 @@ impl EventStream {
         hold: HoldResponse,
         reader: Reader,
     ) -> StreamResponse {
-        StreamResponse::held(Held {
+        StreamResponse::new(Kind::Held(Box::new(Held {
             event_stream: self.clone(),
             request: request.clone(),
             channels,
             hold,
             snapshot: None,
             reader,
-        })
+        })))
     }
 }
 
@@ -166,7 +172,8 @@ fn head(core: &Core, channels: &Channels) -> Result<StreamResponse, Rejection> {
         let admitted = core.hub.admits(channels);
         admitted.map_err(|refused| unavailable(core, &refused))?;
     }
-    Ok(StreamResponse::finished(request::head()))
+    let head = Box::new(request::head());
+    Ok(StreamResponse::new(Kind::Finished(head)))
 }
 
 fn unavailable(core: &Core, refused: &Refused) -> Rejection {

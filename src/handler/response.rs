@@ -42,7 +42,7 @@ pub struct StreamResponse {
     options: Options,
 }
 
-enum Kind {
+pub(super) enum Kind {
     /// A response that holds no client: to HEAD, to a link that ends its stream or reports a disconnect, or in place of
     /// a hold whose snapshot has failed.
     Finished(Box<Response>),
@@ -65,24 +65,12 @@ pub(super) struct Direct {
 }
 
 impl StreamResponse {
-    fn new(kind: Kind) -> Self {
+    pub(super) fn new(kind: Kind) -> Self {
         Self {
             kind,
             guard: None,
             options: Options::default(),
         }
-    }
-
-    pub(super) fn finished(response: Response) -> Self {
-        Self::new(Kind::Finished(Box::new(response)))
-    }
-
-    pub(super) fn direct(direct: Direct) -> Self {
-        Self::new(Kind::Direct(direct))
-    }
-
-    pub(super) fn held(held: Held) -> Self {
-        Self::new(Kind::Held(Box::new(held)))
     }
 
     /// Attaches a value that is dropped after the stream has ended: a permit, a counter, an entry in a list of
@@ -120,34 +108,13 @@ impl StreamResponse {
     ///
     /// Set it to `false` where the response's body is wrapped or merged with another: only the opening of a
     /// detached stream passes through a body.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use axum_eventstream::{EventStream, Rejection, StreamRequest, StreamResponse};
-    ///
-    /// async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse, Rejection> {
-    ///     Ok(es.open(&request, ["room-1"])?.detach(false))
-    /// }
-    /// ```
     pub fn detach(mut self, detach: bool) -> Self {
         self.options.is_attached = !detach;
         self
     }
 
     /// Sets the function that returns the current state, for a client that has no position to resume from: see
-    /// [`StreamHandler::snapshot`](crate::StreamHandler::snapshot).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use axum_eventstream::{Event, EventStream, InvalidEvent, Rejection, StreamRequest, StreamResponse};
-    ///
-    /// async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse, Rejection> {
-    ///     let stream = es.open(&request, ["room-1"])?;
-    ///     Ok(stream.snapshot(|| async { Event::json("members", &["ann", "bob"]) }))
-    /// }
-    /// ```
+    /// [`StreamHandler::snapshot`](crate::StreamHandler::snapshot). [`ready`](Self::ready) has an example.
     pub fn snapshot<F, Fut, S, E>(mut self, function: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
