@@ -36,7 +36,7 @@ impl Hub {
         drop(state);
         drop(tombstones);
         self.walk(HubState::reset_if_stale, ChannelLog::wake);
-        while !self.in_turn().forget(STEP) {}
+        while !self.sequencer.in_turn().forget(STEP) {}
     }
 
     /// Number of begins.

@@ -84,7 +84,7 @@ impl Hub {
     ) {
         let mut left = usize::MAX;
         while left > 0 {
-            let mut state = self.in_turn();
+            let mut state = self.sequencer.in_turn();
             // From the end, so that none is skipped: see `HubState::with_readers`.
             let to = left.min(state.with_readers().len());
             left = to.saturating_sub(STEP);
@@ -138,7 +138,7 @@ impl Hub {
         with: impl FnOnce(u64) -> T,
     ) -> T {
         let Some(log) = state.current(channel) else {
-            return with(state.evicted(channel));
+            return with(state.tombstones.evicted(channel));
         };
         let done = with(log.last());
         log.end_readers(state.sequence());

@@ -30,15 +30,14 @@ impl Hub {
     pub(crate) fn follow(&self) -> Following<'_> {
         // Appends of the batch expire nothing: after a time without a connection, readers get entries that have
         // expired meanwhile.
-        while !self.in_turn().expire(Instant::now(), &self.config, STEP) {}
+        let in_turn = || self.sequencer.in_turn();
+        while !in_turn().expire(Instant::now(), &self.config, STEP) {}
         Following {
             hub: self,
             touched: Vec::new(),
         }
     }
-}
 
-impl Hub {
     /// When an entry was appended that has half of its time left.
     pub(crate) fn half_expired(&self) -> Instant {
         let now = Instant::now();
@@ -131,7 +130,7 @@ impl Following<'_> {
             .is_none_or(|log| state.discard(log, STEP, &hub.config))
         {
             drop(state);
-            state = hub.in_turn();
+            state = hub.sequencer.in_turn();
         }
         hub.head.store(state.sequence(), Release);
         drop(state);

@@ -232,11 +232,6 @@ impl Hub {
         self.sequencer.lock()
     }
 
-    /// Locks the sequencer, behind a thread that already waits for it. Work in steps uses this.
-    fn in_turn(&self) -> SequencerGuard<'_> {
-        self.sequencer.in_turn()
-    }
-
     /// Appends the entry that `seal` returns for each of the items, with consecutive sequence numbers, and wakes
     /// the channel's readers.
     ///
@@ -297,7 +292,8 @@ impl Hub {
 
     /// Evicts until memory is within the budget, and releases the lock between steps.
     fn make_room(&self, newest: Newest) {
-        while !self.in_turn().fit(newest, &self.frames, &self.config, STEP) {}
+        let in_turn = || self.sequencer.in_turn();
+        while !in_turn().fit(newest, &self.frames, &self.config, STEP) {}
     }
 
     /// Subscribes to `channels`. Returns the reader and the number of entries it will replay at most: superseded

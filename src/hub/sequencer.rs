@@ -57,7 +57,7 @@ impl Sequencer {
         }
     }
 
-    /// Locks after the thread that holds the turn, if there is one.
+    /// Locks after the thread that holds the turn, if there is one. Work in steps uses this.
     pub(super) fn in_turn(&self) -> SequencerGuard<'_> {
         let _turn = lock(&self.turn);
         self.guard(lock(&self.state))

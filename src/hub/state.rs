@@ -86,11 +86,6 @@ impl HubState {
         self.logs.get(channel).cloned()
     }
 
-    /// The sequence number up to which all entries of a channel without a log were evicted.
-    pub(super) fn evicted(&self, channel: &Channel) -> u64 {
-        self.tombstones.evicted(channel)
-    }
-
     pub(super) fn subscribers(&self, channel: &Channel) -> usize {
         self.logs.get(channel).map_or(0, |log| log.subscribers())
     }
@@ -336,15 +331,6 @@ pub(super) fn front(inner: &Inner) -> Option<Front> {
 impl HubState {
     pub(super) fn logs(&self) -> Vec<Arc<ChannelLog>> {
         self.logs.logs().cloned().collect()
-    }
-
-    pub(super) fn insert_tombstone(&mut self, n: u64) {
-        self.tombstones.insert(n, n + 1);
-    }
-
-    /// The floor and the number of tombstones.
-    pub(super) fn tombstones_for_test(&self) -> (u64, usize) {
-        self.tombstones.floor_and_len()
     }
 
     /// Compares counters and indices with the logs themselves.

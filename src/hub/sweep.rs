@@ -81,7 +81,7 @@ impl Hub {
     /// Evicts at most [`STEP`] expired entries.
     pub(super) fn sweep_step(&self) -> Found {
         let now = Instant::now();
-        let mut state = self.in_turn();
+        let mut state = self.sequencer.in_turn();
         if !state.expire(now, &self.config, STEP) {
             return Found::More;
         }
