@@ -273,7 +273,7 @@ mod tests {
     use super::{
         super::{
             Read, Start,
-            tests::{hub, publish, reader, waker},
+            tests::{NEWS, channel, hub, publish, publish_all, reader, waker},
         },
         *,
     };
@@ -282,7 +282,7 @@ mod tests {
     use tokio::time::Instant;
 
     fn a(hub: &Hub) -> Arc<ChannelLog> {
-        hub.state().get_or_create(&Channel::new("a").unwrap())
+        hub.state().get_or_create(&channel("a"))
     }
 
     fn entry(sequence: u64) -> Entry {
@@ -312,14 +312,7 @@ mod tests {
 
     #[test]
     fn every_change_since_the_mark_wakes_a_waiter() {
-        type News = fn(&Hub);
-        let news: [News; 4] = [
-            |hub| drop(publish(hub, "a", "1")),
-            |hub| hub.close_channel(&Channel::new("a").unwrap(), drop),
-            |hub| hub.drain(Instant::now()),
-            Hub::close,
-        ];
-        for news in news {
+        for news in NEWS {
             let (hub, (count, waker)) = (hub(|_| {}), waker());
             let _reader = reader(&hub, &["a"], Start::Live);
             let log = a(&hub);
@@ -374,7 +367,7 @@ mod tests {
         reader.pause();
         let congested = |text| publish(&hub, "a", text).congested.is_some();
         assert!(!["2", "3", "4", "5"].map(congested).contains(&true));
-        hub.close_channel(&Channel::new("a").unwrap(), drop);
+        hub.close_channel(&channel("a"), drop);
         publish(&hub, "a", "6");
         assert!(matches!(reader.read(100, None), Read::Gap(_)));
         while matches!(reader.read(100, None), Read::Batch(_)) {}
@@ -383,27 +376,16 @@ mod tests {
     }
 
     #[test]
-    fn a_log_without_registered_waiters_is_never_congested() {
-        let hub = hub(|config| config.events = 1);
-        let _reader = reader(&hub, &["a"], Start::Live);
-        assert!(publish(&hub, "a", "1").congested.is_none());
-    }
-
-    #[test]
     fn frames_are_dropped_when_the_last_waiter_parks() {
         let (hub, (_, waker)) = (hub(|_| {}), waker());
-        publish(&hub, "a", "1");
-        publish(&hub, "a", "2");
+        publish_all(&hub, "a1 a2");
         let log = a(&hub);
         let mut waiters = [log.register_waiter(), log.register_waiter()];
         let mut inner = log.lock();
         let read = |inner: &mut Inner| {
-            inner
-                .log
-                .read(0, 100, u64::MAX, &hub.frames, || Arc::downgrade(&log))
-                .unwrap()
-                .unwrap()
-                .bytes
+            let weak = || Arc::downgrade(&log);
+            let piece = inner.log.read(0, 100, u64::MAX, &hub.frames, weak);
+            piece.unwrap().unwrap().bytes
         };
         let first = read(&mut inner);
         inner.park(&mut waiters[0], &waker);

@@ -1,20 +1,18 @@
 //! Entries with keys: supersession, loss, retained entries, and starts at the latest entries.
 
 use super::{
-    tests::{all, channels, hub, reader, recall, waker},
+    tests::{
+        ENDS, LIMIT, after, all, channel, channels, hub, is_consistent, reader, recall, waker,
+    },
     *,
 };
 
-const LIMIT: usize = 1 << 16;
-
 fn key(text: &str) -> Option<Key> {
     let removed = text.strip_prefix('-');
-    let key = |text: &str| Key {
-        text: text.into(),
+    (!text.is_empty()).then(|| Key {
+        text: removed.unwrap_or(text).into(),
         is_removed: removed.is_some(),
-    };
-    let text = removed.unwrap_or(text);
-    (!text.is_empty()).then(|| key(text))
+    })
 }
 
 /// Publishes entries of this channel: `text:key`, `text` without a key, or `text:-key` to remove it.
@@ -25,16 +23,8 @@ fn publish(hub: &Hub, name: &str, entries: &str) {
             bytes: Bytes::from(text.to_owned()),
             key: key(of),
         };
-        hub.append(&Channel::new(name).unwrap(), [()], sealed);
+        hub.append(&channel(name), [()], sealed);
     }
-}
-
-fn after(hub: &Arc<Hub>, sequence: u64, names: &[&str]) -> String {
-    all(&mut reader(hub, names, Start::After(sequence)))
-}
-
-fn is_consistent(hub: &Hub) -> bool {
-    hub.state().is_consistent(&hub.config)
 }
 
 fn retaining(events: usize) -> Arc<Hub> {
@@ -44,10 +34,8 @@ fn retaining(events: usize) -> Arc<Hub> {
 #[test]
 fn a_backlog_is_read_without_superseded_entries() {
     let hub = hub(|config| config.events = 100);
-    let (mut one, mut two) = (
-        reader(&hub, &["a"], Start::Live),
-        reader(&hub, &["a", "b"], Start::Live),
-    );
+    let mut one = reader(&hub, &["a"], Start::Live);
+    let mut two = reader(&hub, &["a", "b"], Start::Live);
     publish(&hub, "a", "1:x 2:y 3 4:x");
     publish(&hub, "b", "5:x 6:x");
     publish(&hub, "a", "7:y");
@@ -74,7 +62,7 @@ fn a_reader_that_keeps_up_gets_superseded_entries_too() {
 fn a_client_that_resumes_at_a_superseded_entry_gets_the_entries_after_it() {
     let hub = hub(|config| config.events = 100);
     publish(&hub, "a", "1:x 2:y 3:x 4 5:y");
-    let replays = [0, 1, 2, 3, 4, 5].map(|sequence| after(&hub, sequence, &["a"]));
+    let replays = [0, 1, 2, 3, 4, 5].map(|sequence| after(&hub, &["a"], sequence));
     assert_eq!(replays, ["345", "345", "345", "45", "5", ""]);
     assert_eq!(recall(&hub, &[("a", Some(1))], LIMIT), "345 | [5] @5 | []");
     assert_eq!(recall(&hub, &[("a", Some(1))], 1), "3.. | [3] @3 | []");
@@ -87,7 +75,7 @@ fn frames_with_an_entry_are_dropped_when_it_is_superseded() {
     assert!(blocked.wait(&waker));
     publish(&hub, "a", "1:x 2 3:y 4");
     for expected in ["1234", "1234"] {
-        assert_eq!(after(&hub, 0, &["a"]), expected);
+        assert_eq!(after(&hub, &["a"], 0), expected);
     }
     let frames = hub.frames.bytes();
     assert!(frames > 0);
@@ -96,18 +84,13 @@ fn frames_with_an_entry_are_dropped_when_it_is_superseded() {
     assert_eq!(hub.frames.bytes(), frames);
     publish(&hub, "a", "7:x");
     assert_eq!(hub.frames.bytes(), 0);
-    assert_eq!(after(&hub, 0, &["a"]), "23467");
+    assert_eq!(after(&hub, &["a"], 0), "23467");
 }
 
 #[test]
 fn an_entry_that_is_superseded_after_the_end_of_a_reader_is_returned() {
-    type End = fn(&Hub);
-    let ends: [End; 2] = [
-        |hub| hub.close_channel(&Channel::new("a").unwrap(), drop),
-        Hub::close,
-    ];
     for names in [&["a"][..], &["a", "b"]] {
-        for end in ends {
+        for end in ENDS {
             let hub = hub(|config| config.events = 100);
             let mut reader = reader(&hub, names, Start::Live);
             publish(&hub, "a", "1:x 2:y 3:x");
@@ -136,12 +119,12 @@ fn the_eviction_of_superseded_entries_loses_nothing() {
     let mut lagging = [&["a"][..], &["a", "b"]].map(|names| reader(&hub, names, Start::Live));
     publish(&hub, "a", "1:x 2:y 3:x 4:y 5:x 6:y");
     assert_eq!(lagging.each_mut().map(all), ["56", "56"]);
-    assert_eq!(after(&hub, 0, &["a"]), "56");
+    assert_eq!(after(&hub, &["a"], 0), "56");
     assert_eq!(recall(&hub, &[("a", Some(0))], LIMIT), "56 | [6] @6 | []");
     publish(&hub, "a", "7:z");
     // 5 was the newest of its key.
-    assert_eq!(after(&hub, 5, &["a"]), "67");
-    assert_eq!(after(&hub, 4, &["a"]), "[a ? @7]");
+    assert_eq!(after(&hub, &["a"], 5), "67");
+    assert_eq!(after(&hub, &["a"], 4), "[a ? @7]");
     assert_eq!(lagging.each_mut().map(all), ["7", "7"]);
     publish(&hub, "a", "8:y 9:x 10");
     assert_eq!(lagging.each_mut().map(all), ["[a 1 @8]910", "[a 1 @8]910"]);
@@ -157,14 +140,14 @@ async fn the_expiry_of_superseded_entries_loses_nothing() {
     tokio::time::advance(Duration::from_secs(31)).await;
     // Before the eviction of 1 and 2, and after it.
     for _ in 0..2 {
-        assert_eq!(after(&hub, 1, &["a"]), "[a ? @3]", "2 is lost");
-        assert_eq!(after(&hub, 2, &["a"]), "3");
+        assert_eq!(after(&hub, &["a"], 1), "[a ? @3]", "2 is lost");
+        assert_eq!(after(&hub, &["a"], 2), "3");
         hub.sweep_step();
     }
     tokio::time::advance(Duration::from_secs(60)).await;
     hub.sweep_step();
     assert!(hub.state().logs().is_empty());
-    assert_eq!([2, 3].map(|at| after(&hub, at, &["a"])), ["[a ? @3]", ""]);
+    assert_eq!([2, 3].map(|at| after(&hub, &["a"], at)), ["[a ? @3]", ""]);
 }
 
 #[test]
@@ -172,12 +155,12 @@ fn a_removal_supersedes_and_is_lost_when_it_is_evicted() {
     for latest in [false, true] {
         let hub = hub(|config| (config.events, config.latest_per_key) = (3, latest));
         publish(&hub, "a", "1:x 2:-x");
-        assert_eq!(after(&hub, 0, &["a"]), "2");
+        assert_eq!(after(&hub, &["a"], 0), "2");
         publish(&hub, "a", "3:x");
-        assert_eq!(after(&hub, 0, &["a"]), "3");
+        assert_eq!(after(&hub, &["a"], 0), "3");
         publish(&hub, "a", "4:-x 5:y 6:y 7:y");
-        assert_eq!(after(&hub, 4, &["a"]), "7");
-        assert_eq!(after(&hub, 3, &["a"]), "[a ? @7]");
+        assert_eq!(after(&hub, &["a"], 4), "7");
+        assert_eq!(after(&hub, &["a"], 3), "[a ? @7]");
         assert!(is_consistent(&hub));
     }
 }
@@ -188,12 +171,10 @@ async fn the_newest_entry_of_each_key_is_kept_beyond_count_and_age() {
     let mut lagging = [&["a"][..], &["a", "b"]].map(|names| reader(&hub, names, Start::Live));
     publish(&hub, "a", "1:x 2:y 3:x 4:z 5:w 6:w");
     for _ in 0..2 {
-        assert_eq!(after(&hub, 0, &["a"]), "2346");
-        assert_eq!(
-            [2, 3, 5].map(|at| after(&hub, at, &["a"])),
-            ["346", "46", "6"]
-        );
-        assert_eq!(after(&hub, 1, &["b", "a"]), "2346");
+        assert_eq!(after(&hub, &["a"], 0), "2346");
+        let replays = [2, 3, 5].map(|at| after(&hub, &["a"], at));
+        assert_eq!(replays, ["346", "46", "6"]);
+        assert_eq!(after(&hub, &["b", "a"], 1), "2346");
         assert_eq!(recall(&hub, &[("a", Some(2))], 2), "34.. | [4] @4 | []");
         assert_eq!(recall(&hub, &[("a", Some(4))], 1), "6 | [6] @6 | []");
         assert!(is_consistent(&hub));
@@ -203,11 +184,11 @@ async fn the_newest_entry_of_each_key_is_kept_beyond_count_and_age() {
     assert_eq!(hub.state().oldest.len(), 0, "the ring is empty");
     assert_eq!(lagging.each_mut().map(all), ["2346", "2346"]);
     publish(&hub, "a", "7:y 8:-z");
-    assert_eq!(after(&hub, 0, &["a"]), "3678");
+    assert_eq!(after(&hub, &["a"], 0), "3678");
     assert_eq!(lagging.each_mut().map(all), ["78", "78"]);
     assert!(is_consistent(&hub));
     drop(lagging);
-    assert_eq!(after(&hub, 0, &["a"]), "3678", "without readers too");
+    assert_eq!(after(&hub, &["a"], 0), "3678", "without readers too");
 }
 
 #[test]
@@ -215,8 +196,8 @@ fn entries_without_keys_are_lost_beside_retained_ones() {
     let hub = retaining(2);
     let mut lagging = reader(&hub, &["a"], Start::Live);
     publish(&hub, "a", "1:x 2:y 3 4:z 5:z 6:z");
-    assert_eq!(after(&hub, 2, &["a"]), "[a ? @6]");
-    assert_eq!(after(&hub, 3, &["a"]), "6");
+    assert_eq!(after(&hub, &["a"], 2), "[a ? @6]");
+    assert_eq!(after(&hub, &["a"], 3), "6");
     assert_eq!(all(&mut lagging), "[a 3 @3]6");
 }
 
@@ -231,19 +212,13 @@ fn the_oldest_entries_go_first_under_the_budget() {
         assert!(hub.stats().history_bytes <= 20_000);
         assert!(is_consistent(&hub));
     }
-    let (mut even, mut odd) = (
-        reader(&hub, &["0"], Start::Latest),
-        reader(&hub, &["1"], Start::Latest),
-    );
-    let kept = [&mut even, &mut odd].map(|reader| all(reader).len() / 1000);
+    let kept = ["0", "1"].map(|name| all(&mut reader(&hub, &[name], Start::Latest)).len() / 1000);
     assert!((5..=10).contains(&kept[0]), "{kept:?}");
     assert!(kept[0].abs_diff(kept[1]) <= 1, "{kept:?}");
     let first = 100 - kept[0] as u64 - kept[1] as u64;
-    assert_eq!(
-        after(&hub, first, &["0", "1"]).len(),
-        1000 * (100 - first as usize)
-    );
-    assert!(after(&hub, first - 2, &["0", "1"]).starts_with("[0"));
+    let length = after(&hub, &["0", "1"], first).len();
+    assert_eq!(length, 1000 * (100 - first as usize));
+    assert!(after(&hub, &["0", "1"], first - 2).starts_with("[0"));
 }
 
 #[test]
@@ -254,7 +229,7 @@ fn a_retained_entry_that_is_superseded_is_freed() {
     publish(&hub, "a", "2:x");
     assert!(before > 50_000 && hub.stats().history_bytes < 2000);
     publish(&hub, "a", "3:-y 4:-x 5");
-    assert_eq!(after(&hub, 5, &["a"]), "5");
+    assert_eq!(after(&hub, &["a"], 5), "5");
     assert!(hub.stats().history_bytes < 1000);
     assert!(is_consistent(&hub));
 }
@@ -333,7 +308,7 @@ fn a_reader_of_the_latest_entries_stops_at_its_end() {
     let hub = retaining(2);
     publish(&hub, "a", "1:x 2:y 3:z");
     let mut new = reader(&hub, &["a", "b"], Start::Latest);
-    hub.close_channel(&Channel::new("b").unwrap(), drop);
+    hub.close_channel(&channel("b"), drop);
     publish(&hub, "a", "4");
     assert_eq!(all(&mut new), "123END");
 }
@@ -357,7 +332,7 @@ fn the_latest_entries_are_recalled_in_pages() {
     let hub = retaining(2);
     publish(&hub, "a", "1:x 2:y 3");
     publish(&hub, "b", "4:x");
-    let both = ["a", "b", "c"].map(|name| Channel::new(name).unwrap());
+    let both = ["a", "b", "c"].map(channel);
     let (whole, _) = hub.recall_latest(&both, None, LIMIT);
     assert_eq!((&*whole.bytes, whole.position), (&b"124"[..], 4));
     assert_eq!((whole.positions, whole.more), (vec![3, 4, 0], false));
@@ -457,6 +432,16 @@ mod properties {
                 Some(key) => _ = self.newest.insert((channel, key), sequence),
             }
         }
+
+        fn note_gap(&mut self, gone: &[Channel]) {
+            let has_gap = |index: &usize| gone.iter().any(|gone| gone.as_str() == CHANNELS[*index]);
+            self.gaps.extend((0..CHANNELS.len()).filter(has_gap));
+        }
+    }
+
+    fn sequences(entries: &Bytes) -> impl Iterator<Item = u64> {
+        let lines = str::from_utf8(entries).unwrap().lines();
+        lines.map(|line| line.trim_end_matches('.').parse().unwrap())
     }
 
     struct Client {
@@ -515,21 +500,14 @@ mod properties {
             let reader = self.reader.as_mut().unwrap();
             match reader.read(limit, None) {
                 Read::Batch(batch) => {
-                    for line in std::str::from_utf8(&batch.bytes).unwrap().lines() {
-                        let sequence = line.trim_end_matches('.').parse::<u64>().unwrap();
+                    for sequence in sequences(&batch.bytes) {
                         assert!(sequence > self.last, "{sequence} after {}", self.last);
                         self.last = sequence;
                         self.known.apply(&published[sequence as usize - 1]);
                         self.positions.push((sequence, self.known.clone()));
                     }
                 }
-                Read::Gap(gap) => {
-                    let index = |channel: &Channel| {
-                        let mut names = CHANNELS.iter();
-                        names.position(|name| *name == channel.as_str()).unwrap()
-                    };
-                    self.known.gaps.extend(gap.channels.iter().map(index));
-                }
+                Read::Gap(gap) => self.known.note_gap(&gap.channels),
                 Read::Empty => return false,
                 Read::End => panic!("nothing was closed"),
             }
@@ -631,15 +609,11 @@ mod properties {
             for page in 0.. {
                 assert!(page < 1000, "the pages do not end");
                 let wanted = client.channels.iter().zip(&positions);
-                let wanted = wanted.map(|(name, at)| (Channel::new(name).unwrap(), Some(*at)));
+                let wanted = wanted.map(|(name, at)| (channel(name), Some(*at)));
                 let recall = self.hub.recall(&wanted.collect::<Vec<_>>(), limit);
-                for channel in &recall.gone {
-                    let index = CHANNELS.iter().position(|name| *name == channel.as_str());
-                    known.gaps.insert(index.unwrap());
-                }
-                for line in std::str::from_utf8(&recall.bytes).unwrap().lines() {
-                    let sequence = line.trim_end_matches('.').parse::<usize>().unwrap();
-                    known.apply(&self.published[sequence - 1]);
+                known.note_gap(&recall.gone);
+                for sequence in sequences(&recall.bytes) {
+                    known.apply(&self.published[sequence as usize - 1]);
                 }
                 positions = recall.positions;
                 if !recall.more {

@@ -556,30 +556,27 @@ mod tests {
     }
 
     #[test]
-    fn a_read_returns_all_entries_as_one_piece() {
+    fn a_read_returns_all_entries_up_to_its_limit_but_at_least_one() {
         let mut log = abc();
-        assert_eq!(text(&mut log, 0, 100), Some(("abc".into(), 3, 30)));
-        assert_eq!(text(&mut log, 1, 100), Some(("bc".into(), 3, 30)));
-        assert_eq!(text(&mut log, 2, 100), Some(("c".into(), 3, 30)));
+        for (next, limit, expected) in [
+            (0, 100, ("abc", 3, 30)),
+            (1, 100, ("bc", 3, 30)),
+            (2, 100, ("c", 3, 30)),
+            (0, 2, ("ab", 2, 20)),
+            (0, 1, ("a", 1, 10)),
+            (0, 0, ("a", 1, 10)),
+        ] {
+            let (text, to, sequence) = text(&mut log, next, limit).unwrap();
+            assert_eq!((&*text, to, sequence), expected);
+        }
         assert_eq!(text(&mut log, 3, 100), None);
-    }
-
-    #[test]
-    fn a_piece_ends_at_its_limit_but_has_at_least_one_entry() {
-        let mut log = abc();
-        assert_eq!(text(&mut log, 0, 2), Some(("ab".into(), 2, 20)));
-        assert_eq!(text(&mut log, 0, 1), Some(("a".into(), 1, 10)));
-        assert_eq!(text(&mut log, 0, 0), Some(("a".into(), 1, 10)));
     }
 
     #[test]
     fn readers_with_the_same_cursor_share_one_piece() {
         let mut log = abc();
-        let (one, two) = (
-            read(&mut log, 0, 100).unwrap(),
-            read(&mut log, 0, 100).unwrap(),
-        );
-        assert_eq!(one.unwrap().bytes.as_ptr(), two.unwrap().bytes.as_ptr());
+        let [one, two] = [(); 2].map(|()| read(&mut log, 0, 100).unwrap().unwrap());
+        assert_eq!(one.bytes.as_ptr(), two.bytes.as_ptr());
         log.push(entry(40, "d"), 99);
         assert_eq!(text(&mut log, 0, 100), Some(("abcd".into(), 4, 40)));
     }

@@ -85,10 +85,6 @@ mod tests {
         }
     }
 
-    fn batch() -> (Wakers, Woken) {
-        batch_of(MIN_BATCH)
-    }
-
     fn batch_of(many: usize) -> (Wakers, Woken) {
         let woken = Woken::default();
         let mut waiters = WaitList::new();
@@ -110,24 +106,16 @@ mod tests {
     }
 
     #[test]
-    fn without_a_runtime_all_tasks_are_woken_at_once() {
-        let (mut batch, woken) = batch();
-        batch.wake();
-        assert_eq!(count(&woken), MIN_BATCH);
-    }
-
-    #[tokio::test]
-    async fn a_current_thread_runtime_wakes_all_tasks_at_once() {
-        let (mut batch, woken) = batch();
-        batch.wake();
-        assert_eq!(count(&woken), MIN_BATCH);
-    }
-
-    #[test]
-    fn a_runtime_with_several_workers_wakes_all_tasks_at_once() {
-        let (mut batch, woken) = batch();
-        with_workers(2).block_on(async { batch.wake() });
-        assert_eq!(count(&woken), MIN_BATCH);
+    fn all_tasks_are_woken_at_once_unless_a_runtime_has_one_worker() {
+        let wakes_all = || {
+            let (mut batch, woken) = batch_of(MIN_BATCH);
+            batch.wake();
+            assert_eq!(count(&woken), MIN_BATCH);
+        };
+        wakes_all();
+        let current_thread = Builder::new_current_thread().build().unwrap();
+        current_thread.block_on(async { wakes_all() });
+        with_workers(2).block_on(async { wakes_all() });
     }
 
     #[test]
@@ -143,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_runtime_with_one_worker_runs_other_tasks_between_chunks() {
-        let (mut batch, woken) = batch();
+        let (mut batch, woken) = batch_of(MIN_BATCH);
         let runtime = with_workers(1);
         let seen = runtime.spawn(async move {
             batch.wake();

@@ -34,11 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     hub: Arc<Hub>,
     readers: Vec<Reader>,
-    published: u64,
-    delivered: u64,
-    lagged: u64,
-    resets: u64,
-    replayed: u64,
+    expected: Stats,
 }
 
 impl Model {
@@ -49,11 +45,7 @@ impl Model {
         Self {
             hub: without_sweep(hub),
             readers: Vec::new(),
-            published: 0,
-            delivered: 0,
-            lagged: 0,
-            resets: 0,
-            replayed: 0,
+            expected: Stats::default(),
         }
     }
 
@@ -61,8 +53,8 @@ impl Model {
         let count = self.readers.len();
         match step {
             Step::Publish(name, length) => {
-                self.delivered += publish_line(&self.hub, name, length) as u64;
-                self.published += 1;
+                self.expected.delivered += publish_line(&self.hub, name, length) as u64;
+                self.expected.published += 1;
             }
             Step::Subscribe(names, after) => self.subscribe(&names, after),
             Step::Read(index, limit) if count > 0 => self.read(index % count, limit),
@@ -83,48 +75,32 @@ impl Model {
         let start = after.map_or(Start::Live, Start::After);
         let (reader, replayed) = self.hub.subscribe(&channels, start).unwrap();
         self.readers.push(reader);
-        self.replayed += replayed;
+        self.expected.replayed += replayed;
     }
 
     fn read(&mut self, index: usize, limit: usize) {
         if let Read::Gap(gap) = self.readers[index].read(limit, None) {
-            self.resets += 1;
-            self.lagged += gap.missed.unwrap_or(0);
+            self.expected.resets += 1;
+            self.expected.lagged += gap.missed.unwrap_or(0);
         }
     }
 
     fn check(&self) {
         assert!(is_consistent(&self.hub));
-        let state = self.hub.state();
-        let logs = state.logs();
-        drop(state);
-        let frames = logs
-            .iter()
-            .map(|log| log.lock().log.frames_size())
-            .sum::<usize>();
-        assert_eq!(self.hub.frames.bytes(), frames);
-        let read = logs.iter().filter(|log| log.subscribers() > 0).count();
+        let logs = self.hub.state().logs();
+        let frames = logs.iter().map(|log| log.lock().log.frames_size());
+        assert_eq!(self.hub.frames.bytes(), frames.sum::<usize>());
+        let (read, unread): (Vec<_>, Vec<_>) = logs.iter().partition(|log| log.subscribers() > 0);
+        let keeps = |log: &&Arc<ChannelLog>| self.hub.config.history && log.lock().log.len() > 0;
+        assert!(unread.iter().all(keeps));
         let stats = self.hub.stats();
-        assert_eq!(
-            (stats.channels, stats.subscriptions),
-            (read, self.readers.len())
-        );
-        assert_eq!(
-            (
-                stats.published,
-                stats.delivered,
-                stats.lagged,
-                stats.resets,
-                stats.replayed
-            ),
-            (
-                self.published,
-                self.delivered,
-                self.lagged,
-                self.resets,
-                self.replayed
-            )
-        );
+        let expected = Stats {
+            subscriptions: self.readers.len(),
+            channels: read.len(),
+            history_bytes: stats.history_bytes,
+            ..self.expected
+        };
+        assert_eq!(stats, expected);
     }
 }
 
@@ -133,11 +109,7 @@ fn publish_line(hub: &Hub, name: u8, length: usize) -> usize {
     let mut line = vec![b'x'; length];
     line.push(b'\n');
     let appended = hub.append(&channel(name), [line], |line, _, _| Bytes::from(line));
-    let exempt = if length + 1 > hub.config.share() {
-        length + 1
-    } else {
-        0
-    };
+    let exempt = (length + 1) * usize::from(length + 1 > hub.config.share());
     assert!(hub.state().bytes + hub.frames.bytes() <= hub.config.bytes + exempt);
     appended.subscribers
 }

@@ -27,10 +27,8 @@ impl Wake for ProbeWaker {
 
 fn probing_waker(hub: &Arc<Hub>) -> (Waker, mpsc::Receiver<bool>) {
     let (probe, noted) = Probe::new(hub);
-    (
-        Waker::from(Arc::new(ProbeWaker(StdMutex::new(probe)))),
-        noted,
-    )
+    let waker = Arc::new(ProbeWaker(StdMutex::new(probe)));
+    (waker.into(), noted)
 }
 
 struct Owner(Probe, Vec<u8>);
@@ -49,14 +47,7 @@ impl Drop for Owner {
 
 #[test]
 fn wakers_run_after_the_lock_is_released() {
-    type Change = fn(&Hub);
-    let changes: [Change; 4] = [
-        |hub| drop(publish(hub, "a", "1")),
-        |hub| hub.close_channel(&channel("a"), drop),
-        |hub| hub.drain(Instant::now()),
-        Hub::close,
-    ];
-    for change in changes {
+    for change in NEWS {
         let hub = hub(|_| {});
         let (waker, noted) = probing_waker(&hub);
         let mut reader = reader(&hub, &["a"], Start::Live);

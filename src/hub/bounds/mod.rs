@@ -12,7 +12,7 @@ use super::{
     evict::{FEW, STEP},
     keyed::Select,
     sweep::Found,
-    tests::{hub, publish, reader, waker},
+    tests::{LIMIT, NEWS, hub, is_consistent, publish, reader, waker},
     *,
 };
 use proptest::{collection::vec, prelude::*};
@@ -28,7 +28,6 @@ use tokio::{
 };
 
 const AGE: Duration = Duration::from_secs(60);
-const LIMIT: usize = 1 << 16;
 
 fn channel(name: impl Display + Copy) -> Channel {
     Channel::new(name.to_string()).unwrap()
@@ -53,10 +52,6 @@ fn without_sweep(hub: Arc<Hub>) -> Arc<Hub> {
 
 fn kept(hub: &Hub) -> usize {
     hub.state().oldest.len()
-}
-
-fn is_consistent(hub: &Hub) -> bool {
-    hub.state().is_consistent(&hub.config)
 }
 
 /// Memory of a channel with one entry of `length` bytes.

@@ -21,6 +21,9 @@ fn each_channel_with_readers_is_listed_once() {
     assert_eq!(channels.len(), CHANNELS + 1);
     assert_eq!(hub.stats().channels, CHANNELS + 1);
     assert!(channels.is_sorted() && channels.contains(&(channel(0), 2)));
+    assert_eq!(hub.subscribers(&channel(0)), 2);
+    assert_eq!(hub.subscribers(&channel("only history")), 0);
+    assert_eq!(hub.subscribers(&channel("never")), 0);
 }
 
 #[test]
