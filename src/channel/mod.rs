@@ -189,34 +189,17 @@ mod tests {
     #[test]
     fn an_invalid_name_is_refused_with_name_and_rule() {
         let cases = [
-            ("", r#"invalid channel name "": it is empty"#),
-            (
-                "\u{3000}a",
-                r#"invalid channel name "\u{3000}a": it begins or ends with white space"#,
-            ),
-            (
-                "a, secret",
-                r#"invalid channel name "a, secret": ',' is not allowed"#,
-            ),
-            ("a;b", r#"invalid channel name "a;b": ';' is not allowed"#),
-            (
-                "a\r\nb",
-                r#"invalid channel name "a\r\nb": '\r' is not allowed"#,
-            ),
-            (
-                "a\0b",
-                r#"invalid channel name "a\0b": '\0' is not allowed"#,
-            ),
-            (
-                "\u{7f}",
-                r#"invalid channel name "\u{7f}": '\u{7f}' is not allowed"#,
-            ),
-            (
-                "a\u{9c}b",
-                r#"invalid channel name "a\u{9c}b": '\u{9c}' is not allowed"#,
-            ),
+            ("", "it is empty"),
+            ("\u{3000}a", "it begins or ends with white space"),
+            ("a, secret", "',' is not allowed"),
+            ("a;b", "';' is not allowed"),
+            ("a\r\nb", r"'\r' is not allowed"),
+            ("a\0b", r"'\0' is not allowed"),
+            ("\u{7f}", r"'\u{7f}' is not allowed"),
+            ("a\u{9c}b", r"'\u{9c}' is not allowed"),
         ];
-        for (name, message) in cases {
+        for (name, rule) in cases {
+            let message = format!("invalid channel name {name:?}: {rule}");
             assert_eq!(refusal(name), message);
         }
     }

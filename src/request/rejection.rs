@@ -247,54 +247,27 @@ mod tests {
 
     #[test]
     fn a_rejection_has_more_detail_in_the_log_than_in_the_response() {
+        let too_many = Rejection::TooManyChannels(9);
+        assert_eq!(too_many.body_text(), "more than 9 channels\n");
         let table = [
-            (
-                Rejection::NotAcceptable,
-                "Not Acceptable.\n",
-                "must ask for it",
-            ),
-            (
-                Rejection::InvalidGripSignature,
-                "GRIP Signature Invalid.\n",
-                "compare `verify_key`",
-            ),
-            (
-                Rejection::NotProxied,
-                "Not Implemented.\n",
-                "`require_grip_proxy` is set",
-            ),
-            (
-                Rejection::InvalidLastEventId,
-                "last-event-id header may not be 'error'.\n",
-                "connect without it",
-            ),
-            (
-                Rejection::NoChannels,
-                "No specified channels.\n",
-                "check the route's parameters",
-            ),
-            (
-                Rejection::TooManyChannels(9),
-                "more than 9 channels\n",
-                "`Limits::channels_per_subscription`",
-            ),
-            (Rejection::ProxyLimit("reason".into()), "reason\n", "reason"),
-            (
-                Rejection::InvalidPath("reason".into()),
-                "reason\n",
-                "reason",
-            ),
-            (
-                Rejection::MissingEventStream,
-                "no EventStream found: add `.with_state(event_stream)` or \
-                `.layer(Extension(event_stream))` to the router, or call \
-                `registry::get_or_init(registry::DEFAULT_NAME, ..)`\n",
-                "`.layer(Extension(event_stream))`",
-            ),
+            (Rejection::NotAcceptable, "must ask for it"),
+            (Rejection::InvalidGripSignature, "compare `verify_key`"),
+            (Rejection::NotProxied, "`require_grip_proxy` is set"),
+            (Rejection::InvalidLastEventId, "connect without it"),
+            (Rejection::NoChannels, "check the route's parameters"),
+            (too_many, "`Limits::channels_per_subscription`"),
         ];
-        for (rejection, body, part) in table {
-            assert_eq!(rejection.body_text(), body);
+        for (rejection, part) in table {
+            assert!(!rejection.body_text().contains(part));
             assert!(rejection.to_string().contains(part), "{rejection}");
+        }
+        let reason = || "reason".to_owned();
+        for rejection in [
+            Rejection::ProxyLimit(reason()),
+            Rejection::InvalidPath(reason()),
+        ] {
+            assert_eq!(rejection.body_text(), "reason\n");
+            assert_eq!(rejection.to_string(), "reason");
         }
     }
 
@@ -318,15 +291,10 @@ mod tests {
         let es = EventStream::builder().limits(limits).build().unwrap();
         let _first = es.subscribe(["a"]).unwrap();
         let refused = |es: &EventStream| es.subscribe(["a"]).unwrap_err().to_string();
-        assert!(
-            refused(&es).ends_with("see `Limits::subscriptions`"),
-            "{}",
-            refused(&es)
-        );
+        let error = refused(&es);
+        assert!(error.ends_with("see `Limits::subscriptions`"), "{error}");
         es.close();
-        assert_eq!(
-            refused(&es),
-            "the stream is closed: `EventStream::close` was called"
-        );
+        let closed = "the stream is closed: `EventStream::close` was called";
+        assert_eq!(refused(&es), closed);
     }
 }

@@ -251,73 +251,43 @@ mod tests {
 
     #[test]
     fn an_invalid_name_or_id_is_refused() {
-        let long = "x".repeat(256);
-        let shown = "x".repeat(64);
+        let (long, shown) = ("x".repeat(256), "x".repeat(64));
+        let too_long = format!("\"{shown}\"…: it has 256 bytes, at most 255 are allowed");
+        let data = || builder().data("a");
         let cases = [
-            (builder().event(""), r#"invalid event name "": it is empty"#),
-            (
-                builder().event("a\r"),
-                r#"invalid event name "a\r": '\r' is not allowed"#,
-            ),
-            (
-                builder().id("a\rb"),
-                r#"invalid event id "a\rb": '\r' is not allowed"#,
-            ),
-            (
-                builder().id("a\nb"),
-                r#"invalid event id "a\nb": '\n' is not allowed"#,
-            ),
-            (
-                builder().id("a\0b"),
-                r#"invalid event id "a\0b": '\0' is not allowed"#,
-            ),
-            (
-                builder().id(&*long),
-                &*format!(
-                    "invalid event id \"{shown}\"…: it has 256 bytes, at most 255 are allowed"
-                ),
-            ),
+            (builder().event(""), r#"name "": it is empty"#),
+            (builder().event("a\r"), r#"name "a\r": '\r' is not allowed"#),
+            (builder().id("a\rb"), r#"id "a\rb": '\r' is not allowed"#),
+            (builder().id("a\nb"), r#"id "a\nb": '\n' is not allowed"#),
+            (builder().id("a\0b"), r#"id "a\0b": '\0' is not allowed"#),
+            (builder().id(&*long), &*format!("id {too_long}")),
             (
                 builder().id("error"),
-                r#"invalid event id "error": a client with it is refused when it reconnects"#,
+                r#"id "error": a client with it is refused when it reconnects"#,
             ),
             (
                 builder().id("a "),
-                r#"invalid event id "a ": it begins or ends with white space"#,
+                r#"id "a ": it begins or ends with white space"#,
             ),
             (
-                builder().data("a").retry(Duration::from_millis(1 << 31)),
-                "invalid event retry 2147483648 ms: at most 2147483647 ms are allowed",
+                data().retry(Duration::from_millis(1 << 31)),
+                "retry 2147483648 ms: at most 2147483647 ms are allowed",
             ),
             (
                 builder().retry(Duration::MAX),
-                "invalid event retry 18446744073709551615999 ms: at most 2147483647 ms are allowed",
+                "retry 18446744073709551615999 ms: at most 2147483647 ms are allowed",
             ),
-            (
-                builder().data("a").key(""),
-                r#"invalid event key "": it is empty"#,
-            ),
-            (
-                builder().data("a").key(&*long),
-                &*format!(
-                    "invalid event key \"{shown}\"…: it has 256 bytes, at most 255 are allowed"
-                ),
-            ),
-            (
-                builder().data("a").remove_key(),
-                "`remove_key` needs a `key`, and the event has none",
-            ),
-            (
-                builder().key("a").remove_key(),
-                "the event is empty: it has no name, data, id, retry or comment",
-            ),
-            (
-                builder(),
-                "the event is empty: it has no name, data, id, retry or comment",
-            ),
+            (data().key(""), r#"key "": it is empty"#),
+            (data().key(&*long), &*format!("key {too_long}")),
         ];
         for (builder, message) in cases {
-            assert_eq!(refusal(builder), message);
+            assert_eq!(refusal(builder), format!("invalid event {message}"));
+        }
+        let no_key = "`remove_key` needs a `key`, and the event has none";
+        assert_eq!(refusal(data().remove_key()), no_key);
+        let nothing = "the event is empty: it has no name, data, id, retry or comment";
+        for builder in [builder(), builder().key("a").remove_key()] {
+            assert_eq!(refusal(builder), nothing);
         }
         for valid in [&long[1..], "", "Error", "errors", "a b"] {
             assert!(builder().id(valid).build().is_ok(), "{valid}");
@@ -348,13 +318,9 @@ mod tests {
 
     #[test]
     fn debug_shows_no_data() {
-        let debug = format!(
-            "{:?}",
-            builder().event("a").data("secret").comment("secret")
-        );
-        assert_eq!(
-            debug,
-            r#"EventBuilder { event: Some("a"), id: None, retry: None, data_len: Some(6) }"#
-        );
+        let secret = builder().event("a").data("secret").comment("secret");
+        let shown =
+            r#"EventBuilder { event: Some("a"), id: None, retry: None, data_len: Some(6) }"#;
+        assert_eq!(format!("{secret:?}"), shown);
     }
 }
