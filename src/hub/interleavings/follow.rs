@@ -8,10 +8,17 @@ fn following(events: usize) -> Arc<Hub> {
     hub
 }
 
-fn warm(events: usize) -> Arc<Hub> {
-    let hub = following(events);
-    hub.warm_up();
-    hub
+fn cold() -> Arc<Hub> {
+    following(100)
+}
+
+fn check_warm(events: usize, test: impl Fn(&Arc<Hub>) + Send + Sync + Copy + 'static) {
+    let warm = move || {
+        let hub = following(events);
+        hub.warm_up();
+        hub
+    };
+    check_hub(warm, test);
 }
 
 /// Appends an entry as [`append`] does, after one that is skipped.
@@ -35,7 +42,7 @@ struct Counted {
 impl Counted {
     fn new(hub: &Arc<Hub>, names: &'static [&'static str]) -> Self {
         Self {
-            client: Client::new(hub, names, Start::Live),
+            client: Client::live(hub, names),
             gaps: 0,
         }
     }
@@ -66,10 +73,9 @@ const READERS: [&[&str]; 2] = [&["a"], &["a", "b"]];
 #[test]
 fn a_begin_is_one_gap_and_skips_no_later_entry() {
     for names in READERS {
-        check(move || {
-            let hub = warm(100);
-            let mut reader = Counted::new(&hub, names);
-            let following = in_thread(&hub, |hub| {
+        check_warm(100, move |hub| {
+            let mut reader = Counted::new(hub, names);
+            let following = in_thread(hub, |hub| {
                 follow_all(hub, &["a", "b"]);
                 hub.begin(2, 20);
                 follow_all(hub, &["b", "a"]);
@@ -82,8 +88,6 @@ fn a_begin_is_one_gap_and_skips_no_later_entry() {
                 _ => assert_eq!(of_second, [&22, &24]),
             }
             join([following]);
-            drop(reader);
-            assert_is_clean(&hub);
             assert_eq!(hub.stats().lagged, 0);
         });
     }
@@ -93,10 +97,9 @@ fn a_begin_is_one_gap_and_skips_no_later_entry() {
 #[test]
 fn a_begin_is_one_gap_for_a_reader_that_lags() {
     for names in READERS {
-        check(move || {
-            let hub = warm(1);
-            let mut client = Client::new(&hub, names, Start::Live);
-            let following = in_thread(&hub, |hub| {
+        check_warm(1, move |hub| {
+            let mut client = Client::live(hub, names);
+            let following = in_thread(hub, |hub| {
                 follow_all(hub, &["a", "b"]);
                 hub.begin(2, 20);
                 follow_all(hub, &["a", "a"]);
@@ -106,8 +109,6 @@ fn a_begin_is_one_gap_for_a_reader_that_lags() {
             }
             join([following]);
             client.assert_is_complete();
-            drop(client);
-            assert_is_clean(&hub);
             assert!(hub.stats().resets >= 1);
         });
     }
@@ -115,11 +116,9 @@ fn a_begin_is_one_gap_for_a_reader_that_lags() {
 
 #[test]
 fn a_driver_gets_the_gap_of_a_begin() {
-    check(|| {
-        let hub = warm(100);
-        let client = |names: &'static [&'static str]| Client::new(&hub, names, Start::Live);
-        let mut driver = Driver::new(vec![client(&["a"]), client(&["b", "a"])]);
-        let following = in_thread(&hub, |hub| {
+    check_warm(100, |hub| {
+        let mut driver = driver(hub);
+        let following = in_thread(hub, |hub| {
             follow(hub, "a");
             hub.begin(2, 20);
             follow(hub, "b");
@@ -127,8 +126,6 @@ fn a_driver_gets_the_gap_of_a_begin() {
         let has_gap = |client: &Client| client.has_gap[0] || client.last[0] > 20;
         driver.run(|clients| clients.iter().all(has_gap) && clients[1].seen.last() == Some(&22));
         join([following]);
-        drop(driver);
-        assert_is_clean(&hub);
         assert_eq!(hub.stats().resets, 2);
     });
 }
@@ -136,31 +133,27 @@ fn a_driver_gets_the_gap_of_a_begin() {
 /// A step of the walk covers two channels.
 #[test]
 fn a_subscription_during_a_begin_gets_each_entry_or_a_gap() {
-    check(|| {
-        let hub = warm(100);
-        let _others = [&["c"][..], &["d"]].map(|names| Client::new(&hub, names, Start::Live));
-        follow_all(&hub, &["a", "b", "e"]);
-        let following = in_thread(&hub, |hub| {
+    check_warm(100, |hub| {
+        let _others = [&["c"][..], &["d"]].map(|names| Client::live(hub, names));
+        follow_all(hub, &["a", "b", "e"]);
+        let following = in_thread(hub, |hub| {
             hub.begin(2, 20);
             follow_all(hub, &["b", "a"]);
         });
-        let mut client = Client::new(&hub, &["a", "b"], Start::After(10));
+        let mut client = Client::new(hub, &["a", "b"], Start::After(10));
         client.last.fill(10);
         client.read();
         client.resume();
         join([following]);
         client.assert_is_complete();
-        drop((client, _others));
-        assert_is_clean(&hub);
     });
 }
 
 #[test]
 fn an_id_with_the_new_epoch_is_not_before_the_base() {
-    check(|| {
-        let hub = warm(100);
-        let mut client = Client::new(&hub, &["a"], Start::Live);
-        let following = in_thread(&hub, |hub| {
+    check_warm(100, |hub| {
+        let mut client = Client::live(hub, &["a"]);
+        let following = in_thread(hub, |hub| {
             follow(hub, "a");
             hub.begin(2, 20);
         });
@@ -182,10 +175,9 @@ fn an_id_with_the_new_epoch_is_not_before_the_base() {
 #[test]
 fn a_parked_reader_of_a_cold_hub_is_woken_when_it_is_warm() {
     for names in READERS {
-        check(move || {
-            let hub = following(100);
-            let mut reader = Counted::new(&hub, names);
-            let following = in_thread(&hub, |hub| {
+        check_hub(cold, move |hub| {
+            let mut reader = Counted::new(hub, names);
+            let following = in_thread(hub, |hub| {
                 follow_all(hub, &["a", "b"]);
                 hub.warm_up();
                 follow_all(hub, &["b", "a"]);
@@ -195,16 +187,9 @@ fn a_parked_reader_of_a_cold_hub_is_woken_when_it_is_warm() {
             join([following]);
             let position = reader.client.reader().position();
             reader.client.read();
-            assert!(
-                reader
-                    .client
-                    .seen
-                    .iter()
-                    .all(|at| *at > position && *at > 14)
-            );
+            let mut seen = reader.client.seen.iter();
+            assert!(seen.all(|at| *at > position && *at > 14));
             assert!(position == 18 || reader.client.seen.last() == Some(&18));
-            drop(reader);
-            assert_is_clean(&hub);
         });
     }
 }
@@ -212,11 +197,9 @@ fn a_parked_reader_of_a_cold_hub_is_woken_when_it_is_warm() {
 #[test]
 fn a_driver_of_a_cold_hub_is_woken_when_it_is_warm() {
     for is_draining in [false, true] {
-        check(move || {
-            let hub = following(100);
-            let client = |names: &'static [&'static str]| Client::new(&hub, names, Start::Live);
-            let mut driver = Driver::new(vec![client(&["a"]), client(&["b", "a"])]);
-            let following = in_thread(&hub, move |hub| {
+        check_hub(cold, move |hub| {
+            let mut driver = driver(hub);
+            let following = in_thread(hub, move |hub| {
                 follow(hub, "a");
                 if is_draining {
                     hub.drain(Instant::now());
@@ -225,8 +208,6 @@ fn a_driver_of_a_cold_hub_is_woken_when_it_is_warm() {
             });
             driver.run(|clients| clients.iter().all(|client| client.has_gap[0]));
             join([following]);
-            drop(driver);
-            assert_is_clean(&hub);
         });
     }
 }
@@ -234,18 +215,15 @@ fn a_driver_of_a_cold_hub_is_woken_when_it_is_warm() {
 #[test]
 fn readers_of_a_cold_hub_end_with_a_close() {
     for closes_channel in [false, true] {
-        check(move || {
-            let hub = following(100);
-            let (mut client, mut driver) = listeners(&hub);
-            let closing = in_thread(&hub, move |hub| match closes_channel {
+        check_hub(cold, move |hub| {
+            let (mut client, mut driver) = (Client::live(hub, &["a", "b"]), driver(hub));
+            let closing = in_thread(hub, move |hub| match closes_channel {
                 true => hub.follow().close_channel(&channel("a"), 12, drop),
                 false => hub.close(),
             });
             client.until_end();
             driver.run(|clients| clients.iter().all(|client| client.ended));
             join([closing]);
-            drop((client, driver));
-            assert_is_clean(&hub);
         });
     }
 }
@@ -253,10 +231,9 @@ fn readers_of_a_cold_hub_end_with_a_close() {
 /// Its position is from an instance that is ahead.
 #[test]
 fn a_seek_during_appends_loses_no_entry() {
-    check(|| {
-        let hub = warm(100);
-        let mut client = Client::new(&hub, &["a", "b"], Start::Live);
-        let following = in_thread(&hub, |hub| follow_all(hub, &["a", "b", "a", "b"]));
+    check_warm(100, |hub| {
+        let mut client = Client::live(hub, &["a", "b"]);
+        let following = in_thread(hub, |hub| follow_all(hub, &["a", "b", "a", "b"]));
         while !client.reader().seek(14) {
             shuttle::thread::yield_now();
         }
@@ -269,11 +246,10 @@ fn a_seek_during_appends_loses_no_entry() {
 
 #[test]
 fn a_batch_wakes_readers_that_park_during_it() {
-    check(|| {
-        let hub = warm(100);
-        let mut client = Client::new(&hub, &["a", "b"], Start::Live);
-        let mut one = Client::new(&hub, &["a"], Start::Live);
-        let following = in_thread(&hub, |hub| {
+    check_warm(100, |hub| {
+        let mut client = Client::live(hub, &["a", "b"]);
+        let mut one = Client::live(hub, &["a"]);
+        let following = in_thread(hub, |hub| {
             let mut batch = hub.follow();
             for (name, sequence, previous) in [("a", 11, 0), ("b", 12, 0), ("a", 13, 11)] {
                 let text = |_| Bytes::from(format!("{name} {sequence} {previous}\n"));
