@@ -14,7 +14,7 @@
 use super::{
     ChannelLog, Hub,
     evict::STEP,
-    state::{Begun, HubState, front},
+    state::{Begun, HubState},
     tombstones::Tombstones,
 };
 use crate::channel::Channel;
@@ -80,18 +80,11 @@ impl HubState {
     /// Empties a log, and removes it if it has no reader.
     fn reset(&mut self, log: &Arc<ChannelLog>) {
         let mut inner = log.lock();
-        let (size, front, retained) =
-            (log.size(&inner), front(&inner), inner.log.oldest_retained());
+        self.uncount(log, &inner);
         let old = inner.reset(self.begun.base, self.begun.times);
         let is_unused = inner.subscribers == 0;
         drop(inner);
         self.forgotten.push(old);
-        self.bytes -= size;
-        self.large.retain(|large| !Arc::ptr_eq(large, log));
-        self.retain(log, retained, None);
-        if let Some((sequence, _)) = front {
-            self.oldest.remove(&sequence);
-        }
         if is_unused {
             self.logs.remove(log.name());
         }

@@ -110,27 +110,12 @@ impl ChannelLog {
         self.lock().subscribers
     }
 
-    /// Announces a [`wake`](Self::wake). Returns false if one was announced already.
-    pub(super) fn announce_wake(&self) -> bool {
-        self.lock().waiters.announce()
-    }
-
-    /// Ends the current readers after the sequence number `until`.
-    pub(super) fn end_readers(&self, until: u64) {
-        self.lock().waiters.end_all(until);
-    }
-
     pub(super) fn progress(&self) -> Progress {
         let inner = self.lock();
         Progress {
             awake: inner.waiters.awake(),
             delivered: inner.delivered,
         }
-    }
-
-    /// Records that a publisher has stopped yielding to the waiters.
-    pub(super) fn settled(&self) {
-        self.lock().settle();
     }
 
     /// Wakes all parked waiters.
@@ -239,7 +224,8 @@ impl Inner {
         old
     }
 
-    fn settle(&mut self) {
+    /// Called when no waiter is awake, or a publisher has stopped yielding to them.
+    pub(super) fn settle(&mut self) {
         (self.settled, self.unsettled) = (self.log.end(), 0);
     }
 
@@ -283,14 +269,6 @@ mod tests {
 
     fn a(hub: &Hub) -> Arc<ChannelLog> {
         hub.state().get_or_create(&channel("a"))
-    }
-
-    fn entry(sequence: u64) -> Entry {
-        Entry {
-            sequence,
-            at: Instant::now(),
-            bytes: Bytes::from_static(b"x"),
-        }
     }
 
     #[test]
@@ -339,7 +317,8 @@ mod tests {
         publish(&hub, "a", "1");
         let log = a(&hub);
         let mark = log.mark(&hub);
-        log.lock().push(entry(2), None, &hub.config);
+        let entry = Entry::new(2, Instant::now(), Bytes::from_static(b"x"));
+        log.lock().push(entry, None, &hub.config);
         assert_eq!(log.mark(&hub), mark);
         hub.head.store(2, Release);
         assert_ne!(log.mark(&hub), mark);
@@ -354,7 +333,7 @@ mod tests {
         while matches!(reader.read(100, None), Read::Batch(_)) {}
         assert!(reader.wait(&waker));
         assert_eq!(["4", "5", "6"].map(congested), [false, true, true]);
-        a(&hub).settled();
+        a(&hub).lock().settle();
         assert_eq!(["7", "8"].map(congested), [false, true]);
     }
 

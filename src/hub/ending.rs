@@ -86,9 +86,9 @@ impl Hub {
         while left > 0 {
             let mut state = self.sequencer.in_turn();
             // From the end, so that none is skipped: see `HubState::with_readers`.
-            let to = left.min(state.with_readers().len());
+            let to = left.min(state.with_readers.len());
             left = to.saturating_sub(STEP);
-            let step = state.with_readers()[left..to].to_vec();
+            let step = state.with_readers[left..to].to_vec();
             step.iter().for_each(|log| locked(&mut state, log));
             drop(state);
             step.iter().for_each(|log| with(log));
@@ -141,7 +141,7 @@ impl Hub {
             return with(state.tombstones.evicted(channel));
         };
         let done = with(log.last());
-        log.end_readers(state.sequence());
+        log.lock().waiters.end_all(state.sequence());
         drop(state);
         self.ending.notify_waiters();
         log.wake();

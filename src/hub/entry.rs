@@ -15,6 +15,14 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    pub(super) fn new(sequence: u64, at: Instant, bytes: Bytes) -> Self {
+        Self {
+            sequence,
+            at,
+            bytes,
+        }
+    }
+
     /// Memory outside of the ring.
     pub(super) fn size(&self) -> usize {
         self.bytes.len() + BYTES_OVERHEAD
@@ -27,4 +35,13 @@ pub(crate) struct Evicted {
     pub(crate) sequence: u64,
     /// Empty if the log retains the entry.
     pub(crate) bytes: Bytes,
+}
+
+impl From<Entry> for Evicted {
+    fn from(entry: Entry) -> Self {
+        Self {
+            sequence: entry.sequence,
+            bytes: entry.bytes,
+        }
+    }
 }

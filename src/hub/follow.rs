@@ -72,11 +72,7 @@ impl Following<'_> {
         let at = state.in_order(at);
         state.advance_to(sequence);
         let appended = log.as_ref().map(|log| {
-            let entry = Entry {
-                sequence,
-                at,
-                bytes,
-            };
+            let entry = Entry::new(sequence, at, bytes);
             state.append(log, entry, key, &hub.config)
         });
         let fits = state.fit(newest, &hub.frames, &hub.config, FEW);
@@ -96,7 +92,8 @@ impl Following<'_> {
 
     fn appended(&mut self, log: Option<Arc<ChannelLog>>, appended: Appended) -> Appended {
         self.hub.observer().published(1, appended.subscribers);
-        let has_readers = |log: &Arc<ChannelLog>| appended.subscribers > 0 && log.announce_wake();
+        let has_readers =
+            |log: &Arc<ChannelLog>| appended.subscribers > 0 && log.lock().waiters.announce();
         self.touched.extend(log.filter(has_readers));
         appended
     }
@@ -116,12 +113,7 @@ impl Following<'_> {
         let at = state.in_order(Instant::now());
         state.advance_to(sequence);
         if let Some(log) = &log {
-            let bytes = Bytes::new();
-            let entry = Entry {
-                sequence,
-                at,
-                bytes,
-            };
+            let entry = Entry::new(sequence, at, Bytes::new());
             state.append(log, entry, None, &hub.config);
         }
         // Readers see the entry once the head has reached it. It is gone then.
@@ -135,7 +127,7 @@ impl Following<'_> {
         hub.head.store(state.sequence(), Release);
         drop(state);
         self.touched
-            .extend(log.filter(|log| log.subscribers() > 0 && log.announce_wake()));
+            .extend(log.filter(|log| log.subscribers() > 0 && log.lock().waiters.announce()));
     }
 
     /// Ends the current readers of a channel at this sequence number, as [`Hub::close_channel`]. The number is also

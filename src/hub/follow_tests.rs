@@ -1,7 +1,7 @@
 //! Hubs that follow a shared log.
 
 use super::{
-    tests::{LIMIT, after, all, channel, channels, reader, recall, waker},
+    tests::{LIMIT, after, all, channel, channels, reader, recall, waker, with_key},
     *,
 };
 use proptest::prelude::*;
@@ -238,15 +238,10 @@ fn a_begin_is_one_gap_for_each_reader() {
 #[test]
 fn a_begin_forgets_every_entry() {
     let hub = hub(|config| config.latest_per_key = true);
-    let keyed = |name, sequence| {
+    let keyed = |name, sequence: u64| {
+        let seal = |_| with_key(text(sequence), sequence.to_string());
         hub.follow()
-            .append(&channel(name), sequence, Instant::now(), |_| Sealed {
-                bytes: text(sequence),
-                key: Some(Key {
-                    text: sequence.to_string().into(),
-                    is_removed: false,
-                }),
-            })
+            .append(&channel(name), sequence, Instant::now(), seal)
     };
     let mut lagging = reader(&hub, &["0", "keys"], Start::Live);
     let mut latest = reader(&hub, &["keys", "0"], Start::Latest);

@@ -5,7 +5,7 @@
 mod follow;
 
 use super::{
-    tests::{LIMIT, channel, reader},
+    tests::{LIMIT, channel, reader, with_key},
     *,
 };
 use shuttle::{
@@ -65,14 +65,8 @@ fn appends_with_keys(
 ) -> JoinHandle<()> {
     in_thread(hub, move |hub| {
         for (name, key) in names {
-            let sealed = |(), sequence, _| Sealed {
-                bytes: Bytes::from(format!("{name} {sequence} 0\n")),
-                key: Some(Key {
-                    text: (*key).into(),
-                    is_removed: false,
-                }),
-            };
-            hub.append(&channel(name), [()], sealed);
+            let seal = |(), sequence, _| with_key(format!("{name} {sequence} 0\n"), *key);
+            hub.append(&channel(name), [()], seal);
         }
     })
 }
@@ -673,9 +667,8 @@ fn a_reader_that_resumes_during_the_sweep_gets_each_entry_or_a_gap() {
 #[test]
 fn a_close_ends_readers_of_channels_that_are_added_during_it() {
     check(config(false, 100), |hub| {
-        let client = |names: &'static [&'static str]| Client::live(hub, names);
-        let (mut first, leaving) = (client(&["a"]), client(&["b"]));
-        let mut last = [client(&["c"]), client(&["d"])];
+        let (mut first, leaving) = (Client::live(hub, &["a"]), Client::live(hub, &["b"]));
+        let mut last = [Client::live(hub, &["c"]), Client::live(hub, &["d"])];
         let threads = [
             in_thread(hub, |hub| hub.close()),
             spawn(move || drop(leaving)),

@@ -161,10 +161,7 @@ impl Keyed {
             Some(Mark::Newest(key) | Mark::Removal(key)) => self.lose(index, sequence, Some(&key)),
             Some(Mark::WithoutKey) | None => self.lose(index, sequence, None),
         }
-        Evicted {
-            sequence,
-            bytes: entry.bytes,
-        }
+        entry.into()
     }
 
     /// Removes the oldest retained entry.
@@ -172,10 +169,7 @@ impl Keyed {
         let (index, Retained { entry, key }) = self.retained.pop_first()?;
         self.size -= entry.size() + RETAINED_OVERHEAD;
         self.lose(index, entry.sequence, Some(&key));
-        Some(Evicted {
-            sequence: entry.sequence,
-            bytes: entry.bytes,
-        })
+        Some(entry.into())
     }
 
     fn lose(&mut self, index: u64, sequence: u64, key: Option<&Arc<str>>) {

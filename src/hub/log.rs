@@ -197,10 +197,7 @@ impl Log {
         self.retain_frames(|range| range.start > index);
         self.shrink();
         let Some(keyed) = &mut self.keyed else {
-            return Some(Evicted {
-                sequence: entry.sequence,
-                bytes: entry.bytes,
-            });
+            return Some(entry.into());
         };
         let evicted = keyed.evict(index, entry, retains);
         self.drop_unused_keys();
@@ -529,11 +526,11 @@ mod tests {
     }
 
     fn entry(sequence: u64, text: &'static str) -> Entry {
-        Entry {
+        Entry::new(
             sequence,
-            at: Instant::now(),
-            bytes: Bytes::from_static(text.as_bytes()),
-        }
+            Instant::now(),
+            Bytes::from_static(text.as_bytes()),
+        )
     }
 
     fn read(log: &mut Log, next: u64, limit: usize) -> Result<Option<Piece>, Missed> {

@@ -257,11 +257,7 @@ impl Hub {
             let Sealed { bytes, key } = seal(item, sequence, previous).into();
             let newest = Newest::new(sequence, bytes.len(), &self.config);
             if let Some(log) = &log {
-                let entry = Entry {
-                    sequence,
-                    at,
-                    bytes,
-                };
+                let entry = Entry::new(sequence, at, bytes);
                 let Appended {
                     subscribers,
                     congested,
@@ -307,11 +303,7 @@ impl Hub {
         let mut state = self.state();
         state.expire(now, &self.config, FEW);
         self.admit(&state, channels)?;
-        state.subscriptions += 1;
-        let last = state.sequence();
-        let logs = channels.iter().map(|channel| state.add_reader(channel));
-        let (reader, replayed) = Reader::new(self.clone(), logs, start, last, now);
-        drop(state);
+        let (reader, replayed) = self.add_reader(state, channels, start, now);
         self.observer.replayed(replayed);
         Ok((reader, replayed))
     }
@@ -321,20 +313,27 @@ impl Hub {
     pub(crate) fn watch(self: &Arc<Self>, channels: &Channels) -> Result<Reader, Refused> {
         let state = self.state();
         self.has_room(&state, channels)?;
-        Ok(self.watcher(state, channels))
+        let (reader, _) = self.add_reader(state, channels, Start::Live, Instant::now());
+        Ok(reader)
     }
 
     /// As [`watch`](Self::watch), for a client that a proxy holds already. No limit applies.
     pub(crate) fn watch_held(self: &Arc<Self>, channels: &Channels) -> Reader {
-        self.watcher(self.state(), channels)
+        let (reader, _) = self.add_reader(self.state(), channels, Start::Live, Instant::now());
+        reader
     }
 
-    fn watcher(self: &Arc<Self>, mut state: SequencerGuard<'_>, channels: &Channels) -> Reader {
+    fn add_reader(
+        self: &Arc<Self>,
+        mut state: SequencerGuard<'_>,
+        channels: &Channels,
+        start: Start,
+        now: Instant,
+    ) -> (Reader, u64) {
         state.subscriptions += 1;
         let last = state.sequence();
         let logs = channels.iter().map(|channel| state.add_reader(channel));
-        let (reader, _) = Reader::new(self.clone(), logs, Start::Live, last, Instant::now());
-        reader
+        Reader::new(self.clone(), logs, start, last, now)
     }
 
     /// Checks whether a subscription to `channels` would be admitted now.
@@ -399,7 +398,7 @@ impl Hub {
             }
             (before, idle) = (now, idle + 1);
         }
-        log.settled();
+        log.lock().settle();
     }
 
     pub(crate) fn observer(&self) -> &Observer {

@@ -1,6 +1,6 @@
 //! The state that the sequencer guards: the sequence number, the channels, and their oldest entries.
 //!
-//! The counted size of a channel changes only in `HubState::change`, `HubState::remove` and `HubState::reset`.
+//! The counted size of a channel changes only in `HubState::change` and `HubState::uncount`.
 
 use super::{
     Appended, Config,
@@ -42,8 +42,11 @@ pub(super) struct HubState {
     at: Option<Instant>,
     pub(super) begun: Begun,
     pub(super) logs: Table,
-    /// Unordered. `Inner::index` is a channel's index in it.
-    with_readers: Vec<Arc<ChannelLog>>,
+    /// The channels with readers. `Inner::index` is a channel's index in it.
+    ///
+    /// New channels are pushed to the end and removal is a `swap_remove`. A walk from the end in several
+    /// steps therefore visits every channel that stays.
+    pub(super) with_readers: Vec<Arc<ChannelLog>>,
     /// The oldest entry of each channel's ring, by sequence number.
     pub(super) oldest: BTreeMap<u64, (Instant, Arc<ChannelLog>)>,
     /// The oldest retained entry of each channel with such entries, by sequence number.
@@ -99,14 +102,6 @@ impl HubState {
         }
     }
 
-    /// The channels with readers.
-    ///
-    /// New channels are pushed to the end and removal is a `swap_remove`. A walk from the end in several
-    /// steps therefore visits every channel that stays.
-    pub(super) fn with_readers(&self) -> &[Arc<ChannelLog>] {
-        &self.with_readers
-    }
-
     /// The channel's log, created if missing.
     pub(super) fn get_or_create(&mut self, channel: &Channel) -> Arc<ChannelLog> {
         if let Some(log) = self.current(channel) {
@@ -159,7 +154,7 @@ impl HubState {
             self.unlist(index);
         }
         if unused {
-            self.remove(log, config);
+            self.remove(log);
         }
     }
 
@@ -222,7 +217,7 @@ impl HubState {
         });
         self.advance(log, evicted, front);
         if unused {
-            self.remove(log, config);
+            self.remove(log);
         }
     }
 
@@ -297,19 +292,24 @@ impl HubState {
     ///
     /// Only the last reader leaves entries in it. The `Arc` of that reader's cursor frees them after the lock is
     /// released.
-    fn remove(&mut self, log: &Arc<ChannelLog>, config: &Config) {
+    fn remove(&mut self, log: &Arc<ChannelLog>) {
         self.logs.remove(log.name());
         let inner = log.lock();
-        let (size, front, last) = (log.size(&inner), front(&inner), inner.log.last());
-        let retained = inner.log.oldest_retained();
+        let last = inner.log.last();
+        self.uncount(log, &inner);
         drop(inner);
-        self.retain(log, retained, None);
-        self.count(log, size, 0, config);
-        if let Some((sequence, _)) = front {
-            self.oldest.remove(&sequence);
-        }
         if last > self.tombstones.evicted(log.name()) {
             self.tombstones.insert(log.name(), last);
+        }
+    }
+
+    /// Takes the entries of a log out of the counted size and the indices.
+    pub(super) fn uncount(&mut self, log: &Arc<ChannelLog>, inner: &Inner) {
+        self.bytes -= log.size(inner);
+        self.large.retain(|large| !Arc::ptr_eq(large, log));
+        self.retain(log, inner.log.oldest_retained(), None);
+        if let Some((sequence, _)) = front(inner) {
+            self.oldest.remove(&sequence);
         }
     }
 
@@ -322,7 +322,7 @@ impl HubState {
 /// Sequence number and time of the oldest entry of a channel's ring.
 type Front = (u64, Instant);
 
-pub(super) fn front(inner: &Inner) -> Option<Front> {
+fn front(inner: &Inner) -> Option<Front> {
     let front = inner.log.front();
     front.map(|entry| (entry.sequence, entry.at))
 }

@@ -54,6 +54,14 @@ pub(super) fn publish_all(hub: &Hub, words: &'static str) {
     }
 }
 
+pub(super) fn with_key(bytes: impl Into<Bytes>, key: impl Into<Arc<str>>) -> Sealed {
+    let (text, is_removed) = (key.into(), false);
+    Sealed {
+        bytes: bytes.into(),
+        key: Some(Key { text, is_removed }),
+    }
+}
+
 /// The entries after this sequence number.
 pub(super) fn after(hub: &Arc<Hub>, names: &[&str], sequence: u64) -> String {
     all(&mut reader(hub, names, Start::After(sequence)))
@@ -269,11 +277,7 @@ fn an_append_wakes_only_readers_of_its_channel() {
 fn a_reader_of_several_channels_stops_at_the_head() {
     let (hub, (_, waker)) = (live(), waker());
     let mut reader = reader(&hub, &["a", "b"], Start::Live);
-    let entry = Entry {
-        sequence: 1,
-        at: Instant::now(),
-        bytes: Bytes::from_static(b"1"),
-    };
+    let entry = Entry::new(1, Instant::now(), Bytes::from_static(b"1"));
     let mut state = hub.state();
     let log = state.get_or_create(&channel("a"));
     state.append(&log, entry, None, &hub.config);
@@ -486,12 +490,10 @@ fn a_recall_returns_entries_in_order() {
     assert_eq!(all(Some(0), Some(0)), "1234 | [3, 4] @4 | []");
     assert_eq!(all(Some(1), Some(2)), "34 | [3, 4] @4 | []");
     assert_eq!(all(Some(4), Some(4)), " | [3, 4] @4 | []");
-    assert_eq!(all(None, Some(2)), r#"4 | [3, 4] @4 | ["a"]"#);
-    assert_eq!(
-        all(Some(5), Some(2)),
-        r#"4 | [3, 4] @4 | ["a"]"#,
-        "from the future"
-    );
+    // A position that is unknown, or in the future.
+    for after in [None, Some(5)] {
+        assert_eq!(all(after, Some(2)), r#"4 | [3, 4] @4 | ["a"]"#);
+    }
     assert_eq!(recall(&hub, &[("never", Some(2))], LIMIT), " | [0] @4 | []");
 }
 
@@ -499,31 +501,23 @@ fn a_recall_returns_entries_in_order() {
 fn a_recall_returns_pages() {
     let hub = hub(|_| ());
     publish_all(&hub, "a11 b22 a33 b44");
-    let page = |a, b| recall(&hub, &[("a", Some(a)), ("b", Some(b))], 4);
-    assert_eq!(page(0, 0), "1122.. | [1, 2] @2 | []");
-    assert_eq!(page(1, 2), "3344 | [3, 4] @4 | []");
-    assert_eq!(
-        recall(&hub, &[("a", Some(0)), ("b", Some(2))], 1),
-        "11.. | [1, 2] @1 | []"
-    );
+    let page = |a, b, limit| recall(&hub, &[("a", Some(a)), ("b", Some(b))], limit);
+    assert_eq!(page(0, 0, 4), "1122.. | [1, 2] @2 | []");
+    assert_eq!(page(1, 2, 4), "3344 | [3, 4] @4 | []");
+    assert_eq!(page(0, 2, 1), "11.. | [1, 2] @1 | []");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_recall_reports_channels_with_evicted_entries() {
     let hub = hub(|config| config.events = 2);
     publish_all(&hub, "a1 a2 a3");
-    assert_eq!(
-        recall(&hub, &[("a", Some(0))], LIMIT),
-        r#" | [3] @3 | ["a"]"#
-    );
-    assert_eq!(recall(&hub, &[("a", Some(1))], LIMIT), "23 | [3] @3 | []");
+    let after = |sequence| recall(&hub, &[("a", Some(sequence))], LIMIT);
+    assert_eq!(after(0), r#" | [3] @3 | ["a"]"#);
+    assert_eq!(after(1), "23 | [3] @3 | []");
     tokio::time::advance(Duration::from_secs(61)).await;
     assert_eq!(hub.stats().history_bytes, 0);
-    assert_eq!(
-        recall(&hub, &[("a", Some(2))], LIMIT),
-        r#" | [3] @3 | ["a"]"#
-    );
-    assert_eq!(recall(&hub, &[("a", Some(3))], LIMIT), " | [3] @3 | []");
+    assert_eq!(after(2), r#" | [3] @3 | ["a"]"#);
+    assert_eq!(after(3), " | [3] @3 | []");
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl Model {
         let frames = logs.iter().map(|log| log.lock().log.frames_size());
         assert_eq!(self.hub.frames.bytes(), frames.sum::<usize>());
         let (read, unread): (Vec<_>, Vec<_>) = logs.iter().partition(|log| log.subscribers() > 0);
-        let keeps = |log: &&Arc<ChannelLog>| self.hub.config.history && log.lock().log.len() > 0;
+        let keeps = |log: &&Arc<ChannelLog>| self.hub.config.history && !log.lock().log.is_empty();
         assert!(unread.iter().all(keeps));
         let stats = self.hub.stats();
         let expected = Stats {
