@@ -24,12 +24,17 @@ impl Guard {
 }
 
 impl Drop for Guard {
-    /// Catches a panic of the value, which would otherwise end other streams on the same thread.
     fn drop(&mut self) {
         let value = self.0.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(value))).is_err() {
-            crate::trace::event!(error, "the guard of an event stream panicked");
-        }
+        contain("the guard of an event stream panicked", || drop(value));
+    }
+}
+
+/// Runs code of the application, and logs its panic, which would otherwise end other streams on the same thread.
+pub(super) fn contain(panicked: &str, run: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(run)).is_err() {
+        crate::trace::event!(error, "{panicked}");
+        let _ = panicked;
     }
 }
 

@@ -1,13 +1,10 @@
 //! Callbacks of the application for subscribing and unsubscribing clients.
 
+use super::guard::contain;
 use crate::{Channel, channel::Channels};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, request::Parts};
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{fmt, sync::Arc};
 
 type Hook = Arc<dyn Fn(&[Channel], &Parts) + Send + Sync>;
 
@@ -90,13 +87,10 @@ fn own(value: &HeaderValue) -> HeaderValue {
     copy
 }
 
-/// Catches a panic of the hook, which would otherwise end other streams on the same thread.
 fn call(hook: Option<&Hook>, channels: &Channels, parts: &Parts) {
     if let Some(hook) = hook {
-        let called = catch_unwind(AssertUnwindSafe(|| hook(channels, parts)));
-        if called.is_err() {
-            crate::trace::event!(error, "a hook of an event stream panicked");
-        }
+        let call = || hook(channels, parts);
+        contain("a hook of an event stream panicked", call);
     }
 }
 

@@ -68,12 +68,9 @@ impl OpenStream {
     }
 
     /// Ends the stream at about this age, randomly up to a tenth earlier or later.
-    pub(crate) fn max_age(mut self, age: Option<Duration>) -> Self {
-        if let Some(age) = age {
-            let age = age.mul_f64(0.9 + 0.2 * fastrand::f64());
-            self.extras.get_or_insert_default().ends = self.last.checked_add(age);
-        }
-        self
+    pub(crate) fn max_age(self, age: Option<Duration>) -> Self {
+        let age = age.map(|age| age.mul_f64(0.9 + 0.2 * fastrand::f64()));
+        self.expires_in(age)
     }
 
     /// Ends the stream after this time, unless it ends earlier.

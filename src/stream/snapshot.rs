@@ -1,13 +1,8 @@
 //! The state of an application, for clients that have no position in the log.
 
+use super::guard::contain;
 use crate::{Event, LastEventId, hub::Hub};
-use std::{
-    fmt,
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    sync::Arc,
-};
+use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 /// The current state, as events: what a function for
 /// [`StreamHandler::snapshot`](crate::StreamHandler::snapshot) returns.
@@ -93,15 +88,10 @@ pub(crate) enum SnapshotSource {
 pub(crate) struct TakeSnapshot(Option<Arc<dyn Fn() -> SnapshotFuture + Send + Sync>>);
 
 impl Drop for TakeSnapshot {
-    /// Catches a panic of what the function has captured, which would otherwise end other streams on the same thread.
     fn drop(&mut self) {
         let function = self.0.take();
-        if catch_unwind(AssertUnwindSafe(|| drop(function))).is_err() {
-            crate::trace::event!(
-                error,
-                "the function of a snapshot panicked when it was dropped"
-            );
-        }
+        let panicked = "the function of a snapshot panicked when it was dropped";
+        contain(panicked, || drop(function));
     }
 }
 
