@@ -8,10 +8,8 @@ use std::borrow::Cow;
 /// The message is one line that names the parameter or the brace. Every request to the route is answered with
 /// status 500, so that no client is subscribed to a channel that the template does not mean.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{mistake}")]
-pub struct InvalidTemplate {
-    mistake: Mistake,
-}
+#[error(transparent)]
+pub struct InvalidTemplate(Mistake);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum Mistake {
@@ -43,34 +41,28 @@ pub(super) enum BraceError {
 impl InvalidTemplate {
     pub(super) fn missing(template: &str, name: &str) -> Self {
         let (template, name) = (excerpt(template), excerpt(name));
-        Self {
-            mistake: Mistake::Missing { template, name },
-        }
+        Self(Mistake::Missing { template, name })
     }
 
     pub(super) fn brace(template: &str, error: BraceError) -> Self {
         let template = excerpt(template);
-        Self {
-            mistake: Mistake::Brace { template, error },
-        }
+        Self(Mistake::Brace { template, error })
     }
 
     /// `text` is `:name` or `*name`.
     pub(super) fn old_form(template: &str, text: &str) -> Self {
         let name = excerpt(&format!("{{{}}}", &text[1..]));
         let (template, text) = (excerpt(template), excerpt(text));
-        Self {
-            mistake: Mistake::OldForm {
-                template,
-                text,
-                name,
-            },
-        }
+        Self(Mistake::OldForm {
+            template,
+            text,
+            name,
+        })
     }
 
     /// The fix, for the log.
     pub(crate) fn advice(&self) -> Cow<'static, str> {
-        match &self.mistake {
+        match &self.0 {
             Mistake::Missing { .. } => {
                 "name a parameter of the route, or write `{{` and `}}` for literal braces".into()
             }

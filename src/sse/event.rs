@@ -270,12 +270,6 @@ mod tests {
     }
 
     #[test]
-    fn sealing_adds_the_position() {
-        let sealed = text("test", "a").seal(position());
-        assert_eq!(sealed, "event: test\ndata: a\nid: 0000000000ab-12\n\n");
-    }
-
-    #[test]
     fn an_id_of_the_event_replaces_the_position() {
         let retry = Duration::from_millis(5);
         let event = Event::builder().data("a").id("own").retry(retry);

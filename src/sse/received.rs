@@ -165,17 +165,6 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_a_name_is_a_message() {
-        let event = received("data: a\n\n");
-        assert_eq!(event.event(), "message");
-        assert_eq!(event.data(), "a");
-        assert_eq!(
-            (event.id(), event.retry(), event.channel()),
-            (None, None, None)
-        );
-    }
-
-    #[test]
     fn an_event_of_comments_has_no_fields() {
         let event = received(":event: x\n:data: x\n\n");
         assert_eq!((event.event(), &*event.data()), ("message", ""));

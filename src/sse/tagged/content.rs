@@ -34,15 +34,8 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn array(name: &str) -> Result<Self, Invalid> {
-        Self::begin(name, b'[', b']')
-    }
-
-    pub(super) fn object(name: &str) -> Result<Self, Invalid> {
-        Self::begin(name, b'{', b'}')
-    }
-
-    fn begin(name: &str, begin: u8, end: u8) -> Result<Self, Invalid> {
+    /// Begins an array or an object, whose brackets are given.
+    pub(super) fn begin(name: &str, [begin, end]: [u8; 2]) -> Result<Self, Invalid> {
         let mut event = Event::start(name)?;
         let start = encode::begin_json(&mut event.lines);
         event.lines.push(begin);

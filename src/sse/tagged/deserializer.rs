@@ -14,19 +14,9 @@ use crate::sse::invalid_event::TAGGED_RULE;
 
 /// The name of an event and its data, as a value of this type.
 pub(super) struct VariantDeserializer<'a> {
-    type_name: &'static str,
-    name: &'a str,
-    data: &'a str,
-}
-
-impl<'a> VariantDeserializer<'a> {
-    pub(super) fn new(type_name: &'static str, name: &'a str, data: &'a str) -> Self {
-        Self {
-            type_name,
-            name,
-            data,
-        }
-    }
+    pub(super) type_name: &'static str,
+    pub(super) name: &'a str,
+    pub(super) data: &'a str,
 }
 
 impl<'de> Deserializer<'de> for VariantDeserializer<'de> {

@@ -25,7 +25,8 @@ pub(super) fn to_event<T>(value: &T) -> Result<Event, InvalidEvent>
 where
     T: Serialize + ?Sized,
 {
-    let serializer = VariantSerializer::new(type_name::<T>());
+    let type_name = type_name::<T>();
+    let serializer = VariantSerializer { type_name };
     value.serialize(serializer).map_err(|error| error.0)
 }
 
@@ -33,7 +34,11 @@ pub(super) fn from_event<T>(name: &str, data: &str) -> serde_json::Result<T>
 where
     T: DeserializeOwned,
 {
-    let deserializer = VariantDeserializer::new(type_name::<T>(), name, data);
+    let deserializer = VariantDeserializer {
+        type_name: type_name::<T>(),
+        name,
+        data,
+    };
     T::deserialize(deserializer)
         .map_err(|error| de::Error::custom(format_args!("event {}: {error}", excerpt(name))))
 }

@@ -11,14 +11,10 @@ type Refusal = Impossible<Event, Invalid>;
 
 /// Accepts the variants of an enum, and refuses all other values.
 pub(super) struct VariantSerializer {
-    type_name: &'static str,
+    pub(super) type_name: &'static str,
 }
 
 impl VariantSerializer {
-    pub(super) fn new(type_name: &'static str) -> Self {
-        Self { type_name }
-    }
-
     fn refuse<T>(self, kind: &'static str) -> Result<T, Invalid> {
         Err(InvalidEvent::no_variant(self.type_name, kind).into())
     }
@@ -70,7 +66,7 @@ impl Serializer for VariantSerializer {
         variant: &'static str,
         _: usize,
     ) -> Result<Content, Invalid> {
-        Content::array(variant)
+        Content::begin(variant, *b"[]")
     }
 
     fn serialize_struct_variant(
@@ -80,7 +76,7 @@ impl Serializer for VariantSerializer {
         variant: &'static str,
         _: usize,
     ) -> Result<Content, Invalid> {
-        Content::object(variant)
+        Content::begin(variant, *b"{}")
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
