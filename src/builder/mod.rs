@@ -141,14 +141,11 @@ impl EventStreamBuilder {
     /// # }
     /// ```
     pub fn from_env(self) -> Result<Self, Error> {
-        self.env(variable)?.env_backplane(variable)
+        self.env(variable)?.env_backplane()
     }
 
     /// A variable that is set and cannot be used is an error: ignoring it would publish to one instance only.
-    fn env_backplane(
-        self,
-        variable: fn(&str) -> Result<Option<String>, Error>,
-    ) -> Result<Self, Error> {
+    fn env_backplane(self) -> Result<Self, Error> {
         const NAME: &str = "EVENTSTREAM_BACKPLANE";
         match variable(NAME)?.filter(|url| !url.trim().is_empty()) {
             Some(url) => self.url_of_backplane(url.trim(), NAME),
@@ -174,8 +171,7 @@ impl EventStreamBuilder {
 
     #[cfg(any(feature = "nats", feature = "redis"))]
     fn checked_backplane(self, engine: impl Backplane, name: &str) -> Result<Self, Error> {
-        let invalid = |failure| Error::config(format!("{name}: {failure}")).caused_by(failure);
-        Backplane::check(&engine).map_err(invalid)?;
+        Backplane::check(&engine).map_err(|failure| invalid_backplane(name, failure))?;
         Ok(self.backplane(engine))
     }
 
@@ -337,10 +333,8 @@ impl EventStreamBuilder {
         limits.check()?;
         check_age(max_age)?;
         let engine = backplane.map(|Backend(engine)| engine);
-        engine
-            .as_deref()
-            .map_or(Ok(()), Engine::check)
-            .map_err(invalid_backplane)?;
+        let checked = engine.as_deref().map_or(Ok(()), Engine::check);
+        checked.map_err(|failure| invalid_backplane("the backplane", failure))?;
         let config = hub_config(&history, &limits, proxies.is_some());
         let core = Core {
             hub: match engine {
@@ -400,8 +394,9 @@ impl EventStreamBuilder {
     }
 }
 
-fn invalid_backplane(failure: Failure) -> Error {
-    Error::config(format!("the backplane: {failure}")).caused_by(failure)
+/// `name`: the variable of the environment, or the setting.
+fn invalid_backplane(name: &str, failure: Failure) -> Error {
+    Error::config(format!("{name}: {failure}")).caused_by(failure)
 }
 
 fn check_age(age: Option<Duration>) -> Result<(), Error> {
