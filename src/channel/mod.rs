@@ -165,32 +165,13 @@ mod tests {
     }
 
     #[test]
-    fn white_space_at_either_end_is_refused_and_never_trimmed() {
-        for c in " \u{a0}\u{1680}\u{2003}\u{2028}\u{3000}\u{feff}".chars() {
-            for name in [
-                format!("{c}a"),
-                format!("a{c}"),
-                format!("{c}"),
-                format!("{c}a b{c}"),
-            ] {
-                let rule = ": it begins or ends with white space";
-                assert!(refusal(&name).ends_with(rule), "{name:?}");
-                assert!(name.parse::<Channel>().is_err());
-                assert!(Channel::try_from(name).is_err());
-            }
-        }
-        for c in "\t\n\u{b}\u{c}\r\u{85}".chars() {
-            for name in [format!("{c}a"), format!("a{c}")] {
-                assert!(refusal(&name).ends_with(" is not allowed"), "{name:?}");
-            }
-        }
-    }
-
-    #[test]
     fn an_invalid_name_is_refused_with_name_and_rule() {
         let cases = [
             ("", "it is empty"),
             ("\u{3000}a", "it begins or ends with white space"),
+            ("a\u{feff}", "it begins or ends with white space"),
+            (" ", "it begins or ends with white space"),
+            ("\ta", r"'\t' is not allowed"),
             ("a, secret", "',' is not allowed"),
             ("a;b", "';' is not allowed"),
             ("a\r\nb", r"'\r' is not allowed"),
@@ -201,6 +182,8 @@ mod tests {
         for (name, rule) in cases {
             let message = format!("invalid channel name {name:?}: {rule}");
             assert_eq!(refusal(name), message);
+            assert!(name.parse::<Channel>().is_err() && Channel::try_from(name).is_err());
+            assert!(Channel::try_from(name.to_owned()).is_err());
         }
     }
 

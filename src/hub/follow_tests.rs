@@ -281,20 +281,6 @@ fn joined_frames_are_forgotten() {
 }
 
 #[test]
-fn several_begins_without_a_read_are_one_gap() {
-    let hub = hub(|_| ());
-    let mut both = reader(&hub, &["a", "b"], Start::After(50));
-    hub.begin(1, 150);
-    hub.begin(1, 150);
-    append(&hub, "b", 151);
-    hub.begin(2, 200);
-    append(&hub, "a", 201);
-    assert_eq!(all(&mut both), "[a,b ? @200]201 ");
-    hub.begin(2, 201);
-    assert_eq!(all(&mut both), "[a,b ? @201]", "with an equal number");
-}
-
-#[test]
 fn a_lag_after_a_begin_is_within_its_gap() {
     let hub = hub(|_| ());
     let mut one = reader(&hub, &["a"], Start::Live);
@@ -321,25 +307,6 @@ fn readers_end_after_the_gap_of_a_begin() {
         assert_eq!(all(&mut one), "[a ? @200]END");
         assert_eq!(all(&mut both), "[a,b ? @200]END");
     }
-}
-
-/// The epoch and the position of a frame are read at different times.
-#[test]
-fn an_id_with_parts_of_two_epochs_is_a_gap() {
-    let hub = hub(|_| ());
-    append(&hub, "a", 101);
-    let (old_epoch, old_position) = hub.position();
-    hub.begin(2, 200);
-    append(&hub, "a", 201);
-    let (new_epoch, new_position) = hub.position();
-    assert_ne!(old_epoch, new_epoch);
-    let resumed = |epoch, position| match epoch == hub.epoch() {
-        true => after(&hub, &["a"], position),
-        false => all(&mut reader(&hub, &["a"], Start::Unknown)),
-    };
-    assert_eq!(resumed(new_epoch, old_position), "[a ? @201]");
-    assert_eq!(resumed(old_epoch, new_position), "[a ? @201]");
-    assert_eq!(resumed(new_epoch, new_position), "");
 }
 
 #[test]

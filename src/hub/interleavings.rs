@@ -92,6 +92,8 @@ struct Client {
     /// Channels with a gap and no entry read since.
     has_gap: Vec<bool>,
     seen: Vec<u64>,
+    /// The number of channels of each gap.
+    gaps: Vec<usize>,
     missed: u64,
     /// Whether the next read may return an entry.
     more: bool,
@@ -120,6 +122,7 @@ impl Client {
             reader: Some(reader),
             has_gap: vec![false; names.len()],
             seen: Vec::new(),
+            gaps: Vec::new(),
             missed: 0,
             more: true,
             ended: false,
@@ -151,6 +154,7 @@ impl Client {
                 }
             }
             Read::Gap(gap) => {
+                self.gaps.push(gap.channels.len());
                 self.missed += gap.missed.unwrap_or(0);
                 for channel in gap.channels {
                     let index = self.index(channel.as_str());

@@ -33,40 +33,6 @@ fn follow_all(hub: &Hub, names: &[&str]) {
     names.iter().for_each(|name| follow(hub, name));
 }
 
-/// The only reader of a hub, with the number of its gaps.
-struct Counted {
-    client: Client,
-    gaps: usize,
-}
-
-impl Counted {
-    fn new(hub: &Arc<Hub>, names: &'static [&'static str]) -> Self {
-        Self {
-            client: Client::live(hub, names),
-            gaps: 0,
-        }
-    }
-
-    /// Reads the next batch or gap, and parks until there is one.
-    fn next(&mut self) {
-        let resets = |client: &Client| client.hub.stats().resets;
-        let before = resets(&self.client);
-        self.client.next();
-        if resets(&self.client) > before {
-            let has_gap = &self.client.has_gap;
-            assert!(!has_gap.contains(&false), "it has all channels");
-            self.gaps += 1;
-        }
-    }
-
-    /// Reads until it has seen an entry from this sequence number on.
-    fn until(&mut self, sequence: u64) {
-        while self.client.seen.last().is_none_or(|last| *last < sequence) {
-            self.next();
-        }
-    }
-}
-
 /// The channels of each reader.
 const READERS: [&[&str]; 2] = [&["a"], &["a", "b"]];
 
@@ -74,15 +40,17 @@ const READERS: [&[&str]; 2] = [&["a"], &["a", "b"]];
 fn a_begin_is_one_gap_and_skips_no_later_entry() {
     for names in READERS {
         check_warm(100, move |hub| {
-            let mut reader = Counted::new(hub, names);
+            let mut client = Client::live(hub, names);
             let following = in_thread(hub, |hub| {
                 follow_all(hub, &["a", "b"]);
                 hub.begin(2, 20);
                 follow_all(hub, &["b", "a"]);
             });
-            reader.until(24);
-            assert_eq!(reader.gaps, 1);
-            let of_second: Vec<_> = reader.client.seen.iter().filter(|at| **at > 20).collect();
+            while client.seen.last() != Some(&24) {
+                client.next();
+            }
+            assert_eq!(client.gaps, [names.len()]);
+            let of_second: Vec<_> = client.seen.iter().filter(|at| **at > 20).collect();
             match names.len() {
                 1 => assert_eq!(of_second, [&24]),
                 _ => assert_eq!(of_second, [&22, &24]),
@@ -176,20 +144,23 @@ fn an_id_with_the_new_epoch_is_not_before_the_base() {
 fn a_parked_reader_of_a_cold_hub_is_woken_when_it_is_warm() {
     for names in READERS {
         check_hub(cold, move |hub| {
-            let mut reader = Counted::new(hub, names);
+            let mut client = Client::live(hub, names);
             let following = in_thread(hub, |hub| {
                 follow_all(hub, &["a", "b"]);
                 hub.warm_up();
                 follow_all(hub, &["b", "a"]);
             });
-            reader.next();
-            assert_eq!((reader.gaps, &*reader.client.seen), (1, &[][..]));
+            client.next();
+            assert_eq!(
+                (&*client.gaps, &*client.seen),
+                (&[names.len()][..], &[][..])
+            );
             join([following]);
-            let position = reader.client.reader().position();
-            reader.client.read();
-            let mut seen = reader.client.seen.iter();
+            let position = client.reader().position();
+            client.read();
+            let mut seen = client.seen.iter();
             assert!(seen.all(|at| *at > position && *at > 14));
-            assert!(position == 18 || reader.client.seen.last() == Some(&18));
+            assert!(position == 18 || client.seen.last() == Some(&18));
         });
     }
 }
