@@ -45,7 +45,7 @@ pub enum ErrorKind {
     MaybePublished,
     /// A limit was reached; the message names it.
     LimitReached,
-    /// The stream is closed.
+    /// The `EventStream` is closed.
     Closed,
 }
 

@@ -19,8 +19,8 @@ const FLUSH_WAIT: Duration = Duration::from_secs(5);
 
 /// Server-sent events on named channels.
 ///
-/// Handlers subscribe clients to channels, and any code publishes to a channel. A clone is a handle on the
-/// same stream, and cheap.
+/// Handlers subscribe clients to channels, and any code publishes to a channel. A clone is a cheap handle on the same
+/// `EventStream`.
 ///
 /// | to | use |
 /// | --- | --- |
@@ -86,7 +86,7 @@ impl EventStream {
         self.core().hub.observer()
     }
 
-    /// Returns whether both are handles on the same stream.
+    /// Returns whether both are handles on the same `EventStream`.
     #[must_use]
     pub fn same_stream(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.local, &other.local)
@@ -101,15 +101,16 @@ impl EventStream {
         self.core().hub.close();
     }
 
-    /// Ends the open streams one after another within `budget`, then [closes](Self::close) the stream.
+    /// Ends the open streams one after another within `budget`, then [closes](Self::close) the `EventStream`.
     ///
     /// Requests after the call are answered as after [`close`](Self::close). Each open stream sends a
     /// `retry` of 1 to 5 seconds. Streams end at different times within the budget, so clients do not reconnect
     /// all at once. Each receives events until it ends. Clients of a proxy are unaffected.
     ///
-    /// A [`Subscription`](crate::Subscription) in this process ends with the budget. The future completes when all streams have
-    /// ended. That takes up to 5 seconds more than the budget for clients of a
-    /// [`net::Listener`](crate::net::Listener) that do not read.
+    /// A [`Subscription`](crate::Subscription) in this process ends with the budget. The future completes when all
+    /// streams have ended. That takes up to 5 seconds more than the budget for clients of a
+    /// [`net::Listener`](crate::net::Listener) that do not read. With a [backplane](crate::backplane), it also waits
+    /// for queued events, as [`close_on`](Self::close_on) does.
     ///
     /// # Examples
     ///
@@ -161,9 +162,9 @@ impl EventStream {
     /// A browser reconnects: to exclude it, refuse its next request. A handler that
     /// [opens](Self::open) the stream before it checks the client cannot miss a call in between.
     ///
-    /// With a [backplane](crate::backplane), it is an entry of the log, and ends streams of all instances. If the engine
-    /// loses that entry before an instance has read it, the streams there receive `stream-reset` and stay open. Limit
-    /// them with [`max_stream_age`](crate::EventStreamBuilder::max_stream_age) or
+    /// With a [backplane](crate::backplane), the close is an entry of the log, and ends streams of all instances. If
+    /// the engine loses that entry, instances that have not read it send `stream-reset` and keep their streams open.
+    /// Limit them with [`max_stream_age`](crate::EventStreamBuilder::max_stream_age) or
     /// [`expires_at`](crate::StreamResponse::expires_at).
     ///
     /// # Errors
@@ -216,15 +217,15 @@ impl EventStream {
         self.core().hub.is_closed()
     }
 
-    /// Waits for `signal`, then [closes](Self::close) the stream and waits for detached streams to end: the
+    /// Waits for `signal`, then [closes](Self::close) the `EventStream` and waits for detached streams to end: the
     /// future for `axum::serve(..).with_graceful_shutdown`.
     ///
-    /// Otherwise graceful shutdown waits for streams that never end. The streams of a
-    /// [`net::Listener`](crate::net::Listener) would be cut off without their last chunk, since the server does not
-    /// wait for detached sockets. The future waits for these, and up to 5 seconds for a client that does not read.
+    /// Without this future, graceful shutdown waits for streams that never end. It also cuts off detached streams of a
+    /// [`net::Listener`](crate::net::Listener) before their last chunk. This future waits for detached streams, up to 5
+    /// seconds for a client that does not read.
     ///
-    /// With a [backplane](crate::backplane), it then waits up to 5 seconds until the events of
-    /// [`try_publish`](Self::try_publish) are in the log.
+    /// With a [backplane](crate::backplane), the future then waits up to 5 seconds, until the log has all queued events
+    /// and the proxies' queues are empty.
     ///
     /// To [drain](Self::drain) the streams first, drain as a part of `signal`.
     ///
@@ -304,8 +305,9 @@ impl EventStream {
         }
     }
 
-    /// Returns whether each proxy answered the last publish, and the instance is attached to the engine of its
-    /// [backplane](crate::backplane). Without either it is healthy, and a proxy is until the first publish.
+    /// Returns the health of each proxy, as of its last publish, and of the connection to the
+    /// [backplane](crate::backplane). A proxy is healthy until the first publish. Without proxies and backplane, the
+    /// result is healthy.
     ///
     /// # Examples
     ///

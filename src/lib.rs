@@ -52,22 +52,22 @@
 //! - [`EventStream`] has all operations: serving, publishing, ending streams, observing.
 //! - [`Event`] is what you publish, and [`EventStreamBuilder`] has the settings.
 //! - [`net::Listener`] takes streams out of the HTTP server, which makes them cheaper.
-//! - [`backplane`] shares the events of several instances through a log in Redis.
+//! - [`backplane`] shares the events of several instances through a log in Redis, NATS or another engine.
 //! - [recipes] are guides: who may listen, deployment, frontends, moving from other crates.
 //!
 //! # Guarantees
 //!
-//! 1. **Channels.** A [`Channel`] is a name. It needs no creation, and costs nothing without subscribers and
-//!    history. Names are the same everywhere. Only the text that you give to [`handler`](EventStream::handler) is
-//!    trimmed.
+//! 1. **Channels.** A [`Channel`] is a name. It needs no creation, and costs nothing without subscribers and history. A
+//!    name is used unchanged for publishing and subscribing; proxies see it with a prefix. Only the text that you give
+//!    to [`handler`](EventStream::handler) is trimmed.
 //! 2. **Streams.** A stream begins with the event `stream-open`. After 20 seconds without an event it sends
 //!    [`keep-alive`](KeepAlive). A subscription ends at the latest with its response body or, once
 //!    [detached](net), with its connection.
 //! 3. **Encoding.** An [`Event`] is checked when it is built, and encoded once: direct clients, history and
 //!    proxies receive the same bytes.
-//! 4. **Publishing.** An event reaches subscribers in this process first, then all proxies at once. A slow reader
-//!    never blocks a publish. `publish_event` may yield briefly to readers that lag; `try_publish` never does. A
-//!    proxy that fails or hangs delays no other, and the error names it.
+//! 4. **Publishing.** A publish delivers the event to subscribers in this process, and sends it to all proxies at once.
+//!    Neither waits for the other. A slow reader never blocks a publish. `publish_event` may yield briefly to readers
+//!    that lag; `try_publish` never does. A proxy that fails or hangs delays no other, and the error names it.
 //! 5. **Order.** All publishes of an [`EventStream`] have one order, across channels and in each proxy's queue. With
 //!    a [`backplane`], all instances have the same order.
 //! 6. **Replay.** With [`History`], a client resumes after its `Last-Event-ID`, or `lastEventId` in the query. It
@@ -75,8 +75,8 @@
 //! 7. **No silent loss.** A client whose position is no longer there, or that reads too slowly, receives the event
 //!    `stream-reset` with `{"channels":[..],"missed":n}`. `n` is `null` if the number is unknown. A handler with a
 //!    [`snapshot`](StreamHandler::snapshot) sends the current state in its place.
-//! 8. **Limits.** A request cannot cause a panic, add a line, a header or a channel, or take memory without a
-//!    bound ([`Limits`]).
+//! 8. **Limits.** A request cannot cause a panic or take unbounded memory ([`Limits`]). It cannot inject a line, a
+//!    header or a channel.
 //!
 //! # Responses
 //!
@@ -91,19 +91,19 @@
 //! | a proxy follows a [link](#direct-and-proxied-delivery) | 200: the missed events, or the end of the stream |
 //! | the path cannot be decoded, and the handler needs its parameters | 400 |
 //! | the function that names the channels refuses | its own response |
-//! | a [template](EventStream::handler) names a parameter that the route does not have | 500, and an error in the log |
+//! | a [template](EventStream::handler) names a parameter that the route does not have | 500, and an error is logged |
 //! | no channel, an invalid name, or too many channels | 400 |
 //! | `HEAD` | the head |
-//! | direct, and the stream is closing or closed | 200, a `retry` of 1 to 5 seconds, and the end |
+//! | direct, and the `EventStream` is closing or closed | 200, a `retry` of 1 to 5 seconds, and the end |
 //! | too many subscriptions are open | the same with 5 to 15 seconds |
 //! | through a proxy: too long names or, with history, more than 60 channels | 400 |
 //! | any other | 200 and the stream, or instructions for the proxy |
 //!
-//! In a custom handler, the extractor [`StreamRequest`] answers with the 406, and with the 400 for the path. There an
-//! error among the [`IntoChannels`] takes the place of the function's refusal.
+//! In a custom handler, the extractor [`StreamRequest`] answers with the 406, and with the 400 for the path. There, an
+//! `Err` passed as [`IntoChannels`] replaces the function's refusal.
 //!
-//! With [`refuse_with_status`](EventStreamBuilder::refuse_with_status), both responses that end at once are a 503,
-//! and `HEAD` gets the same status.
+//! With [`refuse_with_status`](EventStreamBuilder::refuse_with_status), a closing `EventStream` and too many
+//! subscriptions are answered with 503, also for `HEAD`.
 //!
 //! # Direct and proxied delivery
 //!
@@ -120,13 +120,12 @@
 //! and without a backplane:
 //!
 //! - **Without history**, an event that the proxy loses is lost.
-//! - **With history in memory and one publishing process**, no event is lost silently. Each event names the one
-//!   before it on its channel, so the proxy notices a gap and requests the missed events through a *link*: a signed
-//!   URI in the instructions for each client.
-//!   When the application restarts, clients receive `stream-reset`, provided that both processes sign links with
+//! - **With history in memory and one publishing process**, no event is lost silently. Each event names the one before
+//!   it on its channel, so the proxy notices a gap and requests the missed events through a *link*: a signed URI in the
+//!   instructions for each client. After a restart, clients receive `stream-reset` if the new process signs links with
 //!   the same key (`EventStreamBuilder::grip_link_key`).
-//! - **With several publishing processes and a [`backplane`]**, history does the same from any of them. Without a
-//!   backplane it must be off: each process would give ids of its own.
+//! - **With several publishing processes and a [`backplane`]**, any process can answer a link, so no event is lost
+//!   silently. Without a backplane, history must be off: each process would assign ids of its own.
 //!
 //! The proxy requests a link without the client's cookies, headers or query. So a custom handler or middleware
 //! that checks these needs `EventStreamBuilder::grip_link_path`. Otherwise Pushpin holds back the events of its clients.

@@ -54,8 +54,8 @@ impl EventStream {
     ///
     /// # Errors
     ///
-    /// When there is no channel, a name is invalid, a limit is reached or the stream is closed. An `Err`
-    /// among the [`IntoChannels`] is an [`ErrorKind::InvalidChannel`] with the status of its response.
+    /// When there is no channel, a name is invalid, a limit is reached or the `EventStream` is closed. An `Err` among
+    /// the [`IntoChannels`] is an [`ErrorKind::InvalidChannel`] with the status of its response.
     ///
     /// # Examples
     ///
@@ -83,7 +83,7 @@ impl EventStream {
     ///
     /// # Errors
     ///
-    /// As of [`subscribe`](Self::subscribe).
+    /// Same as [`subscribe`](Self::subscribe).
     ///
     /// # Examples
     ///

@@ -3,7 +3,7 @@
 //! 1. A session is one connection to the engine, both halves. A failure of either half ends it, and the driver connects
 //!    again after a pause.
 //! 2. A session attaches first, and then runs four loops: it appends the batches of the outbox, reads the log, attaches
-//!    again every 5 seconds, and asks for the end of the log on request. Drafts expire also without a session.
+//!    again every 5 seconds, and asks for the end of the log on request. Drafts expire even without a session.
 //! 3. Only the loop that reads changes the hub, so the hub has the order of the log.
 //! 4. The task ends when the `EventStream` is dropped and every draft has its outcome.
 

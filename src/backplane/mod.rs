@@ -22,7 +22,7 @@ let es = EventStream::builder().backplane(redis).build()?;
 //!
 //! # Guarantees
 //!
-//! - **Each event once.** A client receives the events of its channels in the order of the log, each once, also if it
+//! - **Each event once.** A client receives the events of its channels in the order of the log, each once, even if it
 //!   reconnects to another instance.
 //! - **No silent loss.** If the engine loses entries that a living instance has published or read, all clients receive
 //!   `stream-reset`. The recipe lists each fault and what no instance can notice.
@@ -132,7 +132,7 @@ pub trait Backplane: Send + Sync + 'static {
 
 /// Attaches to a log and appends to it.
 ///
-/// Methods run concurrently. Each completes or fails within a few seconds, also if the server does not answer.
+/// Methods run concurrently. Each completes or fails within a few seconds, even if the server does not answer.
 pub trait Writer: Send + Sync + 'static {
     /// Returns the state of the log. Begins a new epoch if there is no log, or if something of `known` is gone from
     /// its end.

@@ -46,8 +46,8 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Sets the prefix of the path of links for missed events, for a proxy whose routes rewrite paths: the part
-    /// that it removes. Empty by default.
+    /// Sets a prefix for the path of links for missed events, if the proxy's routes remove that prefix before they
+    /// forward. Empty by default.
     ///
     /// Links exist only with history and proxies: a proxy that detects a gap requests the missed events with
     /// one.
@@ -92,9 +92,9 @@ impl EventStreamBuilder {
     /// Sets the key that signs links for missed events. By default it is derived from the first proxy's `key`,
     /// or its `verify_key` if that is a shared secret: all instances have it.
     ///
-    /// Without either, the key is random, and links are valid for this process only. After a restart, a stream
-    /// that a proxy holds ends when the proxy requests missed events, and its client reconnects. With a
-    /// [backplane](crate::backplane) and history, `build` then returns an error.
+    /// If neither is set, the key is random, and links are valid for this process only. After a restart, a stream that
+    /// a proxy holds ends when the proxy requests missed events, and its client reconnects. If neither is set, `build`
+    /// returns an error with a [backplane](crate::backplane) and history.
     pub fn grip_link_key(mut self, key: impl Into<Key>) -> Self {
         self.grip.links.key = Some(key.into());
         self
@@ -115,10 +115,9 @@ impl EventStreamBuilder {
     /// Sets the shortest time without an event after which a proxy checks for missed ones: 120 seconds by
     /// default.
     ///
-    /// Pushpin requests at most ten links a second. Clients wait for their turn, and their events wait with
-    /// them. So the time grows with the number of links, for about five requests a second. For some links it is
-    /// up to twice as long, so that clients that have connected together are not updated together. Clients on
-    /// the same channels have the same link.
+    /// Pushpin requests at most ten links a second. Clients wait for their turn, and their events wait with them. The
+    /// time grows with the number of links, to keep about five requests a second. It differs between links by up to a
+    /// factor of two, so that clients are not updated together. Clients on the same channels have the same link.
     ///
     /// The time is at least a second, and at most half of [`grip_link_valid_for`](Self::grip_link_valid_for):
     /// `build` refuses a longer one, and the default is shortened.

@@ -20,7 +20,7 @@ use std::{env::VarError, fmt, sync::Arc, time::Duration};
 
 /// # Creating
 impl EventStream {
-    /// Creates a stream with the default settings and direct delivery only.
+    /// Creates an `EventStream` with the default settings and direct delivery only.
     ///
     /// # Panics
     ///
@@ -32,7 +32,7 @@ impl EventStream {
         built.expect("the defaults are valid")
     }
 
-    /// Creates a stream with the settings of the environment. Without such settings it delivers directly.
+    /// Creates an `EventStream` with the settings of the environment. Without such settings it delivers directly.
     ///
     /// `GRIP_URL` is the control URI of a proxy as in
     /// [`GripConfig`](https://docs.rs/axum-eventstream/latest/axum_eventstream/grip/struct.GripConfig.html),
@@ -244,8 +244,8 @@ impl EventStreamBuilder {
 
     /// Sets the maximum age of a stream, more than zero: no limit by default.
     ///
-    /// Each stream ends at a random time up to a tenth earlier or later. Its client reconnects, so that a
-    /// load balancer can redistribute clients over its instances.
+    /// Each stream ends at a random age between 90 % and 110 % of `age`. Its client reconnects, so that a load balancer
+    /// can redistribute clients over its instances.
     pub fn max_stream_age(mut self, age: Duration) -> Self {
         self.max_age = Some(age);
         self
@@ -299,15 +299,15 @@ impl EventStreamBuilder {
 
     /// Sets whether a refused client receives 503 with `Retry-After`: `false` by default.
     ///
-    /// A client is refused while the stream closes and when a subscription limit is reached. By default, it
-    /// receives 200 and a stream that ends at once with a `retry`, since a browser's `EventSource` does
-    /// not reconnect after any other status. Use `true` if your clients are not browsers and handle 503.
+    /// A client is refused while the `EventStream` closes and when a subscription limit is reached. By default, it
+    /// receives 200 and a stream that ends at once with a `retry`, since a browser's `EventSource` does not reconnect
+    /// after any other status. Use `true` if your clients are not browsers and handle 503.
     pub fn refuse_with_status(mut self, with_status: bool) -> Self {
         self.refuse_with_status = with_status;
         self
     }
 
-    /// Builds the stream.
+    /// Builds the `EventStream`.
     ///
     /// # Errors
     ///

@@ -108,7 +108,7 @@ impl Held {
     ///    response to a link has the options that are in the link, so only a snapshot changes it.
     /// 3. End the stream if a channel was closed or the stream has expired. This check follows the build, since the
     ///    build puts the number of the last close into the link, by which the proxy detects any later close. End the
-    ///    stream also if the response to a link lacks the snapshot that its client needs: it reconnects and gets one.
+    ///    stream even if the response to a link lacks the snapshot that its client needs: it reconnects and gets one.
     /// 4. Respond. A deferred body calls the hook and counts the snapshot when it is sent.
     fn try_respond(mut self, options: Options) -> Result<Response, Ended> {
         let is_link = self.channels.is_none();

@@ -1,15 +1,15 @@
-//! The begin of an epoch, or of the entries after missing ones of the same epoch.
+//! A begin: the start of an epoch, or of the entries after a loss in the same epoch.
 //!
 //! 1. A begin forgets every entry, and the hub continues after the sequence number `base`. All earlier entries count
 //!    as evicted, so a position before `base` is a gap on every channel.
-//! 2. Under the lock it only counts itself. A log whose count of resets is lower is *stale*: it is reset when it is
-//!    taken from the table, and at the latest by the steps that follow.
+//! 2. Under the lock, a begin only increments a counter. A log that was reset fewer times is *stale*. It is reset when
+//!    it is taken from the table, at the latest by the steps that follow.
 //! 3. A reader compares the counts before each read. It then returns one gap for all its channels, and continues with
-//!    the first entry after `base`. A reset also moves the indices of a log far ahead, so a read that has compared
-//!    before the begin misses entries of an unknown number, and the reader does the same.
-//! 4. A reader may read its position and the epoch at different times. Both are then of one epoch, or the epoch is the
-//!    earlier one, which is a gap on resume. A later epoch with an earlier position would be a gap too, since that
-//!    position is below `base`. So `base` must be above every sequence number of an earlier epoch.
+//!    the first entry after `base`. A reset also moves a log's indices far ahead. So a read that compared too early
+//!    misses an unknown number of entries, and returns the same gap.
+//! 4. A reader may load its position and the epoch at different times. An earlier epoch with a later position is a gap
+//!    on resume, because the epoch differs. A later epoch with an earlier position is a gap too, because that position
+//!    is below `base`. So `base` is above every sequence number of earlier epochs.
 
 use super::{
     ChannelLog, Hub,

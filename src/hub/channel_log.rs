@@ -146,7 +146,7 @@ impl ChannelLog {
         self.lock().remove_waiter(waiter);
     }
 
-    /// Removes a waiter until it waits again. It has the same end then.
+    /// Removes a waiter until it parks again. Its end stays the same.
     pub(crate) fn pause(&self, waiter: &mut WaiterKey) {
         let mut inner = self.lock();
         inner.remove_waiter(waiter);

@@ -29,7 +29,8 @@ impl Closes {
         self.insert_number(channel, micros.max(self.newest + 1));
     }
 
-    /// Records a close with its sequence number in a shared log, which is at least the time in microseconds.
+    /// Records a close under its sequence number in a shared log. The sequence numbers of an epoch begin above the time
+    /// in microseconds.
     pub(super) fn insert_number(&mut self, channel: &Channel, number: u64) {
         self.newest = number;
         let key = self.hasher.hash_one(channel);

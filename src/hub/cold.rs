@@ -1,7 +1,8 @@
 //! The time before a hub has read the shared log.
 //!
-//! A cold hub has no positions. Its readers return nothing until it is warm, and then a gap: what the hub reads while
-//! it is cold was published before. A close of a channel or of the hub ends them, since it may be newer than they are.
+//! A cold hub has no positions. Its readers return nothing until it is warm, and then a gap, since most entries read
+//! meanwhile are older than the readers. A close ends readers of a cold hub, since the close may be newer than they
+//! are.
 
 use super::{Config, Hub};
 use crate::LastEventId;

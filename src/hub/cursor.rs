@@ -176,7 +176,8 @@ impl Cursor {
         }
     }
 
-    /// The sequence number of the next selected entry, and the last one to return if the channel was closed.
+    /// The sequence number of the next selected entry, and the last sequence number to return, if the channel was
+    /// closed.
     pub(super) fn peek(&self, select: Select) -> (Result<Option<u64>, Missed>, Option<u64>) {
         let inner = self.log.lock();
         let next = inner.log.peek(self.next, select);

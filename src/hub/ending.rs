@@ -4,7 +4,7 @@
 //! subscribes in between reads the new stage itself.
 //!
 //! An end is a position. A reader stops at the sequence number of its end, however far it lags. Only the last eight
-//! closes of a channel keep an exact end: a reader that an earlier one ended stops at the oldest of these.
+//! closes of a channel keep an exact end. A reader that an earlier close ended stops at the oldest end that is kept.
 
 use super::{ChannelLog, Hub, evict::STEP, sequencer::SequencerGuard, state::HubState};
 use crate::channel::Channel;
@@ -52,7 +52,7 @@ impl Hub {
         self.each_with_readers(|log| log.wake());
     }
 
-    /// Resolves when a channel or the hub is closed, or the hub begins to drain, since this call.
+    /// Resolves when, after this call, a channel or the hub is closed, or the hub begins to drain.
     pub(crate) fn ending(&self) -> OwnedNotified {
         self.ending.clone().notified_owned()
     }

@@ -29,7 +29,7 @@ impl Entry {
     }
 }
 
-/// An entry that left the ring.
+/// An entry that left the ring or the retained entries.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Evicted {
     pub(crate) sequence: u64,

@@ -1,8 +1,8 @@
 //! Appends to a hub that follows a shared log.
 //!
 //! Sequence numbers are from outside. The entries of a batch are appended one by one, and each channel's readers are
-//! woken once after it. Until then the channel counts as unsettled, so a batch that would overrun its readers is
-//! congested, as a loop of publishes is.
+//! woken once after it. Until then the channel counts as unsettled. It becomes congested if the batch would overrun its
+//! readers, as with a loop of publishes.
 
 use super::{
     Appended, ChannelLog, Config, Entry, Hub, Newest, STEP, Sealed, evict::FEW, log::Log,
@@ -28,8 +28,8 @@ pub(crate) struct Following<'a> {
 impl Hub {
     /// Begins a batch of entries. Only one batch may exist at a time.
     pub(crate) fn follow(&self) -> Following<'_> {
-        // Appends of the batch expire nothing: after a time without a connection, readers get entries that have
-        // expired meanwhile.
+        // The batch itself evicts no expired entries. So readers get entries whose maximum age passed while the engine
+        // was away.
         let in_turn = || self.sequencer.in_turn();
         while !in_turn().expire(Instant::now(), &self.config, STEP) {}
         Following {
@@ -38,7 +38,7 @@ impl Hub {
         }
     }
 
-    /// When an entry was appended that has half of its time left.
+    /// Returns the append time of an entry that has half of its maximum age left.
     pub(crate) fn half_expired(&self) -> Instant {
         let now = Instant::now();
         now.checked_sub(self.config.max_age / 2).unwrap_or(now)
@@ -98,8 +98,8 @@ impl Following<'_> {
         appended
     }
 
-    /// Records an entry of a channel that this version cannot read. The channel loses its earlier entries too, so each of
-    /// its readers returns a gap, and so does every position before the entry.
+    /// Records an entry that this version cannot read. Its channel loses all earlier entries too. Its readers return a
+    /// gap, and so does a resume before the entry.
     pub(crate) fn lose(&mut self, channel: &Channel, sequence: u64) {
         let hub = self.hub;
         let mut state = hub.state();
@@ -116,7 +116,7 @@ impl Following<'_> {
             let entry = Entry::new(sequence, at, Bytes::new());
             state.append(log, entry, None, &hub.config);
         }
-        // Readers see the entry once the head has reached it. It is gone then.
+        // The entry is discarded before the head reaches it, so no reader sees it.
         while !log
             .as_ref()
             .is_none_or(|log| state.discard(log, STEP, &hub.config))

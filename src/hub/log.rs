@@ -3,9 +3,8 @@
 //! 1. Every entry has two numbers. The hub assigns its *sequence*, which orders the entries of all
 //!    channels. Its *index* counts the entries of this channel: a cursor needs no search, and a gap
 //!    has a length.
-//! 2. Entries are evicted from the front only. `evicted` is the sequence number of the last evicted entry. A
-//!    position at or after it has missed nothing. With keys, a position before it may have missed nothing
-//!    either: see `keyed`.
+//! 2. Entries leave the ring at its front only. `evicted` is the sequence number of the last evicted entry. A position
+//!    at or after it has missed nothing. With keys, a position before it may have missed nothing either: see `keyed`.
 //! 3. A read returns all available entries as one piece. Readers with the same cursor share it.
 //! 4. A reset replaces the log by an empty one whose indices are far beyond the earlier ones. So every cursor has
 //!    missed something, also one at the end, and the number of missed entries is unknown.
@@ -415,8 +414,8 @@ impl Log {
 
     /// Reads the entries from the index `next` to the sequence number `until` as one piece.
     ///
-    /// A piece has at most `limit` bytes, but at least one entry. A piece of several entries is kept as a
-    /// frame and counted in `index`, which refers to this log by the result of `log`.
+    /// A piece has at most `limit` bytes, but at least one entry. A piece of several entries is kept as a frame if
+    /// readers may share it. `index` counts its bytes, and refers to this log by the result of `log`.
     pub(crate) fn read(
         &mut self,
         next: u64,

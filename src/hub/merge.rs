@@ -45,7 +45,8 @@ impl Merge {
     /// Merges the entries up to `head`. The caller loads `head` and `closed_after` before this reads the logs. Beyond
     /// `head`, an entry may be in its log while an earlier one of another channel is not.
     pub(super) fn new(cursors: &[Cursor], head: u64, closed_after: Option<u64>) -> Self {
-        // The end is not known yet. If the superseding entry is beyond it, the superseded one is returned.
+        // The end is not known yet, so this peeks at all entries. An entry is returned if the one that supersedes it is
+        // beyond the end.
         Self::from(cursors, head, closed_after, Select::All)
     }
 

@@ -2,8 +2,9 @@
 //!
 //! 1. One lock, the [`Sequencer`], orders every publish of a hub. It assigns each entry a sequence
 //!    number. The numbers are a total order, so one number is the position of a reader of many channels.
-//! 2. An append never waits for a reader. It takes the sequencer's lock, then the channel's lock, and
-//!    wakes readers after it has released both. Readers lock only their channels.
+//! 2. An append never waits for a reader. It takes the sequencer's lock, then the channel's lock, and wakes readers
+//!    after it has released both. An ordinary read locks only the reader's channels, and the frame index. Subscribing,
+//!    seeking, rejoining, a read after a begin, and dropping a reader lock the sequencer.
 //! 3. Every append up to the sequence number `head` is complete. A reader of several channels returns no entry
 //!    beyond `head`, so it never returns a later entry before an earlier one.
 //! 4. Memory is bounded by entries per channel, age, and total bytes including overhead (`evict`). Without
@@ -12,9 +13,9 @@
 //!    not the bytes.
 //! 5. An entry may have a key. It supersedes earlier entries with that key, and readers with a backlog skip
 //!    these (`keyed`).
-//! 6. Work under the sequencer's lock does not grow with the number of channels. Longer work runs in
-//!    steps and releases the lock between them. A publish of several entries holds the lock for all of them.
-//!    Under the lock nothing is woken, and no large entry is freed. Joined frames may be (`evict`).
+//! 6. Work under the sequencer's lock does not grow with the number of channels. Longer work runs in steps and releases
+//!    the lock between them. A publish of several entries holds the lock for all of them. Under the lock nothing is
+//!    woken. Large entries are freed after it; joined frames may be freed under it (`evict`).
 //!
 //! 7. A hub either orders its own publishes, or follows a log that several instances share: sequence numbers and
 //!    epochs are from outside then (`follow`, `begin`), and the hub is cold until it has read that log (`cold`).
@@ -25,16 +26,17 @@
 //!
 //! - A *reader* has a cursor into the log of each of its channels ([`Reader`]).
 //! - A *subscriber* of a channel is a reader that has a cursor into its log.
-//! - A *subscription* is a reader as the hub counts it: one, for any number of channels.
-//! - A *waiter* is a registration in the wait list of a channel ([`WaiterKey`]), of a cursor, or of a driver that
-//!   reads for several readers.
+//! - A *subscription* is a reader as the limits count it: once in the hub, and once in each of its channels.
+//! - A *waiter* is a registration in a channel's wait list ([`WaiterKey`]). It belongs to a cursor, or to a socket
+//!   driver that reads for several readers.
 //!
-//! A registered waiter is *parked* while the wait list has its waker, and *awake* otherwise. Waking a channel takes
-//! all its wakers and begins the next *round*, so a waiter that parked in an earlier round is awake. A channel
-//! *settles* when no waiter is awake, or when a publisher gives up waiting for one. It is *congested* if it has
-//! waiters, and a good part of its ring was appended since it settled. A publisher then yields ([`Hub::settle`]). A
-//! reader that *pauses* removes its waiters, so that no publisher yields to it. Closing a channel begins the next
-//! *generation* of its waiters, and the waiters of earlier generations have an end.
+//! A registered waiter is *parked* while the wait list has its waker, and *awake* otherwise. Waking a channel takes all
+//! its wakers and begins the next *round*, so a waiter that parked in an earlier round is awake. A channel *settles*
+//! when an append finds no waiter awake, or when a publisher gives up waiting. It is *congested* if it has waiters, and
+//! a quarter of its ring, or a share of bytes, was appended since it settled. A publisher then yields
+//! ([`Hub::settle`]). A reader that *pauses* removes its waiters, so that no publisher yields to it. Closing a channel
+//! begins the next *generation*. Waiters of earlier generations have an *end*: the last sequence number that their
+//! readers return.
 
 mod begin;
 mod channel_log;
@@ -292,8 +294,8 @@ impl Hub {
         while !in_turn().fit(newest, &self.frames, &self.config, STEP) {}
     }
 
-    /// Subscribes to `channels`. Returns the reader and the number of entries it will replay at most: superseded
-    /// ones count.
+    /// Subscribes to `channels`. Returns the reader, and an upper bound of the entries that it replays (superseded ones
+    /// count).
     pub(crate) fn subscribe(
         self: &Arc<Self>,
         channels: &Channels,

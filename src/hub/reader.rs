@@ -4,10 +4,10 @@
 //! 2. Entries are returned in the order of their sequence numbers across channels.
 //! 3. A reader that has missed entries returns a gap first. It continues after the last lost entry.
 //! 4. A reader skips an entry that is superseded by a later one that it may return.
-//! 5. A start at the latest entries returns the newest entry of each key up to the sequence number of that time,
-//!    and continues after it. It reports no gap for the entries that it skips.
+//! 5. A start at the latest entries returns the newest entry of each key up to the last publish before the start, and
+//!    continues after it. It reports no gap for the entries that it skips.
 //! 6. After a begin (`begin`), a reader returns one gap of unknown size for all its channels. A reader of a cold hub
-//!    (`cold`) returns nothing, and that gap once the hub is warm.
+//!    (`cold`) returns nothing until the hub is warm, and then that gap.
 //! 7. Dropping the reader ends its subscription.
 
 use super::{
@@ -35,7 +35,7 @@ pub(crate) struct Reader {
     pub(super) begins: u32,
 }
 
-/// The number of begins of a reader that has not read since the hub was cold. No hub begins as often.
+/// The number of begins of a reader that has not read since the hub was cold. No hub begins that many times.
 pub(super) const COLD: u32 = u32::MAX;
 
 #[derive(Debug)]
@@ -121,7 +121,7 @@ impl Found {
 }
 
 impl Reader {
-    /// Creates a reader of `logs`. Returns it with the number of entries it will replay.
+    /// Creates a reader of `logs`. Returns it with an upper bound of the entries that it replays.
     ///
     /// `last` is the sequence number of the last publish. The caller holds the sequencer's lock.
     pub(super) fn new(
@@ -170,7 +170,8 @@ impl Reader {
         self.begin_at(found, last, now)
     }
 
-    /// Sets the position for cursors that are at the start. Returns the number of entries it will replay at most.
+    /// Sets the position for cursors that are at the start. Returns an upper bound of the entries that the reader
+    /// replays.
     fn begin_at(&mut self, found: Found, last: u64, now: Instant) -> u64 {
         // A client that reconnects right after the gap must not skip entries that other channels replay.
         self.position = match found.after {
@@ -199,8 +200,8 @@ impl Reader {
         self.start_at_latest(state.sequence(), Instant::now());
     }
 
-    /// Returns the number of entries it will replay at most. `until` is the sequence number of the last publish.
-    /// The caller holds the sequencer's lock.
+    /// Returns an upper bound of the entries that the reader replays. `until` is the sequence number of the last
+    /// publish. The caller holds the sequencer's lock.
     fn start_at_latest(&mut self, until: u64, now: Instant) -> u64 {
         let config = &self.hub.config;
         let (mut keys, mut following) = (0, Vec::with_capacity(self.cursors.len()));
@@ -218,14 +219,13 @@ impl Reader {
         &self.hub
     }
 
-    /// Whether the next read returns a gap that is known already. In a cold hub, it returns one later.
+    /// Whether a gap is pending. Also true in a cold hub, whose readers return the gap once it is warm.
     pub(crate) fn has_gap(&self) -> bool {
         let has_begun = self.begins != self.hub.begins();
         has_begun || matches!(self.pending.as_deref(), Some(Pending::Gap(_)))
     }
 
-    /// Whether a client can resume from the position: a gap was reported, and all of the latest entries were
-    /// returned.
+    /// Whether a client can resume from the position: no gap is pending, and all of the latest entries were returned.
     pub(crate) fn has_position(&self) -> bool {
         self.pending.is_none() && self.begins == self.hub.begins()
     }

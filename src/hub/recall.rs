@@ -60,9 +60,9 @@ impl Hub {
     /// Reads the newest entry of each key, at most `limit` bytes but at least one entry. Returns the page with the
     /// sequence number up to which it reads.
     ///
-    /// `page` is `None` for the first page. For the next one it is the position of the page before, and that
-    /// sequence number. On the last page, the positions are those at that number, and `gone` lists the channels
-    /// that lost entries since.
+    /// `page` is `None` for the first page. For later pages it is the previous page's position, and the sequence number
+    /// that the first call returned. The last page has the positions at that number; `gone` lists channels that lost
+    /// entries after it.
     pub(crate) fn recall_latest(
         &self,
         channels: &[Channel],

@@ -26,8 +26,8 @@ impl Reader {
         is_found
     }
 
-    /// Starts again, as a new reader of the same channels, and forgets a gap. Returns the number of entries it will
-    /// replay at most. A reader of a cold hub stays as it is.
+    /// Starts again, as a new reader of the same channels, and forgets a gap. Returns an upper bound of the entries
+    /// that it replays. A reader of a cold hub stays as it is.
     pub(crate) fn rejoin(&mut self, start: Start) -> u64 {
         let hub = self.hub.clone();
         let mut state = hub.state();

@@ -118,7 +118,7 @@ impl HubState {
         log.unwrap_or_else(|| self.without_entries(channel))
     }
 
-    /// An empty log for a channel without one. Its position is where the removed one ended.
+    /// An empty log for a channel that has no log. It continues where the channel's removed log ended.
     fn without_entries(&self, channel: &Channel) -> Arc<ChannelLog> {
         let log = Log::new(self.tombstones.evicted(channel), self.begun.times);
         Arc::new(ChannelLog::new(channel.clone(), log))
@@ -290,8 +290,8 @@ impl HubState {
 
     /// Removes a log without readers and leaves a tombstone.
     ///
-    /// Only the last reader leaves entries in it. The `Arc` of that reader's cursor frees them after the lock is
-    /// released.
+    /// The log has entries only if its last reader was just removed. That reader's cursor holds the last `Arc`, and
+    /// frees them after the lock is released.
     fn remove(&mut self, log: &Arc<ChannelLog>) {
         self.logs.remove(log.name());
         let inner = log.lock();

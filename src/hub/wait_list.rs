@@ -28,7 +28,7 @@ struct Ends {
     until: VecDeque<u64>,
 }
 
-/// Number of generations whose end is exact. Readers of older ones end with the oldest of these.
+/// Number of generations whose end is exact. Readers of older ones stop at the oldest end that is kept.
 const ENDS: usize = 8;
 
 /// Registration of a waiter. It must be removed from its list when the reader is dropped.
@@ -108,7 +108,7 @@ impl WaitList {
         self.registered += usize::from(waiter.round == UNREGISTERED);
         waiter.round = self.round;
         let index = self.wakers.insert(waker.clone());
-        waiter.index = u32::try_from(index).expect("as many wakers do not fit into memory");
+        waiter.index = u32::try_from(index).expect("so many wakers do not fit into memory");
     }
 
     /// Ends the readers of all current keys after the sequence number `until`.

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 /// | --- | --- | --- |
 /// | [`notsent_lowat`](Self::notsent_lowat) | 32 KiB | bytes that wait in the kernel; the others wait in the channel's log |
 /// | [`min_interval`](crate::StreamHandler::min_interval) | none | one burst of frames for each interval, for many small events |
-/// | [`History::events`](crate::History::events) | 256 | how far it may be behind on a channel, also without history |
+/// | [`History::events`](crate::History::events) | 256 | how far it may be behind on a channel, even without history |
 /// | [`LagPolicy`](crate::LagPolicy) | `Continue` | further behind it receives `stream-reset` or a [snapshot](crate::StreamHandler::snapshot), or is disconnected |
 /// | [`client_timeout`](Self::client_timeout) | 30 s | the time without any progress after which it is disconnected |
 /// | [`KeepAlive::interval`](crate::KeepAlive::interval) | 20 s | the silence after which it is sent something, which also detects a client that has vanished |

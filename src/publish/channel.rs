@@ -42,7 +42,7 @@ impl ChannelPublisher {
     ///
     /// # Errors
     ///
-    /// As of [`EventStream::publish_event`], except for the name.
+    /// Same as [`EventStream::publish_event`], but the name is valid already.
     pub async fn publish_event(&self, event: Event) -> Result<Published, Error> {
         self.begin(event)?.finish_one().await
     }
@@ -51,7 +51,7 @@ impl ChannelPublisher {
     ///
     /// # Errors
     ///
-    /// As of [`EventStream::publish_events`], except for the name.
+    /// Same as [`EventStream::publish_events`], but the name is valid already.
     pub async fn publish_events(
         &self,
         events: impl IntoIterator<Item = Event>,
@@ -65,7 +65,7 @@ impl ChannelPublisher {
     ///
     /// # Errors
     ///
-    /// As of [`EventStream::try_publish`], except for the name.
+    /// Same as [`EventStream::try_publish`], but the name is valid already.
     pub fn try_publish(&self, event: Event) -> Result<Published, Error> {
         Ok(self.begin(event)?.leave())
     }

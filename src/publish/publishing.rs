@@ -1,4 +1,4 @@
-//! Publishing: first to the subscribers of this process, then to the proxies.
+//! Publishing: to the subscribers of this process, and to the proxies.
 
 use super::{ChannelPublisher, ChannelSink};
 use crate::{
@@ -34,9 +34,9 @@ pub(super) enum Publishing {
 impl EventStream {
     /// Publishes an event to the subscribers of `channel`, in this process and behind every proxy.
     ///
-    /// Subscribers in this process receive the event first. Then it is sent to all proxies at once, to each
-    /// in the order of the publishes, and their answers are awaited. With a [backplane](crate::backplane), both
-    /// happen after the event is in its log.
+    /// Subscribers in this process receive the event without waiting for a proxy. It is sent to all proxies at once, to
+    /// each in the order of the publishes, and their answers are awaited. With a [backplane](crate::backplane),
+    /// delivery and sending begin after the log has the event.
     ///
     /// # Errors
     ///
@@ -49,13 +49,13 @@ impl EventStream {
     /// A proxy has 10 seconds to answer, including the time in its queue. It fails at once if 16,384 events or
     /// 64 MiB wait for it.
     ///
-    /// With a [backplane](crate::backplane), its engine fails in the same time and at the same limits. Then the kind is
+    /// With a [backplane](crate::backplane), the same time limit and queue limits apply to its engine. The kind is then
     /// [`ErrorKind::NotPublished`] or [`ErrorKind::MaybePublished`].
     ///
     /// # Cancel safety
     ///
-    /// The first poll publishes the event. If the future is dropped later, the event is still sent to the
-    /// proxies, and only their answers are lost.
+    /// The first poll publishes the event, or queues it for the log of a backplane. If the future is dropped later,
+    /// only the outcome is lost.
     ///
     /// # Examples
     ///
@@ -81,22 +81,21 @@ impl EventStream {
     /// Publishes several events to the subscribers of `channel`, in order and without another event in between. With a
     /// [backplane](crate::backplane), that holds for up to 512 events with up to 1 MiB.
     ///
-    /// It costs less than as many calls of [`publish_event`](Self::publish_event): one lock, and one request to
-    /// each proxy as far as its limits allow. No events are published if one of them is too large.
+    /// It costs less than one call of [`publish_event`](Self::publish_event) for each event: one lock, and one request
+    /// to each proxy as far as its limits allow. No events are published if one of them is too large.
     ///
-    /// A channel's log holds [`History::events`](crate::History::events) of them, 256 by default. Subscribers read
-    /// after the call, so they miss the first ones of a longer list and receive a `stream-reset`. Publish such a
-    /// list in parts.
+    /// A channel keeps [`History::events`](crate::History::events) of them, 256 by default. Subscribers read after the
+    /// call, so they miss the first ones of a longer list and receive a `stream-reset`. Publish such a list in parts.
     ///
     /// # Errors
     ///
-    /// As of [`publish_event`](Self::publish_event). If a proxy or the engine of a backplane fails, it may have accepted
-    /// some of the events.
+    /// Same as [`publish_event`](Self::publish_event). The proxy or engine that failed may have accepted some of the
+    /// events.
     ///
     /// # Cancel safety
     ///
-    /// The first poll publishes all events. If the future is dropped later, only the answers of the proxies are
-    /// lost.
+    /// The first poll publishes all events, or queues them for the log of a backplane. If the future is dropped later,
+    /// only the outcome is lost.
     ///
     /// # Examples
     ///
@@ -121,8 +120,8 @@ impl EventStream {
         Ok(publishing.finish().await?.into_vec())
     }
 
-    /// Publishes an event and waits for nothing: the subscribers in this process have it when the function
-    /// returns, and it waits in the queue of each proxy.
+    /// Publishes an event without waiting. On return, subscribers in this process have the event, and each proxy's
+    /// queue holds it.
     ///
     /// It is not async, so you can call it while you hold a `std::sync::Mutex`. Changes of a state and their
     /// events then have the same order, which [`Snapshot::at`](crate::Snapshot::at) needs.
@@ -131,8 +130,8 @@ impl EventStream {
     /// is logged and counted only, and [`health`](Self::health) reports it. Outside of a tokio runtime every proxy
     /// fails.
     ///
-    /// With a [backplane](crate::backplane), the event waits for its log when the function returns. Subscribers do not
-    /// have it yet, and it has no [`id`](Published::id). A later failure is logged and counted only.
+    /// With a [backplane](crate::backplane), the function returns before the log has the event. Subscribers do not have
+    /// it yet, and it has no [`id`](Published::id). A later failure is logged and counted only.
     ///
     /// # Errors
     ///
@@ -262,7 +261,7 @@ impl Publishing {
         Ok(one(&self.finish().await?))
     }
 
-    /// Leaves the answers of the proxies or the backplane to the log.
+    /// Does not wait: later failures are only logged and counted.
     pub(super) fn leave(self) -> Published {
         match self {
             Self::Delivered(published, _) => one(&published),
@@ -276,7 +275,7 @@ fn one(published: &[Published]) -> Published {
     published[0].clone()
 }
 
-/// Waits for all events, also after one has failed, and returns the first failure.
+/// Waits for all events, even after one has failed, and returns the first failure.
 async fn finish_queued(
     queued: &Published,
     receipts: Vec<Receipt>,

@@ -15,9 +15,10 @@ type InFlight = Pin<Box<dyn Future<Output = Result<Published, Error>> + Send>>;
 
 /// A [`Sink`] of events for one channel.
 ///
-/// Subscribers in this process have an event when the sink has accepted it. It accepts the next one when every
-/// proxy has answered, so that a slow proxy slows down the source. With a [backplane](crate::backplane) it is the
-/// answer of the log that comes first. With [`max_in_flight`](Self::max_in_flight) it accepts more before, in order.
+/// Without a [backplane](crate::backplane), subscribers in this process have an event once the sink has accepted it.
+/// The sink accepts the next event when the log, if there is one, and every proxy have answered. So a slow proxy slows
+/// down the source. With [`max_in_flight`](Self::max_in_flight), it accepts several events before these answers, and
+/// keeps their order.
 ///
 /// A failed publish is the error of a later call. The sink can be used after it. Flushing waits for all
 /// publishes in flight. Dropping the sink loses only their outcome.

@@ -13,16 +13,16 @@ use std::time::Duration;
 /// instances of the application would not share it without a [backplane](crate::backplane).
 ///
 /// An event is evicted when its channel exceeds [`events`](Self::events), or when all channels exceed
-/// [`bytes`](Self::bytes). It is also evicted when it is older than [`max_age`](Self::max_age). On a
-/// tokio runtime, expired events are freed even if nothing is published. Events with a
-/// [key](crate::EventBuilder::key) that a newer event supersedes are not replayed, and not missed when they are
-/// evicted.
+/// [`bytes`](Self::bytes). It is also evicted when it is older than [`max_age`](Self::max_age). On a tokio runtime,
+/// expired events are freed even if nothing is published. An event that a newer event of its
+/// [key](crate::EventBuilder::key) supersedes is not replayed, and its eviction is no loss.
 ///
 /// Ids begin with an epoch, a random number that is unique to the process, or to the log of a backplane. Processes
 /// restored from one snapshot (a virtual machine, CRIU) share the epoch and therefore produce the same ids. Build the
 /// `EventStream` after the snapshot is restored.
 ///
-/// With a backplane, an instance that starts fills its history from the log. Later, it has what these limits leave.
+/// With a backplane, an instance that starts fills its history from the log, within these limits. It does not read
+/// evicted events again.
 ///
 /// # Examples
 ///
@@ -88,10 +88,9 @@ impl History {
 
     /// Sets the maximum memory of all channels together, in bytes. It must be at least 1.
     ///
-    /// An event counts its bytes and about 100 more. With a [key](crate::EventBuilder::key), it counts the key and
-    /// about 100 more again. A channel with events counts its name and about 500
-    /// bytes. Buffers that join events for several subscribers count too.
-    /// [`Stats::history_bytes`](crate::Stats::history_bytes) returns the sum.
+    /// An event counts its bytes and about 100 more. A [key](crate::EventBuilder::key) adds its length and about 100
+    /// bytes. A channel with events counts its name and about 500 bytes. Buffers that join events for several
+    /// subscribers count too. [`Stats::history_bytes`](crate::Stats::history_bytes) returns the sum.
     ///
     /// Above the limit, channels that use more than a quarter of it lose their oldest events first. Then
     /// the oldest events of all channels are evicted. A single channel may use the whole limit while others
@@ -111,12 +110,12 @@ impl History {
     /// without a key, one that [removed its key](crate::EventBuilder::remove_key), or one that exceeded
     /// [`bytes`](Self::bytes).
     ///
-    /// A key is kept until an event removes it, and its channel as long, also without subscribers. Remove keys that
-    /// are no longer needed: the limit of [`bytes`](Self::bytes) still applies, and beyond it the oldest events go
-    /// first. A kept event counts its bytes, its key and about 300 bytes.
+    /// A key and its channel are kept until an event removes the key, even without subscribers. Remove keys that are no
+    /// longer needed. Above [`bytes`](Self::bytes), the oldest events are evicted first, kept ones included. A kept
+    /// event counts its bytes, its key and about 300 bytes.
     ///
-    /// A client behind a proxy receives each event, since the proxy does not merge them. The kept events are in the
-    /// answers to a proxy that asks for missed events.
+    /// A client behind a proxy receives each event, since the proxy does not skip superseded events. The kept events
+    /// are in the answers to a proxy that asks for missed events.
     ///
     /// Without history, the method has no effect.
     ///

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 /// Keep-alives of idle streams, so that intermediaries do not close the idle connection.
 ///
-/// By default, a `keep-alive` event with empty data is sent after 20 seconds without an event. Each
-/// published event restarts the interval. The interval must not be zero. A proxy counts whole seconds,
-/// so it is rounded up there.
+/// By default, a `keep-alive` event with empty data is sent after 20 seconds without an event. Each published event
+/// restarts the interval. The interval must not be zero. A proxy counts whole seconds, so the interval is rounded up
+/// there.
 ///
 /// # Examples
 ///

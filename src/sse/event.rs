@@ -151,7 +151,7 @@ impl Event {
         }
     }
 
-    /// Returns the bytes that a client receives if the stream assigns no id.
+    /// Returns the bytes that a client receives if the `EventStream` assigns no id.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut bytes = Vec::with_capacity(self.encoded_len());

@@ -1,7 +1,7 @@
 //! The stream of a log: its settings, and the epoch in its subject.
 //!
 //! A stream takes messages on the subjects of its own epoch only. So a batch of an earlier epoch reaches no stream,
-//! also if a stream of the same name has replaced the first one.
+//! even if a stream of the same name has replaced the first one.
 
 use super::{
     Settings,

@@ -184,7 +184,7 @@ async fn a_failed_publish_is_logged_at_warn_and_makes_its_proxy_unhealthy() {
 }
 
 #[tokio::test]
-async fn routes_that_a_proxys_links_will_not_reach_are_logged_once() {
+async fn routes_that_links_will_not_reach_are_logged_once() {
     let held = async |app: Router| {
         let log = Log::start();
         for _ in 0..2 {
