@@ -108,13 +108,34 @@ impl StreamResponse {
     ///
     /// Set it to `false` where the response's body is wrapped or merged with another: only the opening of a
     /// detached stream passes through a body.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{EventStream, Rejection, StreamRequest, StreamResponse};
+    ///
+    /// async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse, Rejection> {
+    ///     Ok(es.open(&request, ["room-1"])?.detach(false))
+    /// }
+    /// ```
     pub fn detach(mut self, detach: bool) -> Self {
         self.options.is_attached = !detach;
         self
     }
 
     /// Sets the function that returns the current state, for a client that has no position to resume from: see
-    /// [`StreamHandler::snapshot`](crate::StreamHandler::snapshot). [`ready`](Self::ready) has an example.
+    /// [`StreamHandler::snapshot`](crate::StreamHandler::snapshot).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use axum_eventstream::{Event, EventStream, InvalidEvent, Rejection, StreamRequest, StreamResponse};
+    ///
+    /// async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse, Rejection> {
+    ///     let stream = es.open(&request, ["room-1"])?;
+    ///     Ok(stream.snapshot(|| async { Event::json("members", &["ann", "bob"]) }))
+    /// }
+    /// ```
     pub fn snapshot<F, Fut, S, E>(mut self, function: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,

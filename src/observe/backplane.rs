@@ -1,6 +1,9 @@
 //! The counters of a backplane.
 
-use super::{Stats, metrics::record};
+use super::{
+    Stats,
+    metrics::{Gauge, record},
+};
 use crate::backplane::FailureKind;
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -9,19 +12,35 @@ use std::{
 
 /// Has one function for each thing that happens between an instance and the engine, which counts for [`Stats`] and the
 /// metrics.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct BackplaneObserver {
     appended: AtomicU64,
     failures: AtomicU64,
     resets: AtomicU64,
     skipped: AtomicU64,
     unpublished: AtomicU64,
+    queued: Gauge,
+    behind: Gauge,
+}
+
+impl Default for BackplaneObserver {
+    fn default() -> Self {
+        Self {
+            appended: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
+            skipped: AtomicU64::new(0),
+            unpublished: AtomicU64::new(0),
+            queued: Gauge::new("eventstream_backplane_queued"),
+            behind: Gauge::new("eventstream_backplane_behind"),
+        }
+    }
 }
 
 impl BackplaneObserver {
     /// This number of entries has no outcome yet.
     pub(crate) fn queued(&self, entries: usize) {
-        record!(gauge "eventstream_backplane_queued", set(entries as f64));
+        self.queued.set(entries as u64);
     }
 
     /// The engine has acknowledged this number of entries after this time.
@@ -63,7 +82,7 @@ impl BackplaneObserver {
 
     /// The log has this number of entries that the instance has not read.
     pub(crate) fn behind(&self, entries: u64) {
-        record!(gauge "eventstream_backplane_behind", set(entries as f64));
+        self.behind.set(entries);
     }
 
     pub(crate) fn count(&self, stats: &mut Stats) {

@@ -2,6 +2,14 @@
 //!
 //! A publish is recorded once for any number of subscribers. [`Stats`](crate::Stats) lists the names.
 
+use super::Sizes;
+
+#[cfg(feature = "metrics")]
+pub(crate) use on::*;
+
+#[cfg(not(feature = "metrics"))]
+pub(crate) use off::*;
+
 /// Records a value: `record!(counter "name", increment(1), "label" => value)`.
 macro_rules! record {
     ($kind:ident $name:literal, $method:ident($value:expr) $(, $label:literal => $of:expr)*) => {{
@@ -14,19 +22,50 @@ macro_rules! record {
 
 pub(super) use record;
 
-#[cfg(feature = "metrics")]
-pub(crate) use on::*;
+/// The gauges of a hub's sizes.
+pub(crate) struct Gauges([Gauge; 3]);
 
-#[cfg(not(feature = "metrics"))]
-pub(crate) use off::*;
+/// What the gauges do not have yet. Changes may be recorded in any order.
+pub(crate) struct Change<'a> {
+    gauges: &'a Gauges,
+    by: [f64; 3],
+}
+
+impl Gauges {
+    pub(crate) fn new() -> Self {
+        let names = [
+            "eventstream_subscriptions",
+            "eventstream_channels",
+            "eventstream_history_bytes",
+        ];
+        Self(names.map(Gauge::new))
+    }
+
+    pub(crate) fn set(&self, sizes: Sizes) -> Change<'_> {
+        let sizes = [sizes.subscriptions, sizes.channels, sizes.history_bytes];
+        Change {
+            gauges: self,
+            by: [0, 1, 2].map(|index| self.0[index].change(sizes[index] as u64)),
+        }
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        for (gauge, by) in self.gauges.0.iter().zip(self.by) {
+            if by != 0.0 {
+                gauge.add(by);
+            }
+        }
+    }
+}
 
 #[cfg(feature = "metrics")]
 mod on {
-    use super::super::Sizes;
-    use metrics::{counter, gauge};
+    use metrics::{Label, counter, gauge};
     use std::sync::{
-        OnceLock,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
     };
 
     /// A counter without labels. It is looked up once, so the recorder must be installed before its first use.
@@ -47,68 +86,61 @@ mod on {
         }
     }
 
-    /// The gauges of a stream's sizes. Each has the sum over all streams of the process, so only changes are
-    /// recorded.
-    #[derive(Default)]
-    pub(crate) struct Gauges([Size; 3]);
-
-    #[derive(Default)]
-    struct Size {
-        last: AtomicUsize,
+    /// A gauge that has the sum over all streams of the process: only changes are recorded, and a dropped stream no
+    /// longer contributes. It is looked up once.
+    #[derive(Debug)]
+    pub(crate) struct Gauge {
+        name: &'static str,
+        labels: Vec<Label>,
+        last: AtomicU64,
         found: OnceLock<metrics::Gauge>,
     }
 
-    /// What the gauges do not have yet. Changes may be recorded in any order.
-    pub(crate) struct Change<'a> {
-        gauges: &'a Gauges,
-        by: [f64; 3],
-    }
+    impl Gauge {
+        pub(crate) fn new(name: &'static str) -> Self {
+            Self::with_labels(name, Vec::new())
+        }
 
-    const NAMES: [&str; 3] = [
-        "eventstream_subscriptions",
-        "eventstream_channels",
-        "eventstream_history_bytes",
-    ];
+        pub(crate) fn of_endpoint(name: &'static str, endpoint: Arc<str>) -> Self {
+            Self::with_labels(name, vec![Label::new("endpoint", endpoint)])
+        }
 
-    impl Gauges {
-        pub(crate) fn set(&self, sizes: Sizes) -> Change<'_> {
-            let sizes = [sizes.subscriptions, sizes.channels, sizes.history_bytes];
-            let change = |index: usize| {
-                let last = self.0[index].last.swap(sizes[index], Relaxed);
-                sizes[index] as f64 - last as f64
-            };
-            Change {
-                gauges: self,
-                by: [0, 1, 2].map(change),
+        fn with_labels(name: &'static str, labels: Vec<Label>) -> Self {
+            Self {
+                name,
+                labels,
+                last: AtomicU64::new(0),
+                found: OnceLock::new(),
             }
+        }
+
+        pub(crate) fn set(&self, value: u64) {
+            self.add(self.change(value));
+        }
+
+        /// Returns the difference from the value of the last call, to [`add`](Self::add) it.
+        pub(super) fn change(&self, value: u64) -> f64 {
+            value as f64 - self.last.swap(value, Relaxed) as f64
+        }
+
+        pub(super) fn add(&self, by: f64) {
+            let gauge = || gauge!(self.name, self.labels.iter());
+            self.found.get_or_init(gauge).increment(by);
         }
     }
 
-    impl Drop for Change<'_> {
+    impl Drop for Gauge {
         fn drop(&mut self) {
-            for ((size, name), by) in self.gauges.0.iter().zip(NAMES).zip(self.by) {
-                let gauge = || size.found.get_or_init(|| gauge!(name));
-                if by > 0.0 {
-                    gauge().increment(by);
-                } else if by < 0.0 {
-                    gauge().decrement(-by);
-                }
+            if self.found.get().is_some() {
+                self.set(0);
             }
-        }
-    }
-
-    /// A dropped stream no longer contributes to the sums.
-    impl Drop for Gauges {
-        fn drop(&mut self) {
-            drop(self.set(Sizes::default()));
         }
     }
 }
 
 #[cfg(not(feature = "metrics"))]
 mod off {
-    use super::super::Sizes;
-    use std::marker::PhantomData;
+    use std::sync::Arc;
 
     pub(crate) struct Counter;
 
@@ -119,14 +151,20 @@ mod off {
         pub(crate) fn add(&self, _count: u64) {}
     }
 
-    #[derive(Default)]
-    pub(crate) struct Gauges;
+    #[derive(Debug)]
+    pub(crate) struct Gauge;
 
-    pub(crate) struct Change<'a>(PhantomData<&'a Gauges>);
-
-    impl Gauges {
-        pub(crate) fn set(&self, _sizes: Sizes) -> Change<'_> {
-            Change(PhantomData)
+    impl Gauge {
+        pub(crate) fn new(_name: &'static str) -> Self {
+            Self
         }
+        pub(crate) fn of_endpoint(_name: &'static str, _endpoint: Arc<str>) -> Self {
+            Self
+        }
+        pub(crate) fn set(&self, _value: u64) {}
+        pub(super) fn change(&self, _value: u64) -> f64 {
+            0.0
+        }
+        pub(super) fn add(&self, _by: f64) {}
     }
 }

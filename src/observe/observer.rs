@@ -68,7 +68,7 @@ impl Observer {
             refused: AtomicU64::new(0),
             snapshots: AtomicU64::new(0),
             snapshot_failures: AtomicU64::new(0),
-            gauges: Default::default(),
+            gauges: metrics::Gauges::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The counters of one proxy.
 
-use super::metrics::record;
+use super::metrics::{Gauge, record};
 use std::{
     sync::{
         Arc,
@@ -10,13 +10,14 @@ use std::{
 };
 
 /// Has one function for each thing that happens to an item, which counts for `Stats` and the metrics.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ProxyObserver {
     sent: AtomicU64,
     failed: AtomicU64,
     queued: AtomicU64,
     /// The label of metrics.
     endpoint: Arc<str>,
+    gauge: Gauge,
 }
 
 /// The counters of one proxy.
@@ -30,8 +31,11 @@ pub(crate) struct ProxyCounts {
 impl ProxyObserver {
     pub(crate) fn new(endpoint: Arc<str>) -> Self {
         Self {
+            sent: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            queued: AtomicU64::new(0),
+            gauge: Gauge::of_endpoint("eventstream_grip_queued", endpoint.clone()),
             endpoint,
-            ..Self::default()
         }
     }
 
@@ -42,8 +46,7 @@ impl ProxyObserver {
 
     /// A request begins.
     pub(crate) fn requesting(&self) {
-        let queued = self.queued.load(Relaxed) as f64;
-        record!(gauge "eventstream_grip_queued", set(queued), "endpoint" => self.endpoint.clone());
+        self.gauge.set(self.queued.load(Relaxed));
     }
 
     /// The proxy took a queued item after this time.

@@ -245,7 +245,7 @@ mod tests {
     fn message(size: usize, id: Option<&str>) -> Message {
         let item = Item::stream("c", vec![b'x'; size]);
         let item = id.map_or(item.clone(), |id| item.id(id));
-        let queue = Queue::new(LIMITS);
+        let queue = Queue::new(LIMITS, &"proxy".into());
         queue.push(Arc::new(item)).ok().unwrap();
         queue.pop().unwrap().into()
     }

@@ -46,7 +46,7 @@ impl Endpoint {
         let client = Client::new(&uri).map_err(|problem| error(&problem))?;
         let verifier = Verifier::of(config).map_err(|problem| error(&problem))?;
         let authorization = Authorization::new(config).map_err(|problem| error(&problem))?;
-        let queue = Queue::new(limits).named(&name);
+        let queue = Queue::new(limits, &name);
         Ok(Self {
             name,
             queue,

@@ -69,19 +69,13 @@ pub(super) struct Queued {
 }
 
 impl Queue {
-    pub(super) fn new(limits: Limits) -> Self {
-        let (observer, state) = Default::default();
+    /// `name` is the proxy's in metrics.
+    pub(super) fn new(limits: Limits, name: &Arc<str>) -> Self {
         Self {
             limits,
-            observer,
-            state,
+            observer: Arc::new(ProxyObserver::new(name.clone())),
+            state: Mutex::default(),
         }
-    }
-
-    /// Names the proxy in metrics.
-    pub(super) fn named(mut self, name: &Arc<str>) -> Self {
-        self.observer = Arc::new(ProxyObserver::new(name.clone()));
-        self
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -255,11 +249,12 @@ mod tests {
 
     fn queue(items: usize, bytes: usize) -> Queue {
         let timeout = Duration::from_secs(9);
-        Queue::new(Limits {
+        let limits = Limits {
             timeout,
             items,
             bytes,
-        })
+        };
+        Queue::new(limits, &"proxy".into())
     }
 
     fn item(content: &'static str) -> Arc<Item> {

@@ -47,19 +47,26 @@ fn room_for_a_large_event_is_made_in_steps() {
 
 #[test]
 fn a_channel_above_its_share_loses_its_own_entries_first() {
-    let hub = hub(|config| (config.bytes, config.events) = (1 << 20, 1000));
-    fill(&hub, 100, 100);
-    for _ in 0..100 {
-        publish_bytes(&hub, "large", 64 << 10);
-        publish_bytes(&hub, "small", 10);
+    for has_reader in [false, true] {
+        let hub = hub(|config| (config.bytes, config.events) = (1 << 20, 1000));
+        let (_, waker) = waker();
+        // It is awake after the first publish, and never reads.
+        let _live = has_reader.then(|| {
+            let mut live = reader(&hub, &["large"], Start::Live);
+            assert!(live.wait(&waker));
+            live
+        });
+        fill(&hub, 100, 100);
+        for _ in 0..100 {
+            publish_bytes(&hub, "large", 64 << 10);
+            publish_bytes(&hub, "small", 10);
+        }
+        let others = (0..100).filter(|name| hub.state().get(&channel(name)).is_some());
+        assert_eq!(others.count(), 100);
+        let bytes = hub.stats().history_bytes;
+        assert!(bytes > (1 << 20) - (100 << 10), "it may use the rest");
+        assert!(bytes <= 1 << 20 && is_consistent(&hub));
     }
-    let others = (0..100).filter(|name| hub.state().get(&channel(name)).is_some());
-    assert_eq!(others.count(), 100);
-    assert!(
-        hub.stats().history_bytes > (1 << 20) - (100 << 10),
-        "it may use the rest"
-    );
-    assert!(hub.stats().history_bytes <= 1 << 20 && is_consistent(&hub));
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use crate::support::{
     call,
     control_server::{Answer, ControlServer},
-    current_id, message, publish, with_history,
+    current_id, message, publish, until, with_history,
 };
 use axum::{Router, http::StatusCode, response::Response, routing::get};
-use axum_eventstream::{Event, EventStream, History, Limits, Rejection, Stats, StreamRequest};
+use axum_eventstream::{
+    Event, EventStream, History, Limits, Rejection, Stats, StreamRequest,
+    testing::backplane::Memory,
+};
 use http::request::Parts;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use tokio_stream::StreamExt;
@@ -204,10 +207,8 @@ async fn what_proxies_take_and_how_fast_is_measured() {
     let refused = es.publish_event("room-1", message("x")).await;
     refused.unwrap_err();
     // The task that sends still has to read the answer to its end.
-    let is_queued = |line: &String| line.ends_with("queued 1");
-    while values(&handle).iter().any(is_queued) {
-        tokio::task::yield_now().await;
-    }
+    let queued = || total(&handle, "eventstream_grip_queued");
+    until("none is queued", || queued() == 0.0).await;
     let endpoint = format!("{}/", proxy.uri());
     let lines = values(&handle);
     for (name, kind) in [("published", ""), ("failures", r#",kind="status""#)] {
@@ -219,4 +220,40 @@ async fn what_proxies_take_and_how_fast_is_measured() {
     let queued = format!("eventstream_grip_queued{{endpoint=\"{endpoint}\"}} 0");
     assert!(lines.contains(&queued), "{lines:#?}");
     assert!(!handle.render().contains("hush"));
+}
+
+#[tokio::test]
+async fn the_queues_of_two_streams_at_one_proxy_are_summed() {
+    let (recorder, handle) = recorder();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let proxy = ControlServer::start().await;
+    let builder = || EventStream::builder().grip(proxy.uri());
+    let streams = [builder().build().unwrap(), builder().build().unwrap()];
+    proxy.answer(Answer::Held);
+    for es in &streams {
+        es.try_publish("room-1", message("x")).unwrap();
+    }
+    let queued = || total(&handle, "eventstream_grip_queued");
+    until("both are queued", || queued() == 2.0).await;
+    proxy.release(2);
+    until("none is queued", || queued() == 0.0).await;
+}
+
+#[tokio::test]
+async fn the_queues_of_two_streams_with_a_backplane_are_summed() {
+    let (recorder, handle) = recorder();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let engine = Memory::new();
+    let builder = || EventStream::builder().backplane(engine.clone());
+    let [es, other] = [builder().build().unwrap(), builder().build().unwrap()];
+    engine.down();
+    for es in [&es, &other] {
+        es.try_publish("room-1", message("x")).unwrap();
+        es.try_publish("room-1", message("y")).unwrap();
+    }
+    let queued = || total(&handle, "eventstream_backplane_queued");
+    assert_eq!(queued(), 4.0);
+    engine.up();
+    until("none is queued", || queued() == 0.0).await;
+    assert_eq!(total(&handle, "eventstream_backplane_appended_total"), 4.0);
 }
