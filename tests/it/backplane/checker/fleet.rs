@@ -1,16 +1,9 @@
 //! Three instances of an application, each with a runtime of its own that can be killed.
 
 use super::publishers::{Publishers, Records};
-use crate::{
-    backplane::postgres::Postgres,
-    support::{server, within},
-};
+use crate::support::{server, within};
 use axum::{Router, http::request::Parts, routing::get};
-use axum_eventstream::{
-    EventStream, History, KeepAlive,
-    backplane::{Nats, Redis},
-    testing::backplane::Memory,
-};
+use axum_eventstream::{EventStream, EventStreamBuilder, History, KeepAlive, backplane::Backplane};
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -26,34 +19,13 @@ pub(super) struct Addresses(Arc<Mutex<[Option<SocketAddr>; INSTANCES]>>);
 
 /// What holds the log of an instance.
 #[derive(Clone)]
-pub(super) enum Engine {
-    Redis(Redis),
-    Nats(Nats),
-    Postgres(Postgres),
-    Memory(Memory),
-}
+pub(super) struct Engine(Arc<dyn Fn(EventStreamBuilder) -> EventStreamBuilder + Send + Sync>);
 
-impl From<String> for Engine {
-    fn from(url: String) -> Self {
-        Self::Redis(Redis::new(url))
-    }
-}
-
-impl From<Nats> for Engine {
-    fn from(nats: Nats) -> Self {
-        Self::Nats(nats)
-    }
-}
-
-impl From<Postgres> for Engine {
-    fn from(postgres: Postgres) -> Self {
-        Self::Postgres(postgres)
-    }
-}
-
-impl From<Memory> for Engine {
-    fn from(memory: Memory) -> Self {
-        Self::Memory(memory)
+impl Engine {
+    pub(super) fn new(backplane: impl Backplane + Clone) -> Self {
+        Self(Arc::new(move |builder| {
+            builder.backplane(backplane.clone())
+        }))
     }
 }
 
@@ -167,7 +139,7 @@ impl Instance {
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(1).enable_all().build().unwrap();
         let started = runtime.spawn(async move {
-            let es = build(engine);
+            let es = build(&engine);
             let address = server::start(app(&es), true).await;
             (es, address)
         });
@@ -198,15 +170,8 @@ impl Drop for Instance {
     }
 }
 
-fn build(engine: Engine) -> EventStream {
-    let builder = EventStream::builder();
-    let builder = match engine {
-        Engine::Redis(redis) => builder.backplane(redis),
-        Engine::Nats(nats) => builder.backplane(nats),
-        Engine::Postgres(postgres) => builder.backplane(postgres),
-        Engine::Memory(memory) => builder.backplane(memory),
-    };
-    builder
+fn build(engine: &Engine) -> EventStream {
+    engine.0(EventStream::builder())
         .history(History::memory().events(50_000))
         .keep_alive(KeepAlive::new().interval(Duration::from_secs(1)))
         .build()

@@ -1,47 +1,42 @@
 //! The engine in memory, with the faults that it can have.
 
 use super::{
-    report::{Outcomes, Report, Resets},
-    round::{self, Round, rounds},
+    fleet::{Engine, INSTANCES},
+    round::{Expected, NO_LOSS, RESETS_ALL, Round, Site, under_load},
 };
 use axum_eventstream::testing::backplane::Memory;
 use std::array;
 
-const EVERYWHERE: Resets = Resets::AtInstances(&[0, 1, 2]);
-
-/// Runs a fault under load, on logs that count one by one and in blocks.
-async fn under_load(fault: impl AsyncFn(&Memory, &Round), resets: Resets, outcomes: Outcomes) {
-    for engine in [Memory::new, || Memory::new().in_blocks()] {
-        rounds(round::count(), async |seed| -> Report {
-            let memory = engine();
-            let round = Round::at(array::from_fn(|_| memory.clone()), seed).await;
-            round.run(500).await;
-            fault(&memory, &round).await;
-            round.run(700).await;
-            round.finish(resets, outcomes).await
-        })
-        .await;
+impl Site for Memory {
+    fn engines(&self) -> [Engine; INSTANCES] {
+        array::from_fn(|_| Engine::new(self.clone()))
     }
+}
+
+/// Lets a fault happen on logs that count one by one and in blocks.
+async fn in_memory(expected: Expected, fault: impl AsyncFn(&mut Memory, &mut Round)) {
+    under_load(async || Memory::new(), expected, &fault).await;
+    under_load(async || Memory::new().in_blocks(), expected, &fault).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_absent_log_in_memory_loses_nothing() {
-    let fault = async |memory: &Memory, round: &Round| {
+    in_memory(NO_LOSS, async |memory, round| {
         memory.down();
         round.run(500).await;
         memory.up();
-    };
-    under_load(fault, Resets::Never, Outcomes::Published).await;
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lost_answers_of_a_log_in_memory_lose_nothing() {
-    let fault = async |memory: &Memory, _: &Round| memory.lose_replies(5);
-    under_load(fault, Resets::Never, Outcomes::Published).await;
+    let fault = async |memory: &mut Memory, _: &mut Round| memory.lose_replies(5);
+    in_memory(NO_LOSS, fault).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_log_in_memory_resets_all_clients() {
-    let fault = async |memory: &Memory, _: &Round| memory.wipe();
-    under_load(fault, EVERYWHERE, Outcomes::PublishedOrMaybe).await;
+    let fault = async |memory: &mut Memory, _: &mut Round| memory.wipe();
+    in_memory(RESETS_ALL, fault).await;
 }

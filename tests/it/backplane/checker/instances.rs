@@ -2,38 +2,29 @@
 
 use super::{
     fleet::INSTANCES,
-    report::{Outcomes, Resets},
-    round::{self, Round, rounds},
+    round::{NO_LOSS, Round, under_load},
 };
 use crate::support::redis::RedisServer;
 
-/// The time of hopping without faults, for each round that was asked for.
-const HOPPING: u64 = 6000;
+/// Lets instances end and start, which loses nothing.
+async fn without_faults(change: impl AsyncFn(&mut Round)) {
+    let change = async |_: &mut RedisServer, round: &mut Round| change(round).await;
+    under_load(RedisServer::start, NO_LOSS, change).await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis"]
 async fn hopping_without_faults_loses_nothing() {
-    rounds(1, async |seed| {
-        let redis = RedisServer::start().await;
-        let round = Round::on(&redis, seed).await;
-        round.run(HOPPING * round::count() as u64).await;
-        round.finish(Resets::Never, Outcomes::Published).await
-    })
-    .await;
+    without_faults(async |round| round.run(4500).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis"]
 async fn a_killed_instance_starts_with_the_log() {
-    rounds(round::count(), async |seed| {
-        let redis = RedisServer::start().await;
-        let mut round = Round::on(&redis, seed).await;
-        round.run(1000).await;
+    without_faults(async |round| {
         round.fleet.kill(1);
         round.run(500).await;
         round.fleet.start_one(1).await;
-        round.run(1000).await;
-        round.finish(Resets::Never, Outcomes::Published).await
     })
     .await;
 }
@@ -41,17 +32,13 @@ async fn a_killed_instance_starts_with_the_log() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis"]
 async fn a_rolling_restart_loses_nothing() {
-    rounds(round::count(), async |seed| {
-        let redis = RedisServer::start().await;
-        let mut round = Round::on(&redis, seed).await;
+    without_faults(async |round| {
         for index in 0..INSTANCES {
-            round.run(500).await;
             round.fleet.shut_down(index).await;
             round.run(200).await;
             round.fleet.start_one(index).await;
+            round.run(500).await;
         }
-        round.run(500).await;
-        round.finish(Resets::Never, Outcomes::Published).await
     })
     .await;
 }

@@ -57,6 +57,12 @@ impl Link {
         }
     }
 
+    /// Starts a link to each of the ports.
+    pub(super) async fn all_to(ports: [u16; 3]) -> [Self; 3] {
+        let [a, b, c] = ports.map(Self::to);
+        [a.await, b.await, c.await]
+    }
+
     pub(super) fn url(&self) -> String {
         format!("redis://{}", self.address)
     }

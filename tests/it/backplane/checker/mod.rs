@@ -4,7 +4,7 @@
 //! one order, or a reset exactly where some are missing. Each test names a fault, whether it may reset clients, and
 //! the outcomes that publishers may have.
 //!
-//! `CHECKER_ROUNDS=100` runs each fault so many times, and hops without faults for so many times 6 seconds.
+//! `CHECKER_ROUNDS=100` runs each fault so many times.
 
 mod client;
 mod evidence;

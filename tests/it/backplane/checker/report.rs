@@ -95,6 +95,9 @@ impl Report {
 }
 
 impl Resets {
+    /// Each client that stays at an instance.
+    pub(super) const EVERYWHERE: Self = Self::AtInstances(&[0, 1, 2]);
+
     fn allow(self, read: &Read) -> bool {
         let count: usize = read.lives.iter().map(Life::resets).sum();
         match (self, read.home) {

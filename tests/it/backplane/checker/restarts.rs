@@ -1,89 +1,74 @@
 //! Redis is killed or stopped.
 
 use super::{
+    fleet::{Engine, INSTANCES},
     report::{Outcomes, Resets},
-    round::{self, Round, rounds},
+    round::{self, Expected, NO_LOSS, NO_RESET, RESETS_ALL, Site, under_load},
 };
 use crate::support::redis::RedisServer;
+use axum_eventstream::backplane::Redis;
 use std::{
-    fs,
+    array, fs,
     path::{Path, PathBuf},
 };
 
 const KEPT: &str = "appendonly yes\nappendfsync always\nsave ''";
 const KEPT_EVERY_SECOND: &str = "appendonly yes\nappendfsync everysec\nsave ''";
 
-/// Kills the server under load, and starts it again after this time.
-async fn kill(configuration: &str, absence: u64, seed: u64) -> (RedisServer, Round) {
-    let mut redis = RedisServer::with(configuration).await;
-    let round = Round::on(&redis, seed).await;
-    round.run(1000).await;
-    redis.kill();
-    round.run(absence).await;
-    redis.restart().await;
-    round.run(1500).await;
-    (redis, round)
+impl Site for RedisServer {
+    fn engines(&self) -> [Engine; INSTANCES] {
+        array::from_fn(|_| Engine::new(Redis::new(self.url())))
+    }
+}
+
+/// Kills the server under load, and starts it again after these milliseconds.
+async fn kill(configuration: &str, absence: u64, expected: Expected) {
+    let start = async || RedisServer::with(configuration).await;
+    under_load(start, expected, async |redis, round| {
+        redis.kill();
+        round.run(absence).await;
+        redis.restart().await;
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis"]
 async fn a_killed_server_that_saves_always_loses_nothing() {
-    rounds(round::count(), async |seed| {
-        let (_redis, round) = kill(KEPT, 0, seed).await;
-        round.finish(Resets::Never, Outcomes::Published).await
-    })
-    .await;
+    kill(KEPT, 0, NO_LOSS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis"]
 async fn a_server_that_is_absent_for_seconds_loses_nothing() {
-    rounds(round::count(), async |seed| {
-        let (_redis, round) = kill(KEPT, 4000, seed).await;
-        round.finish(Resets::Never, Outcomes::Published).await
-    })
-    .await;
+    kill(KEPT, 4000, NO_LOSS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis"]
 async fn a_killed_server_that_saves_every_second_loses_nothing_silently() {
-    rounds(round::count(), async |seed| {
-        let (_redis, round) = kill(KEPT_EVERY_SECOND, 0, seed).await;
-        // It may postpone a write for two seconds.
-        round
-            .finish(Resets::Allowed, Outcomes::PublishedOrMaybe)
-            .await
-    })
+    // It may postpone a write for two seconds.
+    kill(
+        KEPT_EVERY_SECOND,
+        0,
+        (Resets::Allowed, Outcomes::PublishedOrMaybe),
+    )
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis"]
 async fn a_killed_server_that_saves_nothing_resets_all_clients() {
-    rounds(round::count(), async |seed| {
-        let (_redis, round) = kill("save ''", 0, seed).await;
-        round
-            .finish(Resets::AtInstances(&[0, 1, 2]), Outcomes::PublishedOrMaybe)
-            .await
-    })
-    .await;
+    kill("save ''", 0, RESETS_ALL).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis"]
 async fn a_server_with_an_old_dump_resets_all_clients() {
-    rounds(round::count(), async |seed| {
-        let mut redis = RedisServer::start().await;
-        let round = Round::on(&redis, seed).await;
-        round.run(800).await;
+    under_load(RedisServer::start, RESETS_ALL, async |redis, round| {
         redis.command("SAVE");
         round.run(800).await;
         redis.restart().await;
-        round.run(1500).await;
-        round
-            .finish(Resets::AtInstances(&[0, 1, 2]), Outcomes::PublishedOrMaybe)
-            .await
     })
     .await;
 }
@@ -91,17 +76,11 @@ async fn a_server_with_an_old_dump_resets_all_clients() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis"]
 async fn a_server_that_loses_the_end_of_its_file_resets_all_clients() {
-    rounds(round::count(), async |seed| {
-        let mut redis = RedisServer::with(KEPT).await;
-        let round = Round::on(&redis, seed).await;
-        round.run(1000).await;
+    let start = async || RedisServer::with(KEPT).await;
+    under_load(start, RESETS_ALL, async |redis, _| {
         redis.kill();
         cut_log(redis.folder());
         redis.restart().await;
-        round.run(1500).await;
-        round
-            .finish(Resets::AtInstances(&[0, 1, 2]), Outcomes::PublishedOrMaybe)
-            .await
     })
     .await;
 }
@@ -118,16 +97,11 @@ fn cut_log(folder: &Path) {
 }
 
 /// Stops the server under load for this time.
-async fn stop(milliseconds: u64, outcomes: Outcomes) {
-    rounds(round::count(), async |seed| {
-        let redis = RedisServer::start().await;
-        let round = Round::on(&redis, seed).await;
-        round.run(1000).await;
+async fn stop(milliseconds: u64, expected: Expected) {
+    under_load(RedisServer::start, expected, async |redis, round| {
         redis.pause();
         round.run(milliseconds).await;
         redis.resume();
-        round.run(1500).await;
-        round.finish(Resets::Never, outcomes).await
     })
     .await;
 }
@@ -135,22 +109,15 @@ async fn stop(milliseconds: u64, outcomes: Outcomes) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis"]
 async fn a_server_that_stops_for_3_seconds_loses_nothing() {
-    stop(3000, Outcomes::Published).await;
+    stop(3000, NO_LOSS).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Redis"]
-async fn a_server_that_stops_for_8_seconds_loses_nothing() {
+async fn a_server_that_stops_for_longer_loses_nothing() {
     // Long ones run if more rounds are asked for.
     if round::count() > 1 {
-        stop(8000, Outcomes::Published).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs Redis"]
-async fn a_server_that_stops_for_20_seconds_loses_nothing() {
-    if round::count() > 1 {
-        stop(20_000, Outcomes::Any).await;
+        stop(8000, NO_LOSS).await;
+        stop(20_000, NO_RESET).await;
     }
 }

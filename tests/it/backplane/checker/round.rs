@@ -9,13 +9,17 @@ use super::{
     report::{Outcomes, Report, Resets},
     rules,
 };
-use crate::support::{redis::RedisServer, within};
+use crate::support::within;
 use futures_util::{StreamExt, stream};
-use std::{array, env, time::Duration};
+use std::{env, time::Duration};
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 /// Clients that hop.
 const HOPPERS: usize = 9;
+
+/// Milliseconds of load before a fault, and after it.
+const BEFORE: u64 = 500;
+const AFTER: u64 = 1000;
 
 /// Rounds at the same time.
 const PARALLEL: usize = 2;
@@ -32,14 +36,46 @@ pub(super) fn count() -> usize {
     env::var("CHECKER_ROUNDS").map_or(1, |count| count.parse().unwrap())
 }
 
-/// Runs a fault so many times, some at once. `CHECKER_SEED` sets the first seed, and repeats a round as far as
-/// threads and servers can be repeated.
-pub(super) async fn rounds(count: usize, fault: impl AsyncFn(u64) -> Report) {
+/// Which clients may be reset, and the outcomes that publishers may have.
+pub(super) type Expected = (Resets, Outcomes);
+
+pub(super) const NO_LOSS: Expected = (Resets::Never, Outcomes::Published);
+pub(super) const RESETS_ALL: Expected = (Resets::EVERYWHERE, Outcomes::PublishedOrMaybe);
+/// Publishers may not know an outcome.
+pub(super) const NO_RESET: Expected = (Resets::Never, Outcomes::Any);
+pub(super) const NO_SILENT_LOSS: Expected = (Resets::Allowed, Outcomes::Any);
+
+/// The servers of a round, or another place of its log.
+pub(super) trait Site {
+    /// The engine of each instance.
+    fn engines(&self) -> [Engine; INSTANCES];
+}
+
+/// Lets a fault happen under load, in each round on a new site.
+pub(super) async fn under_load<S: Site>(
+    start: impl AsyncFn() -> S,
+    expected: Expected,
+    fault: impl AsyncFn(&mut S, &mut Round),
+) {
+    rounds(async |seed| {
+        let mut site = start().await;
+        let mut round = Round::start(site.engines(), seed).await;
+        round.run(BEFORE).await;
+        fault(&mut site, &mut round).await;
+        round.run(AFTER).await;
+        round.finish(expected).await
+    })
+    .await;
+}
+
+/// Runs all rounds, some at once. `CHECKER_SEED` sets the first seed, and repeats a round as far as threads and servers
+/// can be repeated.
+async fn rounds(round: impl AsyncFn(u64) -> Report) {
     let first = env::var("CHECKER_SEED")
         .map_or_else(|_| fastrand::u64(..1 << 48), |seed| seed.parse().unwrap());
     println!("CHECKER_SEED={first}");
-    let seeds = stream::iter(first..first + count as u64);
-    let mut reports = seeds.map(|seed| fault(seed)).buffer_unordered(PARALLEL);
+    let seeds = stream::iter(first..first + count() as u64);
+    let mut reports = seeds.map(|seed| round(seed)).buffer_unordered(PARALLEL);
     let mut sum = Report::default();
     while let Some(report) = reports.next().await {
         sum += report;
@@ -48,15 +84,10 @@ pub(super) async fn rounds(count: usize, fault: impl AsyncFn(u64) -> Report) {
 }
 
 impl Round {
-    /// Starts everything with one server.
-    pub(super) async fn on(redis: &RedisServer, seed: u64) -> Self {
-        Self::at(array::from_fn(|_| redis.url()), seed).await
-    }
-
     /// Starts an instance on each of the engines.
-    pub(super) async fn at(engines: [impl Into<Engine>; INSTANCES], seed: u64) -> Self {
+    async fn start(engines: [Engine; INSTANCES], seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let fleet = Fleet::start(engines.map(Into::into), random.fork()).await;
+        let fleet = Fleet::start(engines, random.fork()).await;
         let (end, ended) = watch::channel(None);
         let mut clients = JoinSet::new();
         for home in 0..INSTANCES {
@@ -81,7 +112,7 @@ impl Round {
     }
 
     /// Publishes the last events, waits until all clients have read them, and checks everything.
-    pub(super) async fn finish(mut self, resets: Resets, outcomes: Outcomes) -> Report {
+    async fn finish(mut self, (resets, outcomes): Expected) -> Report {
         self.fleet.pause(&[0, 1, 2]).await;
         self.end.send_replace(Some(self.publish_the_end().await));
         let reads = within("the clients", self.clients.join_all()).await;
