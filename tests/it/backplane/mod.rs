@@ -19,7 +19,7 @@ mod processes;
 mod proxied;
 mod publishing;
 #[cfg(unix)]
-mod pushpins;
+mod pushpin;
 #[cfg(unix)]
 mod raw;
 #[cfg(unix)]

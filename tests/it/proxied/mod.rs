@@ -15,7 +15,7 @@ const NO_PROXY: &str = "http://127.0.0.1:1";
 const SIGNED: (&str, &str) = ("grip-sig", "any, since there is no key");
 
 /// A stream whose clients recover missed events, by links with this path.
-fn recovering(control_uri: &str, path: Option<&str>) -> EventStreamBuilder {
+pub(crate) fn recovering(control_uri: &str, path: Option<&str>) -> EventStreamBuilder {
     let builder = EventStream::builder().grip(control_uri);
     let builder = builder
         .history(History::memory())

@@ -6,7 +6,12 @@ use super::{
     pushpin::{self, Pushpin},
     server,
 };
-use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::{StatusCode, Uri, header::CONTENT_LENGTH},
+};
 use axum_eventstream::{EventStream, EventStreamBuilder};
 use futures_util::future::join_all;
 use std::{
@@ -21,27 +26,30 @@ use std::{
 /// Stands between application and control port: passes on, or takes an item without doing so.
 #[derive(Clone)]
 pub(crate) struct Gate {
-    control_uri: String,
+    control: SocketAddr,
     drops: Arc<AtomicBool>,
 }
 
 impl Gate {
     async fn start(proxy: &Pushpin) -> (Self, String) {
         let gate = Self {
-            control_uri: format!("{}publish/", proxy.control_uri()),
+            control: proxy.control_address(),
             drops: Arc::default(),
         };
-        let app = Router::new().route("/publish/", post(Self::publish));
+        let app = Router::new().fallback(Self::pass);
         let (listener, address) = server::bind().await;
         server::serve(listener, app.with_state(gate.clone()));
         (gate, format!("http://{address}/"))
     }
 
-    async fn publish(State(gate): State<Self>, body: Bytes) -> StatusCode {
+    async fn pass(State(gate): State<Self>, uri: Uri, body: Bytes) -> StatusCode {
         if gate.drops.load(SeqCst) {
             return StatusCode::OK;
         }
-        let request = reqwest::Client::new().post(&gate.control_uri);
+        let url = format!("http://{}{}", gate.control, uri.path());
+        let request = reqwest::Client::new().post(url);
+        // Pushpin demands it, also of a request without a body.
+        let request = request.header(CONTENT_LENGTH, body.len());
         let sent = request.body(body).send().await;
         sent.map_or(StatusCode::BAD_GATEWAY, |answer| answer.status())
     }
