@@ -5,23 +5,6 @@ use crate::support::redis::RedisServer;
 
 #[tokio::test]
 #[ignore = "needs Redis"]
-async fn a_later_attach_finds_the_same_epoch() {
-    let server = RedisServer::start().await;
-    let redis = Redis::new(server.url());
-    let mut one = Instance::of(&redis).await;
-    one.append(&["a"]).await.unwrap();
-    let mut two = Instance::of(&redis).await;
-
-    for instance in [&mut one, &mut two] {
-        let epoch = instance.epoch;
-        let attached = instance.attach().await.unwrap();
-        assert_eq!((attached.epoch, attached.cause), (epoch, None));
-    }
-    assert_eq!((one.epoch, one.last), (two.epoch, two.last));
-}
-
-#[tokio::test]
-#[ignore = "needs Redis"]
 async fn the_first_attach_begins_an_epoch_with_an_entry() {
     let server = RedisServer::start().await;
     let redis = Redis::new(server.url());
@@ -39,27 +22,6 @@ async fn the_first_attach_begins_an_epoch_with_an_entry() {
     let read = reader.read(0).await.unwrap();
     assert_eq!(payloads(&read), ["<epoch>"]);
     assert_eq!(read[0].sequence, attached.last);
-}
-
-#[tokio::test]
-#[ignore = "needs Redis"]
-async fn a_wiped_log_gets_a_new_epoch_above_the_old_one() {
-    for command in ["FLUSHALL", "DEL {eventstream}:meta"] {
-        let server = RedisServer::start().await;
-        let mut instance = Instance::of(&Redis::new(server.url())).await;
-        instance.append(&["a", "b"]).await.unwrap();
-        instance.read().await.unwrap();
-        let (epoch, last) = (instance.epoch, instance.last);
-
-        server.command(command);
-
-        assert_eq!(kind(instance.append(&["c"]).await), FailureKind::Stale);
-        let attached = instance.attach().await.unwrap();
-        assert_eq!(attached.cause.as_deref(), Some("absent"), "{command}");
-        assert!(attached.epoch != epoch && attached.last > last, "{command}");
-        instance.append(&["c"]).await.unwrap();
-        assert_eq!(payloads(&instance.read().await.unwrap()), ["c"]);
-    }
 }
 
 #[tokio::test]
@@ -99,42 +61,6 @@ async fn an_epoch_that_begins_wakes_a_blocked_read() {
     assert_eq!(payloads(&read.unwrap()), ["<epoch>"]);
     assert_eq!(reads.last, attached.last);
     assert_eq!(reads.attach().await.unwrap().epoch, attached.epoch);
-}
-
-#[tokio::test]
-#[ignore = "needs Redis"]
-async fn a_restart_keeps_a_saved_log() {
-    let mut server = RedisServer::with("appendonly yes\nappendfsync always\nsave ''").await;
-    let redis = Redis::new(server.url());
-    let mut instance = Instance::of(&redis).await;
-    instance.append(&["a"]).await.unwrap();
-    instance.read().await.unwrap();
-    let epoch = instance.epoch;
-
-    server.restart().await;
-    instance.reconnect(&redis).await;
-
-    let attached = instance.attach().await.unwrap();
-    assert_eq!((attached.epoch, attached.cause), (epoch, None));
-    instance.append(&["b"]).await.unwrap();
-    assert_eq!(payloads(&instance.read().await.unwrap()), ["b"]);
-}
-
-#[tokio::test]
-#[ignore = "needs Redis"]
-async fn a_restart_without_the_log_begins_an_epoch() {
-    let mut server = RedisServer::start().await;
-    let redis = Redis::new(server.url());
-    let mut instance = Instance::of(&redis).await;
-    instance.append(&["a"]).await.unwrap();
-    let last = instance.last;
-
-    server.restart().await;
-    instance.reconnect(&redis).await;
-
-    let attached = instance.attach().await.unwrap();
-    assert_eq!(attached.cause.as_deref(), Some("absent"));
-    assert!(attached.last > last);
 }
 
 #[tokio::test]

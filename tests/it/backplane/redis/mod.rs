@@ -12,7 +12,7 @@ mod tls;
 
 use super::raw::{self, *};
 use axum_eventstream::backplane::{
-    Attached, Backplane, Batch, Content, Draft, FailureKind, Known, Origin, Reader, Redis, Writer,
+    Attached, Backplane, FailureKind, Known, Origin, Reader, Redis, Writer,
 };
 
 type Instance = raw::Instance<Redis>;

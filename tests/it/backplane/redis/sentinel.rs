@@ -6,6 +6,9 @@ use crate::support::within;
 use std::time::Duration;
 use tokio::time::sleep;
 
+/// A replica is sent the data at once, and not after 5 seconds in which others may ask for it, too.
+const REPLICATED: &str = "save ''\nrepl-diskless-sync-delay 0";
+
 pub(crate) struct Failover {
     pub(crate) master: RedisServer,
     pub(crate) replica: RedisServer,
@@ -15,9 +18,9 @@ pub(crate) struct Failover {
 
 impl Failover {
     pub(crate) async fn start() -> Self {
-        let master = RedisServer::start().await;
+        let master = RedisServer::with(REPLICATED).await;
         let port = master.port();
-        let replica = RedisServer::with(&format!("save ''\nreplicaof 127.0.0.1 {port}")).await;
+        let replica = RedisServer::with(&format!("{REPLICATED}\nreplicaof 127.0.0.1 {port}")).await;
         until(|| master.command("INFO replication").contains("state=online")).await;
         let sentinel = RedisServer::sentinel(&format!(
             "sentinel monitor main 127.0.0.1 {port} 1\n\

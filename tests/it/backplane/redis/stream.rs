@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::support::{redis::RedisServer, within};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 #[tokio::test]
@@ -27,59 +27,6 @@ async fn two_instances_read_all_appended_entries_in_one_order() {
     let head = one.writer.head().await.unwrap();
     assert_eq!((head.epoch, head.last), (one.epoch, start + 3));
     assert_eq!(server.command("KEYS *").lines().count(), 2);
-}
-
-#[tokio::test]
-#[ignore = "needs Redis"]
-async fn an_entry_has_all_that_was_appended() {
-    let server = RedisServer::start().await;
-    let mut instance = Instance::of(&Redis::new(server.url())).await;
-    let channel = "ü".repeat(127);
-    let payload: Vec<u8> = (0..=255).cycle().take(64 * 1024).collect();
-    let drafts = [Draft::new(&channel, payload.clone())];
-    let before = SystemTime::now() - Duration::from_millis(1);
-
-    let batch = Batch::new(instance.epoch, instance.known.origin, 1, &drafts);
-    instance.writer.append(batch).await.unwrap();
-
-    let [entry] = instance.read().await.unwrap().try_into().unwrap();
-    let Content::Published(publication) = entry.content else {
-        panic!("{entry:?}");
-    };
-    assert_eq!(publication.origin, instance.known.origin);
-    assert_eq!(publication.number, 1);
-    assert_eq!(publication.channel, channel);
-    assert_eq!(publication.payload, payload);
-    assert!((before..=SystemTime::now()).contains(&publication.at));
-}
-
-#[tokio::test]
-#[ignore = "needs Redis"]
-async fn a_repeated_append_adds_nothing() {
-    let server = RedisServer::start().await;
-    let mut instance = Instance::of(&Redis::new(server.url())).await;
-
-    let first = instance.append(&["a", "b"]).await.unwrap();
-    let repeated = instance.append_at(1, &["a", "b"]).await.unwrap();
-    let overlapping = instance.append_at(2, &["b", "c"]).await.unwrap();
-
-    assert_eq!((repeated.last, repeated.added), (first.last, 0));
-    assert_eq!((overlapping.last, overlapping.added), (first.last + 1, 1));
-    assert_eq!(payloads(&instance.read().await.unwrap()), ["a", "b", "c"]);
-}
-
-#[tokio::test]
-#[ignore = "needs Redis"]
-async fn a_read_waits_for_an_entry_and_returns_none_after_five_seconds() {
-    let server = RedisServer::start().await;
-    let redis = Redis::new(server.url());
-    let (mut reads, mut appends) = (Instance::of(&redis).await, Instance::of(&redis).await);
-
-    assert_eq!(reads.read().await.unwrap(), []);
-    let (read, appended) = tokio::join!(reads.read(), appends.append(&["a"]));
-
-    appended.unwrap();
-    assert_eq!(payloads(&read.unwrap()), ["a"]);
 }
 
 #[tokio::test]
@@ -128,25 +75,6 @@ async fn a_read_returns_a_part_of_a_long_log() {
 
     assert!((300..6000).contains(&largest), "{largest}");
     assert_eq!(payloads(&read), texts);
-}
-
-#[tokio::test]
-#[ignore = "needs Redis"]
-async fn a_read_can_begin_in_the_middle_of_a_batch() {
-    let server = RedisServer::start().await;
-    let redis = Redis::new(server.url());
-    let mut instance = Instance::of(&redis).await;
-    instance.append(&["a", "b", "c"]).await.unwrap();
-    let read = instance.reader.read(instance.last).await.unwrap();
-    let second = &read[1];
-
-    instance.see(second.sequence, second.mark.clone());
-    let attached = instance.writer.attach(&instance.known).await.unwrap();
-    assert_eq!(attached.cause, None);
-    assert_eq!(payloads(&instance.read().await.unwrap()), ["c"]);
-    instance.reconnect(&redis).await;
-    instance.see(second.sequence, second.mark.clone());
-    assert_eq!(payloads(&instance.read().await.unwrap()), ["c"]);
 }
 
 #[tokio::test]
