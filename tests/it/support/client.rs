@@ -266,10 +266,13 @@ impl Response {
             Framing::Ended | Framing::Cut => return None,
             Framing::Chunked => connection.chunk().await,
             Framing::Length(length) => connection.exactly(length).await,
-            Framing::UntilClose => match connection.fill(usize::MAX).await {
-                true => Some(connection.received.split().freeze()),
-                false => Some(Bytes::new()),
-            },
+            Framing::UntilClose => {
+                // The head may have come with a part of the body.
+                if connection.received.is_empty() {
+                    connection.fill(usize::MAX).await;
+                }
+                Some(connection.received.split().freeze())
+            }
         };
         self.framing = match (&piece, &self.framing) {
             (None, _) => Framing::Cut,
