@@ -24,10 +24,8 @@ async fn serve(es: &EventStream, detach: bool) -> SocketAddr {
     server::start(app, detach).await
 }
 
-async fn open(address: SocketAddr) -> Browser {
-    let browser = Browser::start().await;
+async fn open(browser: &Browser, address: SocketAddr) {
     browser.open(&format!("http://{address}/")).await;
-    browser
 }
 
 async fn listen(browser: &Browser, path: &str, names: &[&str]) {
@@ -104,10 +102,11 @@ fn table() -> Vec<(Event, Option<Value>)> {
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn every_event_is_read_as_it_was_published() {
+    let browser = Browser::start().await;
     for detach in [false, true] {
         let es = EventStream::builder().history(History::off()).build();
         let es = es.unwrap();
-        let browser = open(serve(&es, detach).await).await;
+        open(&browser, serve(&es, detach).await).await;
         let (events, read): (Vec<_>, Vec<_>) = table().into_iter().unzip();
         let opened = json!(["stream-open", "", ""]);
         let read: Vec<_> = [Some(opened)].into_iter().chain(read).flatten().collect();
@@ -126,10 +125,11 @@ async fn every_event_is_read_as_it_was_published() {
 #[ignore = "needs chromium"]
 async fn ids_are_positions_and_what_is_gone_is_reset() {
     const NAMES: [&str; 3] = ["stream-open", "stream-reset", "e"];
+    let browser = Browser::start().await;
     for detach in [false, true] {
         let es = EventStream::builder().history(History::memory().events(2));
         let es = es.build().unwrap();
-        let browser = open(serve(&es, detach).await).await;
+        open(&browser, serve(&es, detach).await).await;
         let first = current_id(&es);
         let mut ids = Vec::new();
         for data in ["1", "2", "3"] {
@@ -162,13 +162,14 @@ async fn ids_are_positions_and_what_is_gone_is_reset() {
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn an_idle_stream_has_keep_alives_which_keep_the_id() {
+    let browser = Browser::start().await;
     for detach in [false, true] {
         let keep_alive = KeepAlive::new().interval(Duration::from_millis(50));
         let es = EventStream::builder()
             .keep_alive(keep_alive)
             .build()
             .unwrap();
-        let browser = open(serve(&es, detach).await).await;
+        open(&browser, serve(&es, detach).await).await;
         listen(&browser, "/events/test", &["stream-open", "keep-alive"]).await;
         let id = current_id(&es);
         let (opened, alive) = (
@@ -184,13 +185,14 @@ async fn an_idle_stream_has_keep_alives_which_keep_the_id() {
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn an_opening_without_an_event_leaves_the_browser_its_position() {
+    let browser = Browser::start().await;
     for detach in [false, true] {
         let keep_alive = KeepAlive::new().interval(Duration::from_millis(50));
         let builder = EventStream::builder().keep_alive(keep_alive);
         let es = builder.stream_open(false).build().unwrap();
         let address = serve(&es, detach).await;
         let wire = Wire::to(address).await;
-        let browser = open(wire.address()).await;
+        open(&browser, wire.address()).await;
         let id = current_id(&es);
         listen(
             &browser,
@@ -217,11 +219,12 @@ async fn an_opening_without_an_event_leaves_the_browser_its_position() {
 #[tokio::test]
 #[ignore = "needs chromium"]
 async fn a_browser_waits_as_long_as_retry_says() {
+    let browser = Browser::start().await;
     for detach in [false, true] {
         let es = EventStream::new();
         let address = serve(&es, detach).await;
         let wire = Wire::to(address).await;
-        let browser = open(wire.address()).await;
+        open(&browser, wire.address()).await;
         for channel in ["short", "long"] {
             let path = format!("/events/{channel}");
             browser.run(&format!("window.{channel} = listen('{path}', '{channel}'); {channel}.opens = 0; {channel}.onopen = () => {channel}.opens++")).await;
