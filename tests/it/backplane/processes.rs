@@ -24,7 +24,7 @@ async fn run(options: &str) -> (bool, String) {
 #[tokio::test]
 #[ignore = "needs Redis and pushpin"]
 async fn a_fleet_whose_processes_are_killed_loses_nothing() {
-    let (has_passed, text) = run("--seconds 25 --every 3 --clients 80").await;
+    let (has_passed, text) = run("--seconds 15 --every 1 --clients 80").await;
     assert!(has_passed);
     for killed in ["Redis killed", "an instance killed", "a Pushpin killed"] {
         assert!(text.contains(killed), "{killed}");
@@ -34,19 +34,19 @@ async fn a_fleet_whose_processes_are_killed_loses_nothing() {
 #[tokio::test]
 #[ignore = "needs Redis and pushpin"]
 async fn a_fleet_whose_instances_are_replaced_loses_nothing_and_has_no_storm() {
-    let (has_passed, text) = run("--deploys --drain 6 --clients 120").await;
+    let (has_passed, text) = run("--deploys --drain 4 --clients 120").await;
     assert!(has_passed);
     assert!(text.contains("3 × an instance replaced"));
     let drains = text
         .lines()
-        .filter(|line| line.contains(" streams ended within 6 s"));
+        .filter(|line| line.contains(" streams ended within 4 s"));
     assert_eq!(drains.count(), 3);
 }
 
 #[tokio::test]
 #[ignore = "needs Redis and pushpin"]
 async fn a_fleet_whose_log_is_wiped_resets_its_clients() {
-    let (has_passed, text) = run("--wipe --seconds 5 --every 3 --clients 60").await;
+    let (has_passed, text) = run("--wipe --seconds 5 --every 1 --clients 60").await;
     assert!(has_passed);
     assert!(text.contains("Redis wiped"));
     assert!(!text.contains("; resets: 0 new epoch"));
@@ -55,7 +55,7 @@ async fn a_fleet_whose_log_is_wiped_resets_its_clients() {
 #[tokio::test]
 #[ignore = "needs Redis and pushpin"]
 async fn the_verdict_on_a_fleet_finds_a_single_missing_event() {
-    let (has_passed, text) = run("--deploys --drain 1 --clients 20 --forget").await;
+    let (has_passed, text) = run("--seconds 0 --every 1 --clients 20 --forget").await;
     assert!(!has_passed);
     assert!(text.contains(": missing between "));
     let path = text

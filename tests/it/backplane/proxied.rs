@@ -112,7 +112,10 @@ async fn a_new_epoch_resets_the_clients_of_proxies_without_a_publish() {
     let mut stream = a.client.get("/room").await;
     publish(&a.es, "one").await;
     stream.expect_text("message", "one").await;
+    // An idle read would show it too, after seconds.
+    engine.down();
     engine.wipe();
+    engine.up();
     stream.expect("stream-reset").await;
 }
 

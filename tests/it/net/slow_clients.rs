@@ -13,7 +13,7 @@ use tokio::{
 };
 
 const LIMIT: Duration = Duration::from_secs(30);
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(3);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn event_stream() -> EventStream {
     let history = History::off().events(64);

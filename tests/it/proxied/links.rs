@@ -274,7 +274,7 @@ fn expected(channel: &str, each: usize) -> Vec<String> {
 
 async fn clients_with_a_channel_each_get_their_own_events(path: Option<&str>) {
     const CLIENTS: usize = 20;
-    const MISSED: usize = 200;
+    const MISSED: usize = 100;
     let stage = Stage::start(|control_uri| builder(control_uri, path), app).await;
     for spacing in [0, 2, 10, 50] {
         let users: Vec<_> = (0..CLIENTS).map(|n| format!("s{spacing}u{n}")).collect();

@@ -65,7 +65,7 @@ async fn thousands_of_clients_leave_nothing_behind() {
     if alone::has_run("replay::many::thousands_of_clients_leave_nothing_behind") {
         return;
     }
-    let clients = 5000.min((open_files() - 100) / 2);
+    let clients = 2000.min((open_files() - 100) / 2);
     for way in Way::SOCKETS {
         let (es, records) = (EventStream::new(), Records::default());
         let site = way.serve(app(&es)).await;

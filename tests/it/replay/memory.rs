@@ -13,7 +13,7 @@ async fn the_memory_that_is_counted_is_about_what_is_taken() {
     if alone::has_run("replay::memory::the_memory_that_is_counted_is_about_what_is_taken") {
         return;
     }
-    for (channels, events, bytes) in [(100_000, 1, 20), (1000, 256, 20), (1000, 5, 5000)] {
+    for (channels, events, bytes) in [(20_000, 1, 20), (200, 256, 20), (200, 5, 5000)] {
         let es = with_history(History::memory().bytes(1 << 30));
         let text = "x".repeat(bytes);
         let before = MEMORY.allocated();

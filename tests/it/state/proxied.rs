@@ -143,19 +143,32 @@ async fn a_snapshot_that_fails_ends_the_stream_with_a_retry() {
 #[tokio::test]
 async fn an_expired_stream_ends_when_the_proxy_follows_its_link() {
     async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse> {
+        Ok(es.open(&request, ["a"])?.expires_at(in_a_second()))
+    }
+    async fn ready(es: EventStream, request: StreamRequest) -> Result<StreamResponse> {
         let stream = es.open(&request, ["a"])?;
-        Ok(stream.expires_at(SystemTime::now() + Duration::from_secs(1)))
+        let stream = stream.snapshot(|| async { Event::text("state", "1") });
+        Ok(stream.ready().await.expires_at(in_a_second()))
+    }
+    fn in_a_second() -> SystemTime {
+        SystemTime::now() + Duration::from_secs(1)
     }
     let stage = stage(|builder| builder).await;
     let app = Router::new()
         .route("/", get(events))
+        .route("/ready", get(ready))
         .with_state(stage.sum.es.clone());
     let client = TestClient::new(app).through(&stage.proxy);
-    let mut stream = client.get("/").await;
+    let mut streams = [client.get("/").await, client.get("/ready").await];
+    streams[1].expect_text("state", "1").await;
     stage.sum.add(1);
-    stream.expect_json("add", &1).await;
+    for stream in &mut streams {
+        stream.expect_json("add", &1).await;
+    }
     // The proxy polls a second after the expiry.
-    stream.expect_end().await;
+    for stream in &mut streams {
+        stream.expect_end().await;
+    }
 }
 
 /// A response to a request that a proxy forwards, and an application whose snapshot waits for a permit.
@@ -271,22 +284,4 @@ mod waiting {
             assert!(body(response).await.unwrap().contains("data: secret"));
         }
     }
-}
-
-#[tokio::test]
-async fn options_count_after_ready_too() {
-    async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse> {
-        let stream = es.open(&request, ["a"])?;
-        let stream = stream.snapshot(|| async { Event::text("state", "1") });
-        let stream = stream.ready().await;
-        Ok(stream.expires_at(SystemTime::now() + Duration::from_secs(1)))
-    }
-    let stage = stage(|builder| builder).await;
-    let app = Router::new()
-        .route("/", get(events))
-        .with_state(stage.sum.es.clone());
-    let client = TestClient::new(app).through(&stage.proxy);
-    let mut stream = client.get("/").await;
-    stream.expect_text("state", "1").await;
-    stream.expect_end().await;
 }

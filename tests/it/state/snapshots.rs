@@ -209,28 +209,49 @@ async fn each_kind_of_close_ends_a_stream_while_its_function_runs() {
     }
 }
 
+/// Functions that run until a gate opens.
+#[derive(Clone)]
+struct Gated {
+    gate: Arc<Semaphore>,
+    running: Arc<AtomicUsize>,
+    /// How many have run at the same time.
+    most: Arc<AtomicUsize>,
+}
+
+impl Gated {
+    fn new() -> Self {
+        Self {
+            gate: Arc::new(Semaphore::new(0)),
+            running: Arc::default(),
+            most: Arc::default(),
+        }
+    }
+
+    async fn run(self) -> Result<Event, InvalidEvent> {
+        let running = self.running.fetch_add(1, SeqCst) + 1;
+        self.most.fetch_max(running, SeqCst);
+        self.gate.acquire().await.unwrap().forget();
+        self.running.fetch_sub(1, SeqCst);
+        Event::text("state", "")
+    }
+
+    /// `/` has these snapshots, and `/plain` none.
+    fn app(&self, es: &EventStream) -> Router {
+        let gated = self.clone();
+        let handler = es.handler("a").snapshot(move |_| gated.clone().run());
+        Router::new()
+            .route("/", get(handler))
+            .route("/plain", get(es.handler("a")))
+    }
+}
+
 #[tokio::test]
 async fn only_some_functions_run_at_a_time_and_other_streams_do_not_wait() {
     const CLIENTS: usize = 40;
     let limits = Limits::new().concurrent_snapshots(4);
     let es = EventStream::builder().limits(limits).build().unwrap();
-    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let gate = Arc::new(Semaphore::new(0));
-    let handler = es.handler("a").snapshot({
-        let (running, most, gate) = (running.clone(), most.clone(), gate.clone());
-        move |_| {
-            let (running, most, gate) = (running.clone(), most.clone(), gate.clone());
-            async move {
-                most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
-                gate.acquire().await.unwrap().forget();
-                running.fetch_sub(1, SeqCst);
-                Event::text("state", "")
-            }
-        }
-    });
-    let app = Router::new()
-        .route("/", get(handler))
-        .route("/plain", get(es.handler("a")));
+    let gated = Gated::new();
+    let app = gated.app(&es);
     for detach in [false, true] {
         let server = server::start(app.clone(), detach).await;
         let mut waiting = Vec::new();
@@ -243,12 +264,12 @@ async fn only_some_functions_run_at_a_time_and_other_streams_do_not_wait() {
         plain.until("stream-open").await;
         publish(&es, "a", "1").await;
         plain.until("data: 1").await;
-        gate.add_permits(CLIENTS);
+        gated.gate.add_permits(CLIENTS);
         for response in &mut waiting {
             response.until("event: state").await;
         }
     }
-    assert_eq!(most.load(SeqCst), 4);
+    assert_eq!(gated.most.load(SeqCst), 4);
     assert_eq!(es.stats().snapshots, 2 * CLIENTS as u64);
 }
 
@@ -337,48 +358,28 @@ async fn a_function_that_panics_when_it_is_dropped_ends_no_other_stream() {
     plain.until("data: 1").await;
 }
 
-/// As after a deploy. The functions wait for a gate, so that as many as may run at the same time do.
+/// As after a deploy.
 #[tokio::test]
-async fn ten_thousand_clients_at_once_run_64_functions_at_a_time() {
-    const CLIENTS: usize = 10_000;
-    let es = EventStream::new();
-    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let gate = Arc::new(Semaphore::new(0));
-    let handler = es.handler("a").snapshot({
-        let (running, most, gate) = (running.clone(), most.clone(), gate.clone());
-        move |_| {
-            let (running, most, gate) = (running.clone(), most.clone(), gate.clone());
-            async move {
-                most.fetch_max(running.fetch_add(1, SeqCst) + 1, SeqCst);
-                drop(gate.acquire().await);
-                running.fetch_sub(1, SeqCst);
-                Event::text("state", "")
-            }
-        }
-    });
-    let app = Router::new()
-        .route("/", get(handler))
-        .route("/plain", get(es.handler("a")));
-    let client = TestClient::new(app).limit(Duration::from_secs(60));
-    let mut streams = Vec::new();
-    for _ in 0..CLIENTS {
-        streams.push(client.get("/").await);
-    }
-    let mut plain = client.get("/plain").await;
+async fn a_thousand_clients_at_once_run_64_functions_at_a_time() {
+    const CLIENTS: usize = 1000;
+    let (es, gated) = (EventStream::new(), Gated::new());
+    let client = TestClient::new(gated.app(&es)).limit(Duration::from_secs(60));
     let mut waiting = tokio::task::JoinSet::new();
-    for mut stream in streams {
+    for _ in 0..CLIENTS {
+        let mut stream = client.get("/").await;
         waiting.spawn(async move { stream.expect_text("state", "").await });
     }
+    let mut plain = client.get("/plain").await;
     until("as many functions run as may", || {
-        running.load(SeqCst) == 64
+        gated.running.load(SeqCst) == 64
     })
     .await;
     publish(&es, "a", "1").await;
     plain.expect_text("message", "1").await;
     assert_eq!(es.stats().snapshots, 0, "the others still wait");
-    gate.add_permits(1);
+    gated.gate.add_permits(CLIENTS);
     waiting.join_all().await;
-    assert_eq!(most.load(SeqCst), 64);
+    assert_eq!(gated.most.load(SeqCst), 64);
     assert_eq!(es.stats().snapshots, CLIENTS as u64);
     subscribed(&es, 1).await;
 }
