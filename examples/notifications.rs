@@ -249,20 +249,8 @@ async fn main() -> io::Result<()> {
     let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    let stop = es.close_on(stop_signal());
+    let stop = es.close_on(async { signal::ctrl_c().await.expect("a signal handler") });
     axum::serve(net::Listener::new(listener), app(es))
         .with_graceful_shutdown(stop)
         .await
-}
-
-/// Ctrl-C, or SIGTERM where there is one.
-async fn stop_signal() {
-    #[cfg(unix)]
-    let term = async {
-        let mut term = signal::unix::signal(signal::unix::SignalKind::terminate()).unwrap();
-        term.recv().await
-    };
-    #[cfg(not(unix))]
-    let term = std::future::pending::<Option<()>>();
-    tokio::select! { _ = signal::ctrl_c() => {}, _ = term => {} }
 }

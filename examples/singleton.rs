@@ -61,7 +61,7 @@ mod web {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     tokio::spawn(clock::run());
-    let stop = event_stream().close_on(stop_signal());
+    let stop = event_stream().close_on(async { signal::ctrl_c().await.expect("a signal handler") });
     let app: Router = web::routes();
     let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
@@ -69,16 +69,4 @@ async fn main() -> io::Result<()> {
     axum::serve(net::Listener::new(listener), app)
         .with_graceful_shutdown(stop)
         .await
-}
-
-/// Ctrl-C, or SIGTERM where there is one.
-async fn stop_signal() {
-    #[cfg(unix)]
-    let term = async {
-        let mut term = signal::unix::signal(signal::unix::SignalKind::terminate()).unwrap();
-        term.recv().await
-    };
-    #[cfg(not(unix))]
-    let term = std::future::pending::<Option<()>>();
-    tokio::select! { _ = signal::ctrl_c() => {}, _ = term => {} }
 }

@@ -10,6 +10,7 @@ use crate::support::{
 use eventsource_stream::{Event, Eventsource};
 use futures_util::{Stream, StreamExt};
 use reqwest::{Method, Response, StatusCode};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -480,7 +481,7 @@ async fn shutdown_says_goodbye_to_open_streams_and_ends() {
         example.stream("/events").await,
         example.stream("/events").await,
     ];
-    example.terminate();
+    example.signal(Signal::TERM);
     for events in &mut events {
         let goodbye = events.next().await.unwrap();
         let said = (&*goodbye.event, &*goodbye.data);

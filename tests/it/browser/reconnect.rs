@@ -14,7 +14,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     process::Command,
-    signal::unix::{SignalKind, signal},
+    signal::ctrl_c,
     time::interval,
 };
 use tower_http::cors::{Any, CorsLayer};
@@ -24,7 +24,7 @@ const STREAMS: usize = 50;
 /// Chromium opens six connections to a host.
 const HOSTS: usize = 10;
 
-/// Its value makes [`start`] one: what SIGTERM does there.
+/// Its value makes [`start`] one: what Ctrl-C does there.
 const END: &str = "RECONNECT_TEST_END";
 const PORT: &str = "RECONNECT_TEST_PORT";
 
@@ -51,10 +51,7 @@ async fn server_process() {
         .route("/large", post(publish_large_events))
         .layer(CorsLayer::new().allow_origin(Any))
         .with_state(es.clone());
-    let mut terminate = signal(SignalKind::terminate()).unwrap();
-    let stop = async move {
-        terminate.recv().await;
-    };
+    let stop = async { ctrl_c().await.unwrap() };
     let listener = TcpListener::bind(format!("0.0.0.0:{port}")).await.unwrap();
     println!("listening on {port}");
     let server = axum::serve(net::Listener::new(listener), app);

@@ -114,15 +114,15 @@ impl Example {
         self.process.kill().await.unwrap();
     }
 
-    pub(crate) fn terminate(&self) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let id = self.process.id().expect("the example runs");
         let id = Pid::from_raw(id.try_into().unwrap()).unwrap();
-        kill_process(id, Signal::TERM).unwrap();
+        kill_process(id, signal).unwrap();
     }
 
-    /// Asks it to stop, and sees it end well.
+    /// Asks it to stop, as Ctrl-C does, and sees it end well.
     pub(crate) async fn stop(mut self) {
-        self.terminate();
+        self.signal(Signal::INT);
         let status = within("the end", self.process.wait()).await.unwrap();
         assert!(status.success(), "{status}");
     }
