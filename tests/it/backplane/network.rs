@@ -1,21 +1,16 @@
 //! Two instances on a Redis behind a slow network that loses packets.
 
-use super::Instance;
-use crate::support::{namespace, redis::RedisServer, slow_wire, within};
+use super::{Instance, checker::link::Link};
+use crate::support::{namespace, redis::RedisServer, within};
 use axum_eventstream::{
     EventStream, History, LastEventId, ReceivedEvent, backplane::Redis, testing::TestStream,
 };
 use futures_util::future::join_all;
-use std::{
-    collections::HashSet,
-    net::{Ipv4Addr, SocketAddr},
-    ops::Range,
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 use tokio::time::Instant;
 
-/// The time of data in one direction, in milliseconds.
-const DELAY: Range<u64> = 10..30;
+/// The time of the server's answers.
+const DELAY: Duration = Duration::from_millis(40);
 
 /// Percentage of lost packets on each of two parts of the way, so about 4 % are lost.
 const LOSS: u32 = 2;
@@ -96,13 +91,12 @@ async fn a_slow_network_that_loses_packets_loses_no_event() {
         return;
     }
     let redis = RedisServer::start().await;
-    let target = SocketAddr::from((Ipv4Addr::LOCALHOST, redis.port()));
-    let wire = slow_wire::start(target, DELAY).await;
-    for port in [redis.port(), wire.port()] {
+    let link = Link::to(redis.port()).await;
+    link.slow(DELAY, Duration::ZERO);
+    for port in [redis.port(), link.address.port()] {
         namespace::lose(LOSS, port);
     }
-    let url = format!("redis://{wire}");
-    let instances = [&instance(&url).await, &instance(&url).await];
+    let instances = [&instance(&link.url()).await, &instance(&link.url()).await];
     let clients = [(0, false), (1, false), (0, true), (1, true)];
     let clients =
         join_all(clients.map(async |(at, hops)| (instances[at].client.get("/room").await, hops)))

@@ -2,8 +2,10 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    ffi::OsStr,
     fs::{self, DirEntry},
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
 };
@@ -14,11 +16,11 @@ exec 2>/dev/null
 "$@" </dev/null >/dev/null & server=$!
 echo $server
 read -r _
-kill -KILL $server
+kill -$0 $server
 wait $server
 "#;
 
-/// A program that is killed when this is dropped.
+/// A program that ends when this is dropped.
 pub(crate) struct Guarded {
     guard: Child,
     pid: Pid,
@@ -27,9 +29,15 @@ pub(crate) struct Guarded {
 impl Guarded {
     /// Runs a program with its arguments.
     pub(crate) fn run(command: &[&str]) -> Self {
+        Self::until("KILL", Path::new("."), command)
+    }
+
+    /// Runs a program in a folder, and ends it by this signal.
+    pub(crate) fn until(signal: &str, folder: &Path, command: &[impl AsRef<OsStr>]) -> Self {
         let mut guard = Command::new("sh")
-            .args(["-c", GUARD, "sh"])
+            .args(["-c", GUARD, signal])
             .args(command)
+            .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -41,7 +49,6 @@ impl Guarded {
         Self { guard, pid }
     }
 
-    #[allow(dead_code, reason = "only the fleet shows it")]
     pub(crate) fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }

@@ -26,8 +26,6 @@ pub(crate) mod pushpin;
 #[cfg(all(unix, feature = "full"))]
 pub(crate) mod redis;
 #[cfg(all(unix, feature = "full"))]
-pub(crate) mod slow_wire;
-#[cfg(all(unix, feature = "full"))]
 pub(crate) mod stage;
 #[cfg(all(unix, feature = "full"))]
 pub(crate) mod wire;

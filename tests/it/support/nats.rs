@@ -1,11 +1,10 @@
 //! A private NATS server, or a cluster of them: own ports and folders, ended when they are dropped.
 
-use super::{guarded::Guarded, within};
+use super::{guarded::Guarded, server::free_port, within};
 use async_nats::{Client, Request, RequestErrorKind};
 use serde_json::{Value, json};
 use std::{
-    env, fs, iter,
-    net::{Ipv4Addr, TcpListener},
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -260,13 +259,6 @@ async fn ask(client: &Client, request: &str, body: Value) -> Option<Value> {
         .await
         .ok()?;
     serde_json::from_slice(&answer.payload).ok()
-}
-
-/// A port that no connection gets as its own while a server does not run.
-pub(crate) fn free_port() -> u16 {
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    let mut ports = iter::repeat_with(|| fastrand::u16(20_000..32_000));
-    ports.find(is_free).unwrap()
 }
 
 async fn has_no_receiver(client: &Client, subject: &str) -> bool {

@@ -1,13 +1,12 @@
 //! A private PostgreSQL: its own port and folder, ended when it is dropped.
 
-use super::redis::free_port;
+use super::{guarded::Guarded, server::free_port};
 use rustix::process::{Pid, Signal, getuid, kill_process};
 use std::{
-    fs,
-    io::{BufRead as _, BufReader},
+    fs, iter,
     os::unix::fs::chown,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     time::Duration,
 };
 use tempfile::TempDir;
@@ -15,19 +14,9 @@ use tokio::time::{Instant, sleep};
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs a server until the standard input ends, so that it does not outlive the test.
-const GUARD: &str = r#"
-exec 2>/dev/null
-"$@" </dev/null >/dev/null & server=$!
-echo started
-read -r _
-kill -QUIT $server
-wait $server
-"#;
-
 /// A server that runs, or was killed and may be restarted with its data.
 pub(crate) struct PostgresServer {
-    guard: Option<Child>,
+    running: Option<Guarded>,
     port: u16,
     folder: TempDir,
 }
@@ -35,7 +24,7 @@ pub(crate) struct PostgresServer {
 impl PostgresServer {
     pub(crate) async fn start() -> Self {
         let mut server = Self {
-            guard: None,
+            running: None,
             port: free_port(),
             folder: tempfile::Builder::new().prefix("pg-").tempdir().unwrap(),
         };
@@ -63,10 +52,7 @@ impl PostgresServer {
 
     /// Ends the server without a checkpoint, as a crash does.
     pub(crate) fn kill(&mut self) {
-        if let Some(mut guard) = self.guard.take() {
-            drop(guard.stdin.take());
-            let _ = guard.wait();
-        }
+        self.running = None;
     }
 
     /// Starts a killed server again, with its port and its data.
@@ -85,10 +71,9 @@ impl PostgresServer {
     }
 
     fn signal(&self, signal: Signal) {
-        let lock = fs::read_to_string(self.folder.path().join("data/postmaster.pid")).unwrap();
-        let parent = lock.lines().next().unwrap();
+        let parent = self.running.as_ref().unwrap().pid().to_string();
         let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
-        for pid in [parent]
+        for pid in [&*parent]
             .into_iter()
             .chain(children.unwrap().split_whitespace())
         {
@@ -136,30 +121,17 @@ impl PostgresServer {
     }
 
     async fn run(&mut self) {
-        let server = self.command("postgres");
-        let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "sh"]);
-        guard.arg(server.get_program()).args(server.get_args());
-        guard.args(["-p", &self.port.to_string(), "-k"]);
-        guard.arg(self.folder.path());
-        guard.current_dir(self.folder.path());
-        guard.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut guard = guard.spawn().expect("sh can be started");
-        let mut line = String::new();
-        let mut output = BufReader::new(guard.stdout.take().unwrap());
-        output.read_line(&mut line).unwrap();
-        self.guard = Some(guard);
+        let mut server = self.command("postgres");
+        server.args(["-p", &self.port.to_string(), "-k"]);
+        server.arg(self.folder.path());
+        let command = iter::once(server.get_program()).chain(server.get_args());
+        let command: Vec<_> = command.collect();
+        self.running = Some(Guarded::until("QUIT", self.folder.path(), &command));
         let deadline = Instant::now() + START_LIMIT;
         while self.try_sql("SELECT 1").is_none() {
             assert!(Instant::now() < deadline, "the server does not start");
             sleep(Duration::from_millis(20)).await;
         }
-    }
-}
-
-impl Drop for PostgresServer {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

@@ -1,14 +1,8 @@
 //! A private Redis or Sentinel: its own port and folder, ended when it is dropped.
 
-use std::{
-    fs,
-    net::{Ipv4Addr, TcpListener},
-    path::Path,
-    process::Command,
-    time::Duration,
-};
+use std::{fs, path::Path, process::Command, time::Duration};
 
-use super::guarded::Guarded;
+use super::{guarded::Guarded, server::free_port};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -141,9 +135,4 @@ impl RedisServer {
         }
         false
     }
-}
-
-pub(crate) fn free_port() -> u16 {
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    free.local_addr().unwrap().port()
 }

@@ -32,6 +32,12 @@ pub(crate) fn reserve<const N: usize>(host: Ipv4Addr) -> [std::net::TcpListener;
     array::from_fn(|_| bound.next().expect("a free port"))
 }
 
+/// Such a port of this machine.
+pub(crate) fn free_port() -> u16 {
+    let [port] = reserve(Ipv4Addr::LOCALHOST);
+    port.local_addr().unwrap().port()
+}
+
 /// Serves an application until the test ends.
 pub(crate) fn serve(listener: TcpListener, app: Router) -> JoinHandle<()> {
     serve_until(listener, app, false, std::future::pending())

@@ -14,8 +14,8 @@ use tokio::{
 };
 
 /// Carries connections until it is dropped.
-pub(super) struct Link {
-    pub(super) address: SocketAddr,
+pub(crate) struct Link {
+    pub(crate) address: SocketAddr,
     state: watch::Sender<State>,
     accepting: JoinHandle<()>,
 }
@@ -46,7 +46,7 @@ enum Direction {
 
 impl Link {
     /// Starts a link to a port of this machine.
-    pub(super) async fn to(port: u16) -> Self {
+    pub(crate) async fn to(port: u16) -> Self {
         let (listener, address) = server::bind().await;
         let state = watch::Sender::default();
         let accepting = tokio::spawn(accept(listener, port, state.subscribe()));
@@ -58,36 +58,36 @@ impl Link {
     }
 
     /// Starts a link to each of the ports.
-    pub(super) async fn all_to(ports: [u16; 3]) -> [Self; 3] {
+    pub(crate) async fn all_to(ports: [u16; 3]) -> [Self; 3] {
         let [a, b, c] = ports.map(Self::to);
         [a.await, b.await, c.await]
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
     /// Closes all connections, and later ones at once, until [`up`](Self::up).
-    pub(super) fn down(&self) {
+    pub(crate) fn down(&self) {
         self.fault(|state, fault| (state.closed, state.is_down) = (fault, true));
     }
 
-    pub(super) fn up(&self) {
+    pub(crate) fn up(&self) {
         self.state.send_modify(|state| state.is_down = false);
     }
 
     /// Closes each open connection in place of its next answer: the request is executed.
-    pub(super) fn drop_answers(&self) {
+    pub(crate) fn drop_answers(&self) {
         self.fault(|state, fault| state.without_answer = fault);
     }
 
     /// Swallows all bytes of the open connections.
-    pub(super) fn half_open(&self) {
+    pub(crate) fn half_open(&self) {
         self.fault(|state, fault| state.half_open = fault);
     }
 
     /// Delays the answers, by the piece and by the byte.
-    pub(super) fn slow(&self, delay: Duration, per_byte: Duration) {
+    pub(crate) fn slow(&self, delay: Duration, per_byte: Duration) {
         self.state
             .send_modify(|state| (state.delay, state.per_byte) = (delay, per_byte));
     }

@@ -13,7 +13,7 @@ mod fleet;
 mod history;
 mod in_memory;
 mod instances;
-mod link;
+pub(super) mod link;
 mod links;
 mod memory;
 mod nats;

@@ -5,7 +5,10 @@ use super::{
     link::Link,
     round::{self, NO_LOSS, NO_RESET, NO_SILENT_LOSS, RESETS_ALL, Site, under_load},
 };
-use crate::support::nats::{NatsCluster, NatsServer, free_port};
+use crate::support::{
+    nats::{NatsCluster, NatsServer},
+    server::free_port,
+};
 use axum_eventstream::backplane::Nats;
 use serde_json::{Value, json};
 use std::{array, fs, path::Path};

@@ -1,10 +1,7 @@
 //! A cluster of several nodes.
 
 use super::*;
-use crate::support::{
-    redis::{RedisServer, free_port},
-    within,
-};
+use crate::support::{redis::RedisServer, server::free_port, within};
 use std::time::Duration;
 use tokio::time::sleep;
 

@@ -1,10 +1,7 @@
 //! Connections with TLS.
 
 use super::*;
-use crate::support::{
-    alone, certificate,
-    redis::{RedisServer, free_port},
-};
+use crate::support::{alone, certificate, redis::RedisServer, server::free_port};
 use std::{env, path::Path};
 
 #[tokio::test]
