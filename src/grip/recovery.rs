@@ -62,21 +62,13 @@ impl Answer {
     /// Adds the link by which the proxy reports a disconnect, unless the head would be too large. Pushpin takes
     /// this link from the first response only.
     pub(super) fn respond(&self, gone: Option<&str>) -> Result<HoldResponse, Rejection> {
-        if let Some(gone) = gone
-            && let Ok(response) = self.response(&self.instruct.clone().gone_link(gone))
-        {
-            return Ok(HoldResponse {
-                response,
-                reports_disconnect: true,
-                has_reset: self.has_reset,
-                needs_snapshot: self.needs_snapshot,
-                position: self.position,
-                channels: self.channels.clone(),
-            });
-        }
+        let reporting = gone.and_then(|gone| {
+            let instruct = self.instruct.clone().gone_link(gone);
+            self.response(&instruct).ok()
+        });
         Ok(HoldResponse {
-            response: self.response(&self.instruct)?,
-            reports_disconnect: false,
+            reports_disconnect: reporting.is_some(),
+            response: reporting.map_or_else(|| self.response(&self.instruct), Ok)?,
             has_reset: self.has_reset,
             needs_snapshot: self.needs_snapshot,
             position: self.position,
@@ -140,9 +132,7 @@ impl Recovery<'_> {
             true => recall.positions.clone(),
         };
         let page = Page::new(self.core.hub.epoch(), positions);
-        let link = self
-            .links
-            .page(self.uri, &self.channels, &self.terms, &page);
+        let link = self.links.page(self.uri, &self.channels, &self.terms, page);
         Ok(Answer {
             instruct: Instruct::new().next_link(link.map_err(unsigned)?, None),
             body: self.body(recall),

@@ -1,6 +1,6 @@
 //! The digest of everything that the response to a link depends on.
 
-use super::{PUSHPIN_CHANNELS, Page, Terms};
+use super::{PUSHPIN_CHANNELS, Purpose, Terms};
 use crate::Channel;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use percent_encoding::percent_decode_str;
@@ -25,19 +25,11 @@ pub(super) enum Route<'a> {
     Links(&'a str),
 }
 
-/// The purpose of a link.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Kind<'a> {
-    Resume,
-    Page(&'a Page),
-    Gone,
-}
-
 impl Digest {
     /// The digest for [`canonical`] `channels` with this prefix at the proxies.
     pub(super) fn new(
         route: Route<'_>,
-        kind: Kind<'_>,
+        purpose: &Purpose,
         prefix: &str,
         channels: &[impl AsRef<str>],
         terms: &Terms,
@@ -45,7 +37,7 @@ impl Digest {
         let mut fields = Fields(Sha256::new());
         fields.terms(terms);
         fields.route(route);
-        fields.kind(kind);
+        fields.purpose(purpose);
         fields.field(prefix.as_bytes());
         fields.list(
             channels
@@ -104,11 +96,11 @@ impl Fields {
         self.list(segments.map(|segment| percent_decode_str(segment).collect()));
     }
 
-    fn kind(&mut self, kind: Kind<'_>) {
-        match kind {
-            Kind::Resume => self.field(b"resume"),
-            Kind::Gone => self.field(b"gone"),
-            Kind::Page(page) => {
+    fn purpose(&mut self, purpose: &Purpose) {
+        match purpose {
+            Purpose::Resume => self.field(b"resume"),
+            Purpose::Gone => self.field(b"gone"),
+            Purpose::Page(page) => {
                 self.field(b"page");
                 self.field(page.to_string().as_bytes());
             }
@@ -141,16 +133,15 @@ pub(crate) fn canonical(channels: &[Channel]) -> Vec<Channel> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Page, *};
     use proptest::{collection::vec, prelude::*};
 
     /// All inputs of a digest.
-    #[derive(Clone, Debug, PartialEq)]
+    #[derive(Debug, PartialEq)]
     struct Input {
         is_link_path: bool,
         segments: Vec<String>,
-        page: Option<Vec<u64>>,
-        is_gone: bool,
+        purpose: Purpose,
         prefix: String,
         channels: Vec<String>,
         terms: Terms,
@@ -163,13 +154,14 @@ mod tests {
                 true => Route::Links(&path),
                 false => Route::Stream(&path),
             };
-            let page = self.page.clone().map(|sequences| Page::new(7, sequences));
-            let kind = match &page {
-                Some(page) => Kind::Page(page),
-                None if self.is_gone => Kind::Gone,
-                None => Kind::Resume,
-            };
-            Digest::new(route, kind, &self.prefix, &self.channels, &self.terms)
+            let Self {
+                purpose,
+                prefix,
+                channels,
+                terms,
+                ..
+            } = self;
+            Digest::new(route, purpose, prefix, channels, terms)
         }
     }
 
@@ -189,8 +181,11 @@ mod tests {
                 |(is_link_path, segments, kind, page, prefix, channels, terms)| Input {
                     is_link_path,
                     segments,
-                    page: (kind < 2).then_some(page),
-                    is_gone: kind == 2,
+                    purpose: match kind {
+                        0 => Purpose::Gone,
+                        1 => Purpose::Resume,
+                        _ => Purpose::Page(Page::new(7, page)),
+                    },
                     prefix,
                     channels,
                     terms: Terms {
@@ -232,13 +227,8 @@ mod tests {
     #[test]
     fn the_escaping_of_a_path_does_not_change_the_digest() {
         let digest = |path| {
-            Digest::new(
-                Route::Stream(path),
-                Kind::Resume,
-                "",
-                &["a"],
-                &Terms::default(),
-            )
+            let (route, terms) = (Route::Stream(path), Terms::default());
+            Digest::new(route, &Purpose::Resume, "", &["a"], &terms)
         };
         assert_eq!(digest("/a%2Cb/%7e"), digest("/a,b/~"));
         assert_eq!(digest("//a"), digest("/a"));

@@ -28,7 +28,7 @@ use crate::{
     grip::{Key, SigningKey, Verifier},
     trace,
 };
-use digest::{Digest, Kind, Route};
+use digest::{Digest, Route};
 use http::Uri;
 use poll::Polls;
 use serde::{Deserialize, Serialize};
@@ -168,15 +168,7 @@ impl Links {
         channels: &[Channel],
         terms: &Terms,
     ) -> Result<(String, Duration), Error> {
-        let digest = self.digest(self.route(uri), Kind::Resume, channels, terms);
-        let more = channels.get(PUSHPIN_CHANNELS..).unwrap_or_default();
-        let link = self.link(
-            uri,
-            &digest,
-            terms,
-            self.expiry(terms),
-            &query::resume(more),
-        )?;
+        let (link, digest) = self.link(uri, &Purpose::Resume, channels, terms)?;
         let poll = self.polls.interval(&digest);
         Ok((link, poll.min(terms.poll(SystemTime::now()))))
     }
@@ -187,26 +179,17 @@ impl Links {
         uri: &Uri,
         channels: &[Channel],
         terms: &Terms,
-        page: &Page,
+        page: Page,
     ) -> Result<String, Error> {
-        let digest = self.digest(self.route(uri), Kind::Page(page), channels, terms);
-        self.link(
-            uri,
-            &digest,
-            terms,
-            self.expiry(terms),
-            &query::page(channels, page),
-        )
+        let (link, _) = self.link(uri, &Purpose::Page(page), channels, terms)?;
+        Ok(link)
     }
 
     /// The link by which a proxy reports a disconnect, if there is a route for it.
     pub(crate) fn gone(&self, uri: &Uri, channels: &[Channel]) -> Option<String> {
         self.settings.path.as_ref()?;
-        let terms = Terms::default();
-        let digest = self.digest(self.route(uri), Kind::Gone, channels, &terms);
-        // Pushpin keeps the first one for as long as the stream lasts.
-        self.link(uri, &digest, &terms, NEVER, &query::gone(channels))
-            .ok()
+        let link = self.link(uri, &Purpose::Gone, channels, &Terms::default());
+        link.ok().map(|(link, _)| link)
     }
 
     /// The content of a request's link. Returns `None` if the request follows no link.
@@ -242,12 +225,14 @@ impl Links {
             purpose,
             terms: claims.terms,
         };
-        let kind = followed.purpose.kind();
-        let digest = self.digest(route, kind, &followed.channels, &claims.terms);
+        let Followed {
+            channels, purpose, ..
+        } = &followed;
+        let digest = self.digest(route, purpose, channels, &claims.terms);
         if digest.as_str() != claims.digest {
             return None;
         }
-        if followed.purpose == Purpose::Resume {
+        if *purpose == Purpose::Resume {
             self.polls.followed(&digest, Instant::now());
         }
         Some(followed)
@@ -271,39 +256,47 @@ impl Links {
     fn digest(
         &self,
         route: Route<'_>,
-        kind: Kind<'_>,
+        purpose: &Purpose,
         channels: &[impl AsRef<str>],
         terms: &Terms,
     ) -> Digest {
-        Digest::new(route, kind, &self.channel_prefix, channels, terms)
+        Digest::new(route, purpose, &self.channel_prefix, channels, terms)
     }
 
-    fn expiry(&self, terms: &Terms) -> u64 {
-        terms.expiry(self.settings.expiry(SystemTime::now()))
+    fn expiry(&self, purpose: &Purpose, terms: &Terms) -> u64 {
+        match purpose {
+            // Pushpin keeps the first one for as long as the stream lasts.
+            Purpose::Gone => NEVER,
+            _ => terms.expiry(self.settings.expiry(SystemTime::now())),
+        }
     }
 
     fn link(
         &self,
         uri: &Uri,
-        digest: &Digest,
+        purpose: &Purpose,
+        channels: &[Channel],
         terms: &Terms,
-        exp: u64,
-        rest: &str,
-    ) -> Result<String, Error> {
-        let token = self.token(digest, terms, exp)?;
-        let (digest, parameter) = (digest.as_str(), query::TOKEN);
-        Ok(match &self.settings.path {
+    ) -> Result<(String, Digest), Error> {
+        let digest = self.digest(self.route(uri), purpose, channels, terms);
+        let token = self.token(&digest, terms, self.expiry(purpose, terms))?;
+        let (parameter, rest) = (query::TOKEN, query::after_token(purpose, channels));
+        let link = match &self.settings.path {
             Some(path) => {
                 let path = path.trim_end_matches('/');
-                format!("{path}/{digest}?{parameter}={token}{rest}")
+                format!("{path}/{}?{parameter}={token}{rest}", digest.as_str())
             }
             None => {
                 let prefix = &self.settings.prefix;
                 // Two leading slashes would begin an authority.
                 let path = plain(uri.path().trim_start_matches('/'));
-                format!("{prefix}/{path}?{parameter}={token}{rest}#{digest}")
+                format!(
+                    "{prefix}/{path}?{parameter}={token}{rest}#{}",
+                    digest.as_str()
+                )
             }
-        })
+        };
+        Ok((link, digest))
     }
 
     fn token(&self, digest: &Digest, terms: &Terms, exp: u64) -> Result<String, Error> {
@@ -315,16 +308,6 @@ impl Links {
         let claims = serde_json::to_string(&claims).ok();
         let token = claims.and_then(|claims| self.signing.token(&claims));
         token.ok_or_else(|| Error::config("the key for next links does not sign"))
-    }
-}
-
-impl Purpose {
-    fn kind(&self) -> Kind<'_> {
-        match self {
-            Self::Resume => Kind::Resume,
-            Self::Page(page) => Kind::Page(page),
-            Self::Gone => Kind::Gone,
-        }
     }
 }
 

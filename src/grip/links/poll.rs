@@ -29,6 +29,7 @@ pub(super) struct Polls {
 
 /// The links that were followed in the current and in the previous interval. Each sets the bit that its digest
 /// selects.
+#[derive(Default)]
 struct Seen {
     current: Bits,
     previous: Bits,
@@ -37,21 +38,14 @@ struct Seen {
     since: Option<Instant>,
 }
 
-#[derive(Clone)]
 struct Bits(Box<[u64]>);
 
 impl Polls {
     pub(super) fn new(shortest: Duration, longest: Duration) -> Self {
-        let seen = Seen {
-            current: Bits::new(),
-            previous: Bits::new(),
-            count: 0,
-            since: None,
-        };
         Self {
             shortest,
             longest,
-            seen: Mutex::new(seen),
+            seen: Mutex::default(),
         }
     }
 
@@ -89,9 +83,9 @@ impl Seen {
         if elapsed < interval {
             return;
         }
-        self.previous = mem::replace(&mut self.current, Bits::new());
+        self.previous = mem::take(&mut self.current);
         if elapsed >= 2 * interval {
-            self.previous = Bits::new();
+            self.previous = Bits::default();
         }
         self.count = self.previous.count();
         self.since = Some(now);
@@ -112,11 +106,13 @@ impl Seen {
     }
 }
 
-impl Bits {
-    fn new() -> Self {
+impl Default for Bits {
+    fn default() -> Self {
         Self(vec![0; BITS / 64].into())
     }
+}
 
+impl Bits {
     fn contains(&self, bit: usize) -> bool {
         self.0[bit / 64] & 1 << (bit % 64) != 0
     }
@@ -133,23 +129,16 @@ impl Bits {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{
-            Terms,
-            digest::{Kind, Route},
-        },
+        super::{Purpose, Terms, digest::Route},
         *,
     };
 
     const SHORTEST: Duration = Duration::from_secs(20);
 
     fn digest(channel: usize) -> Digest {
-        Digest::new(
-            Route::Stream("/"),
-            Kind::Resume,
-            "",
-            &[channel.to_string()],
-            &Terms::default(),
-        )
+        let (route, terms) = (Route::Stream("/"), Terms::default());
+        let channels = [channel.to_string()];
+        Digest::new(route, &Purpose::Resume, "", &channels, &terms)
     }
 
     fn polls() -> Polls {
@@ -222,12 +211,7 @@ mod tests {
 
     #[test]
     fn every_number_of_links_has_an_interval() {
-        let mut seen = Seen {
-            current: Bits::new(),
-            previous: Bits::new(),
-            count: 0,
-            since: None,
-        };
+        let mut seen = Seen::default();
         (0..BITS).for_each(|bit| seen.insert(bit));
         assert_eq!(seen.count, BITS);
         assert!((700_000.0..800_000.0).contains(&seen.links()));

@@ -1,6 +1,6 @@
 //! The query of a link: the token, and the parts that `Grip-Last` does not repeat.
 
-use super::{MAX_CHANNELS, Purpose, names};
+use super::{MAX_CHANNELS, PUSHPIN_CHANNELS, Purpose, names};
 use crate::{Channel, LastEventId};
 use http::Uri;
 use std::{fmt, str::FromStr};
@@ -29,20 +29,15 @@ pub(crate) struct LinkQuery<'a> {
     is_gone: bool,
 }
 
-/// The part of a hold's link after the token.
-pub(super) fn resume(more: &[Channel]) -> String {
-    match more {
-        [] => String::new(),
-        more => format!("&{CHANNELS}={}", names::write(more)),
+/// The part of a link after the token.
+pub(super) fn after_token(purpose: &Purpose, channels: &[Channel]) -> String {
+    let more = channels.get(PUSHPIN_CHANNELS..).unwrap_or_default();
+    match purpose {
+        Purpose::Resume if more.is_empty() => String::new(),
+        Purpose::Resume => format!("&{CHANNELS}={}", names::write(more)),
+        Purpose::Page(page) => format!("&{CHANNELS}={}&{PAGE}={page}", names::write(channels)),
+        Purpose::Gone => format!("&{CHANNELS}={}&{GONE}=1", names::write(channels)),
     }
-}
-
-pub(super) fn page(channels: &[Channel], page: &Page) -> String {
-    format!("&{CHANNELS}={}&{PAGE}={page}", names::write(channels))
-}
-
-pub(super) fn gone(channels: &[Channel]) -> String {
-    format!("&{CHANNELS}={}&{GONE}=1", names::write(channels))
 }
 
 impl<'a> LinkQuery<'a> {
