@@ -68,28 +68,11 @@ impl LinkSettings {
     }
 
     pub(super) fn check(&self) -> Result<(), Error> {
-        for (name, path) in [
-            (
-                "grip_link_prefix",
-                Some(&self.prefix).filter(|prefix| !prefix.is_empty()),
-            ),
-            ("grip_link_path", self.path.as_ref()),
-        ] {
-            if let Some(path) = path.filter(|path| path.contains(['{', '}'])) {
-                let path = excerpt(path);
-                return Err(Error::config(format!(
-                    "`{name}` is {path}; it must be the path before a parameter of the route, such as \"/missed\" for the route \"/missed/{{link}}\""
-                )));
-            }
-            let plain = |path: &&String| {
-                path.starts_with('/') && plain(path) == **path && !path.contains(['?', '#'])
-            };
-            if path.is_some_and(|path| !plain(&path)) {
-                let path = excerpt(path.map_or("", String::as_str));
-                return Err(Error::config(format!(
-                    "`{name}` is {path}; it must be a path: a slash, then what needs no escaping in a URL"
-                )));
-            }
+        if !self.prefix.is_empty() {
+            check_path("grip_link_prefix", &self.prefix)?;
+        }
+        if let Some(path) = &self.path {
+            check_path("grip_link_path", path)?;
         }
         for (name, time) in [
             ("grip_link_valid_for", self.valid_for),
@@ -109,6 +92,20 @@ impl LinkSettings {
             None => Ok(()),
         }
     }
+}
+
+fn check_path(name: &str, path: &str) -> Result<(), Error> {
+    let rule = if path.contains(['{', '}']) {
+        "the path before a parameter of the route, such as \"/missed\" for the route \"/missed/{link}\""
+    } else if !path.starts_with('/') || plain(path) != path || path.contains(['?', '#']) {
+        "a path: a slash, then what needs no escaping in a URL"
+    } else {
+        return Ok(());
+    };
+    let path = excerpt(path);
+    Err(Error::config(format!(
+        "`{name}` is {path}; it must be {rule}"
+    )))
 }
 
 /// A key that every instance with the same secret derives, and that does not reveal the secret.
@@ -156,31 +153,31 @@ mod tests {
         assert_eq!(expiry(quarter), 6 * quarter);
     }
 
+    /// The error of a path of links, and of a prefix.
+    fn refused(path: Option<&str>, prefix: &str) -> String {
+        let settings = LinkSettings {
+            path: path.map(str::to_owned),
+            prefix: prefix.to_owned(),
+            ..LinkSettings::default()
+        };
+        settings.check().unwrap_err().to_string()
+    }
+
     #[test]
     fn a_path_with_a_query_or_a_fragment_is_refused() {
         for path in ["", "missed", "/a?b", "/a#b", "/é", "/a,b", "/a b"] {
-            let settings = LinkSettings {
-                path: Some(path.to_owned()),
-                ..LinkSettings::default()
-            };
-            let error = settings.check().unwrap_err().to_string();
+            let error = refused(Some(path), "");
             assert!(error.starts_with("`grip_link_path` is "), "{error}");
         }
     }
 
     #[test]
     fn the_parameter_of_the_route_is_not_part_of_a_path() {
-        let template = || "/missed/{link}".to_owned();
-        let path = LinkSettings {
-            path: Some(template()),
-            ..LinkSettings::default()
-        };
-        let prefix = LinkSettings {
-            prefix: template(),
-            ..LinkSettings::default()
-        };
-        for (settings, name) in [(path, "grip_link_path"), (prefix, "grip_link_prefix")] {
-            let error = settings.check().unwrap_err().to_string();
+        let template = "/missed/{link}";
+        for (error, name) in [
+            (refused(Some(template), ""), "grip_link_path"),
+            (refused(None, template), "grip_link_prefix"),
+        ] {
             let start = format!("`{name}` is \"/missed/{{link}}\"; it must be the path before");
             assert!(error.starts_with(&start), "{error}");
         }
