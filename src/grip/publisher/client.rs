@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use http::uri::Scheme;
-use http::{HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderValue, Request, Response, Uri, header};
 use http_body::Body as _;
 use hyper_util::client::legacy::{self, connect::HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -75,9 +75,9 @@ impl Client {
         &self,
         mut request: Request<Vec<u8>>,
     ) -> Result<Response<Body>, Failure> {
-        for (name, value) in own_headers() {
-            request.headers_mut().insert(name, value);
-        }
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         match self {
             Self::Plain(client) => {
                 let response = client.request(request.map(Body::from)).await;
@@ -92,13 +92,6 @@ impl Client {
             }
         }
     }
-}
-
-fn own_headers() -> [(HeaderName, HeaderValue); 2] {
-    [
-        (header::ACCEPT, HeaderValue::from_static("*/*")),
-        (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
-    ]
 }
 
 /// Reads up to `limit` bytes of a body. A shorter body is read to its end, so that its connection can be

@@ -23,7 +23,8 @@ pub(super) struct Endpoint {
     pub(super) name: Arc<str>,
     pub(super) queue: Queue,
     pub(super) verifier: Option<Verifier>,
-    healthy: AtomicBool,
+    /// Whether the last request succeeded; true before the first.
+    pub(super) healthy: AtomicBool,
     uri: Uri,
     recover_uri: Uri,
     authorization: Authorization,
@@ -59,11 +60,6 @@ impl Endpoint {
         })
     }
 
-    /// Whether the last request succeeded; true before the first.
-    pub(super) fn is_healthy(&self) -> bool {
-        self.healthy.load(Relaxed)
-    }
-
     /// Records the outcome of a request. A failure that concerns an item does not change the health of the
     /// proxy.
     pub(super) fn was_answered<T>(&self, answer: &Result<T, Failure>) {
@@ -97,12 +93,10 @@ impl Endpoint {
     }
 
     async fn send(&self, uri: &Uri, body: Vec<u8>) -> Result<Response<Body>, Failure> {
-        let authorization = self.authorization.header(SystemTime::now()).map_err(|_| {
-            Failure::new(
-                FailureKind::Authorization,
-                "the authorization cannot be signed",
-            )
-        })?;
+        let text = "the authorization cannot be signed";
+        let unsigned = |_| Failure::new(FailureKind::Authorization, text);
+        let authorization = self.authorization.header(SystemTime::now());
+        let authorization = authorization.map_err(unsigned)?;
         let length = body.len();
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
@@ -123,10 +117,8 @@ impl Endpoint {
         if let Some(secret) = authorization.as_ref().and_then(|value| value.to_str().ok()) {
             answer = hide(&answer, secret);
         }
-        Err(Failure::new(
-            FailureKind::Status(status),
-            status_message(status, &answer),
-        ))
+        let message = status_message(status, &answer);
+        Err(Failure::new(FailureKind::Status(status), message))
     }
 }
 
@@ -148,9 +140,8 @@ async fn read(response: Response<Body>) -> String {
 }
 
 fn hide(answer: &str, authorization: &str) -> String {
-    let secret = authorization
-        .split_once(' ')
-        .map_or(authorization, |(_, secret)| secret);
+    let pair = authorization.split_once(' ');
+    let secret = pair.map_or(authorization, |(_, secret)| secret);
     answer.replace(secret, "[redacted]")
 }
 
@@ -173,15 +164,11 @@ fn status_message(status: http::StatusCode, answer: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::grip::PublisherBuilder;
+    use http::StatusCode;
 
     fn endpoint(config: &GripConfig) -> Result<Endpoint, Error> {
-        let (timeout, items, bytes) = (Duration::from_secs(1), 1, 1);
-        let limits = Limits {
-            timeout,
-            items,
-            bytes,
-        };
-        Endpoint::new(config, limits)
+        Endpoint::new(config, PublisherBuilder::default().limits)
     }
 
     #[test]
@@ -204,19 +191,14 @@ mod tests {
 
     #[test]
     fn an_error_names_the_endpoint_and_the_setting() {
-        let uri = |uri| GripConfig::new(uri);
         let url = |text: &str| text.parse().unwrap();
         let table = [
             (
-                uri("nonsense"),
+                GripConfig::new("nonsense"),
                 "(not shown, it may hold a key): is not a URL such as `http://localhost:5561`",
             ),
             (
-                uri("unix:/x"),
-                "(not shown, it may hold a key): begins with neither `http://` nor `https://`",
-            ),
-            (
-                uri("http://u:hush@h/"),
+                GripConfig::new("http://u:hush@h/"),
                 "`http://h/`: must not contain user and password; they are `user` and `pass`",
             ),
             (
@@ -243,10 +225,8 @@ mod tests {
     fn https_needs_a_feature() {
         let https = endpoint(&GripConfig::fastly_fanout("id", "token"));
         if cfg!(any(feature = "rustls", feature = "native-tls")) {
-            assert_eq!(
-                https.unwrap().uri.to_string(),
-                "https://api.fastly.com/service/id/publish/"
-            );
+            let uri = https.unwrap().uri.to_string();
+            assert_eq!(uri, "https://api.fastly.com/service/id/publish/");
         } else {
             let expected = "GRIP control URI `https://api.fastly.com/service/id`: \
                             https needs the feature `rustls` or `native-tls` of axum-eventstream";
@@ -257,13 +237,10 @@ mod tests {
     #[test]
     fn shown_responses_have_no_line_breaks_and_no_credentials() {
         let answer = hide("got Bearer hush\r\n\u{1b}[1m", "Bearer hush");
-        assert_eq!(
-            status_message(http::StatusCode::BAD_REQUEST, &answer),
-            r"answered 400 Bad Request: got Bearer [redacted]\r\n\u{1b}[1m"
-        );
-        assert_eq!(
-            status_message(http::StatusCode::FOUND, " \n"),
-            "answered 302 Found"
-        );
+        let shown = status_message(StatusCode::BAD_REQUEST, &answer);
+        let expected = r"answered 400 Bad Request: got Bearer [redacted]\r\n\u{1b}[1m";
+        assert_eq!(shown, expected);
+        let shown = status_message(StatusCode::FOUND, " \n");
+        assert_eq!(shown, "answered 302 Found");
     }
 }

@@ -7,7 +7,7 @@ mod error;
 mod queue;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
@@ -143,22 +143,25 @@ impl Publisher {
     /// Returns the counters of each proxy, in the order of the configurations.
     #[must_use]
     pub fn stats(&self) -> Vec<EndpointStats> {
-        self.endpoints
-            .iter()
-            .map(|endpoint| EndpointStats::of(endpoint))
-            .collect()
+        let stats = |endpoint: &Arc<Endpoint>| {
+            let counts = endpoint.queue.observer().counts();
+            EndpointStats {
+                endpoint: endpoint.name.to_string(),
+                sent: counts.sent,
+                failed: counts.failed,
+                queued: counts.queued,
+                healthy: endpoint.healthy.load(Relaxed),
+            }
+        };
+        self.endpoints.iter().map(stats).collect()
     }
 }
 
 impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self
-            .endpoints
-            .iter()
-            .map(|endpoint| &endpoint.name)
-            .collect();
+        let names = self.endpoints.iter().map(|endpoint| &endpoint.name);
         f.debug_struct("Publisher")
-            .field("endpoints", &names)
+            .field("endpoints", &names.collect::<Vec<_>>())
             .finish()
     }
 }
@@ -222,28 +225,22 @@ impl PublisherBuilder {
     /// A limit is zero, the timeout is longer than a day, or a configuration is invalid. The error names the
     /// endpoint and the setting.
     pub fn build(self) -> Result<Publisher, Error> {
-        let Limits {
-            timeout,
-            items,
-            bytes,
-        } = self.limits;
+        let timeout = self.limits.timeout;
         if timeout.is_zero() || timeout > Duration::from_secs(86_400) {
             return Err(Error::config(format!(
                 "the publish timeout of {timeout:?} is not between zero and a day"
             )));
         }
-        if items == 0 || bytes == 0 {
+        if self.limits.items == 0 || self.limits.bytes == 0 {
             return Err(Error::config(
                 "the publish queue has room for nothing: `queue_limit` and `queue_bytes` must be 1 at least",
             ));
         }
         let endpoint = |config| Endpoint::new(config, self.limits).map(Arc::new);
-        let endpoints = self
-            .configs
-            .iter()
-            .map(endpoint)
-            .collect::<Result<_, _>>()?;
-        Ok(Publisher { endpoints })
+        let endpoints: Result<_, _> = self.configs.iter().map(endpoint).collect();
+        Ok(Publisher {
+            endpoints: endpoints?,
+        })
     }
 }
 
@@ -303,11 +300,13 @@ impl Drop for Start {
 impl Pending {
     fn new(endpoint: &Arc<Endpoint>, item: Arc<Item>) -> Self {
         let expired = endpoint.queue.take_expired(Instant::now());
-        let runtime = Handle::try_current()
-            .map_err(|_| Failure::new(FailureKind::Runtime, "there is no tokio runtime here"));
-        let (queued, runtime) = match runtime {
-            Ok(runtime) => (endpoint.queue.push(item), Some(runtime)),
-            Err(failure) => (Err(failure), None),
+        let runtime = Handle::try_current().ok();
+        let queued = match runtime {
+            Some(_) => endpoint.queue.push(item),
+            None => Err(Failure::new(
+                FailureKind::Runtime,
+                "there is no tokio runtime here",
+            )),
         };
         let is_first = queued.as_ref().is_ok_and(|queued| queued.is_first);
         let refused = queued.as_ref().err().map(|failure| failure.kind);
@@ -354,19 +353,6 @@ pub struct EndpointStats {
     pub healthy: bool,
 }
 
-impl EndpointStats {
-    fn of(endpoint: &Endpoint) -> Self {
-        let counts = endpoint.queue.observer().counts();
-        Self {
-            endpoint: endpoint.name.to_string(),
-            sent: counts.sent,
-            failed: counts.failed,
-            queued: counts.queued,
-            healthy: endpoint.is_healthy(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -381,21 +367,17 @@ mod tests {
         ticket.start();
         assert_eq!(tasks(), before + 1);
         let other = Publisher::new([GripConfig::new("http://127.0.0.1:9")]).unwrap();
+        // A ticket starts it at the latest when dropped.
         drop(other.enqueue(Item::stream("c", "1")));
-        assert_eq!(
-            tasks(),
-            before + 2,
-            "a ticket starts it at the latest when dropped"
-        );
+        assert_eq!(tasks(), before + 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_item_times_out_if_its_drain_does_not_run() {
         let publisher = Publisher::new([GripConfig::new("http://127.0.0.1:9")]).unwrap();
         // As if the drain ran in another runtime that is not polled any more.
-        let first = publisher.endpoints[0]
-            .queue
-            .push(Arc::new(Item::stream("c", "1")));
+        let queue = &publisher.endpoints[0].queue;
+        let first = queue.push(Arc::new(Item::stream("c", "1")));
         assert!(first.ok().unwrap().is_first);
         let start = Instant::now();
         let error = publisher.publish(Item::stream("c", "2")).await.unwrap_err();

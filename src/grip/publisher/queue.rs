@@ -89,20 +89,10 @@ impl Queue {
     /// Appends an item, if there is room. The caller first removes expired items with
     /// [`take_expired`](Self::take_expired).
     pub(super) fn push(&self, item: Arc<Item>) -> Result<Queued, Failure> {
-        let size = item.size();
-        let now = Instant::now();
+        let (size, now) = (item.size(), Instant::now());
         if size >= MAX_BODY {
             return Err(too_large(size));
         }
-        self.push_within_limits(item, size, now)
-    }
-
-    fn push_within_limits(
-        &self,
-        item: Arc<Item>,
-        size: usize,
-        now: Instant,
-    ) -> Result<Queued, Failure> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.lock();
         let Limits { items, bytes, .. } = self.limits;
@@ -110,10 +100,8 @@ impl Queue {
             return Err(full(&format!("{items} items wait already")));
         }
         if state.bytes + size > bytes {
-            return Err(full(&format!(
-                "{bytes} bytes may wait, and {} do",
-                state.bytes
-            )));
+            let waiting = state.bytes;
+            return Err(full(&format!("{bytes} bytes may wait, and {waiting} do")));
         }
         let reply = Reply::new(sender, now, &self.limits, &self.observer);
         let deadline = reply.deadline;
@@ -152,9 +140,7 @@ impl Queue {
 
     /// Marks the drain as ended; all waiting items fail.
     pub(super) fn abandon(&self) {
-        let mut state = self.lock();
-        let abandoned = std::mem::take(&mut *state);
-        drop(state);
+        let abandoned = std::mem::take(&mut *self.lock());
         drop(abandoned);
     }
 
@@ -237,10 +223,8 @@ pub(super) fn too_large(size: usize) -> Failure {
 }
 
 fn full(limit: &str) -> Failure {
-    Failure::new(
-        FailureKind::QueueFull,
-        format!("the queue is full: {limit}"),
-    )
+    let message = format!("the queue is full: {limit}");
+    Failure::new(FailureKind::QueueFull, message)
 }
 
 #[cfg(test)]
