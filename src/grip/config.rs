@@ -242,8 +242,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> GripConfig {
-        text.parse()
-            .unwrap_or_else(|error| panic!("{text}: {error}"))
+        text.parse().expect(text)
     }
 
     #[test]
@@ -287,34 +286,20 @@ mod tests {
 
     #[test]
     fn the_error_of_an_invalid_url_shows_no_secret() {
+        let hidden = "(not shown, it may hold a key)";
+        let no_url = "is not a URL such as `http://localhost:5561`";
+        let scheme = "begins with neither `http://` nor `https://`";
         let table = [
-            (
-                "hush",
-                "GRIP control URI (not shown, it may hold a key): is not a URL such as `http://localhost:5561`",
-            ),
-            (
-                "",
-                "GRIP control URI (not shown, it may hold a key): is not a URL such as `http://localhost:5561`",
-            ),
-            (
-                "http://",
-                "GRIP control URI (not shown, it may hold a key): is not a URL such as `http://localhost:5561`",
-            ),
-            (
-                "http://u:hush@h:port?key=hush",
-                "GRIP control URI (not shown, it may hold a key): is not a URL such as `http://localhost:5561`",
-            ),
-            (
-                "localhost:5561?key=hush",
-                "GRIP control URI (not shown, it may hold a key): begins with neither `http://` nor `https://`",
-            ),
-            (
-                "ftp://u:hush@h/x?key=hush",
-                "GRIP control URI `ftp://h/x`: begins with neither `http://` nor `https://`",
-            ),
+            ("hush", hidden, no_url),
+            ("", hidden, no_url),
+            ("http://", hidden, no_url),
+            ("http://u:hush@h:port?key=hush", hidden, no_url),
+            ("localhost:5561?key=hush", hidden, scheme),
+            ("ftp://u:hush@h/x?key=hush", "`ftp://h/x`", scheme),
         ];
-        for (text, expected) in table {
+        for (text, shown, rule) in table {
             let error = text.parse::<GripConfig>().unwrap_err();
+            let expected = format!("GRIP control URI {shown}: {rule}");
             assert_eq!(error.to_string(), expected, "{text}");
             assert_eq!(error.kind(), crate::ErrorKind::InvalidConfig);
         }
@@ -332,22 +317,18 @@ mod tests {
         ] {
             let text = format!("http://h/x?{name}=hush");
             let error = text.parse::<GripConfig>().unwrap_err();
-            let rule = format!("the parameter `{name}` is written `{meant}` here");
-            assert_eq!(
-                error.to_string(),
-                format!("GRIP control URI `http://h/x`: {rule}")
+            let expected = format!(
+                "GRIP control URI `http://h/x`: the parameter `{name}` is written `{meant}` here"
             );
+            assert_eq!(error.to_string(), expected);
         }
     }
 
     #[test]
     fn a_list_is_separated_by_white_space() {
         let list = GripConfig::parse_list(" http://a\n\thttp://b?iss=x  ").unwrap();
-        let uris: Vec<_> = list
-            .iter()
-            .map(|config| config.control_uri.as_str())
-            .collect();
-        assert_eq!(uris, ["http://a/", "http://b/"]);
+        let uris = list.iter().map(|config| &*config.control_uri);
+        assert_eq!(uris.collect::<Vec<_>>(), ["http://a/", "http://b/"]);
         assert!(GripConfig::parse_list("").unwrap().is_empty());
         assert!(GripConfig::parse_list("http://a b").is_err());
     }
@@ -362,23 +343,18 @@ mod tests {
         assert_eq!(config.control_uri, "http://h/?key=kept");
         assert_eq!(config.pass.as_deref(), Some("p"));
         assert_eq!(config.verify_iss, None);
-        let missing = serde_json::from_str::<GripConfig>("{}")
-            .unwrap_err()
-            .to_string();
-        assert!(missing.contains("control_uri"), "{missing}");
-        let mistyped =
-            serde_json::from_str::<GripConfig>(r#"{"control_uri":"","verify-key":"hush"}"#);
-        let mistyped = mistyped.unwrap_err().to_string();
-        assert!(
-            mistyped.contains("unknown field `verify-key`") && !mistyped.contains("hush"),
-            "{mistyped}"
-        );
-        let number = serde_json::from_str::<GripConfig>(r#"{"control_uri":"","pass":1234}"#);
-        let number = number.unwrap_err().to_string();
-        assert!(
-            number.contains("a password is text") && !number.contains("1234"),
-            "{number}"
-        );
+        for (data, rule) in [
+            ("{}", "control_uri"),
+            (
+                r#"{"control_uri":"","verify-key":"1234"}"#,
+                "unknown field `verify-key`",
+            ),
+            (r#"{"control_uri":"","pass":1234}"#, "a password is text"),
+        ] {
+            let error = serde_json::from_str::<GripConfig>(data).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains(rule) && !error.contains("1234"), "{error}");
+        }
     }
 
     #[test]

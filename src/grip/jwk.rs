@@ -93,35 +93,22 @@ mod tests {
 
     #[test]
     fn a_wrong_member_is_named() {
-        let coordinate = "CKo5A1ebyFcnmVV8SE5On-8G81JyBjSvcrx4VLetWCg";
+        let text = "`x`, `y` and `d` must be base64url text";
+        let length = "`x`, `y` and `d` must be 32 bytes long";
+        let x = r#""x":"CKo5A1ebyFcnmVV8SE5On-8G81JyBjSvcrx4VLetWCg""#;
         let table = [
-            ("{}".to_owned(), "`kty` is another type"),
-            (r#"{"kty":"OKP"}"#.to_owned(), "`kty` is another type"),
-            (r#"{"kty":"oct"}"#.to_owned(), "`k` must be base64url text"),
-            (
-                r#"{"kty":"oct","k":"!"}"#.to_owned(),
-                "`k` must be base64url text",
-            ),
-            (
-                r#"{"kty":"EC","crv":"P-384"}"#.to_owned(),
-                "`crv` is another curve",
-            ),
-            (
-                format!(r#"{{"kty":"EC","crv":"P-256","x":"{coordinate}"}}"#),
-                "`x`, `y` and `d` must be base64url text",
-            ),
-            (
-                format!(r#"{{"kty":"EC","crv":"P-256","x":"{coordinate}","y":"AQ"}}"#),
-                "`x`, `y` and `d` must be 32 bytes long",
-            ),
-            (
-                r#"{"kty":"EC","crv":"P-256","d":"AQ"}"#.to_owned(),
-                "`x`, `y` and `d` must be 32 bytes long",
-            ),
+            ("", "`kty` is another type"),
+            (r#""kty":"OKP""#, "`kty` is another type"),
+            (r#""kty":"oct""#, "`k` must be base64url text"),
+            (r#""kty":"oct","k":"!""#, "`k` must be base64url text"),
+            (r#""kty":"EC","crv":"P-384""#, "`crv` is another curve"),
+            (&format!(r#""kty":"EC","crv":"P-256",{x}"#), text),
+            (&format!(r#""kty":"EC","crv":"P-256",{x},"y":"AQ""#), length),
+            (r#""kty":"EC","crv":"P-256","d":"AQ""#, length),
         ];
-        for (text, expected) in table {
-            let refused = parse(&members(&text));
-            assert_eq!(refused.err(), Some(InvalidKey::Jwk(expected)), "{text}");
+        for (fields, expected) in table {
+            let refused = parse(&members(&format!("{{{fields}}}")));
+            assert_eq!(refused.err(), Some(InvalidKey::Jwk(expected)), "{fields}");
         }
         let empty = parse(&members(r#"{"kty":"oct","k":""}"#));
         assert_eq!(empty.err(), Some(InvalidKey::Empty));

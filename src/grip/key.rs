@@ -181,13 +181,18 @@ impl<'de> Deserialize<'de> for Key {
 mod tests {
     use super::*;
 
-    fn secret(text: &str) -> Vec<u8> {
-        match Key::from(text).material() {
+    /// The bytes of a secret, or the kind of another key.
+    fn material(key: &Key) -> Vec<u8> {
+        match key.material() {
             Ok(Material::Secret(secret)) => secret,
-            Ok(Material::Pem(_)) => panic!("{text:?} is a PEM"),
-            Ok(Material::Jwk(_)) => panic!("{text:?} is a JWK"),
-            Err(error) => panic!("{text:?} {error}"),
+            Ok(Material::Pem(_)) => b"(PEM)".to_vec(),
+            Ok(Material::Jwk(_)) => b"(JWK)".to_vec(),
+            Err(error) => error.to_string().into(),
         }
+    }
+
+    fn secret(text: &str) -> Vec<u8> {
+        material(&text.into())
     }
 
     #[test]
@@ -202,46 +207,34 @@ mod tests {
         for text in [
             "-_-_AQ==", "-_-_AQ", "+/+/AQ==", "+/+/AQ", " / /AQ", " _-/AR",
         ] {
-            assert_eq!(
-                secret(&format!("base64:{text}")),
-                [0xfb, 0xff, 0xbf, 1],
-                "{text}"
-            );
+            let secret = secret(&format!("base64:{text}"));
+            assert_eq!(secret, [0xfb, 0xff, 0xbf, 1], "{text}");
         }
     }
 
     #[test]
     fn bytes_follow_the_same_rules_without_base64() {
-        let plain = Key::from(b"base64:AQ".as_slice());
-        assert!(matches!(plain.material(), Ok(Material::Secret(s)) if s == b"base64:AQ"));
-        let pem = Key::from(b"\n-----BEGIN PUBLIC KEY-----".to_vec());
-        assert!(matches!(pem.material(), Ok(Material::Pem(_))));
-        let binary = Key::from(vec![0xff, 0]);
-        assert!(matches!(binary.material(), Ok(Material::Secret(s)) if s == [0xff, 0]));
+        for (bytes, expected) in [
+            (&b"base64:AQ"[..], &b"base64:AQ"[..]),
+            (b"\n-----BEGIN PUBLIC KEY-----", b"(PEM)"),
+            (&[0xff, 0], &[0xff, 0]),
+        ] {
+            assert_eq!(material(&bytes.into()), expected);
+        }
     }
 
     #[test]
     fn pem_and_jwk_are_recognised_in_text_and_behind_base64() {
         use base64::prelude::BASE64_STANDARD;
-        for text in [
-            "-----BEGIN PUBLIC KEY-----",
-            " \n-----BEGIN CERTIFICATE-----",
+        for (text, kind) in [
+            ("-----BEGIN PUBLIC KEY-----", b"(PEM)"),
+            (" \n-----BEGIN CERTIFICATE-----", b"(PEM)"),
+            (r#"{"kty":"oct"}"#, b"(JWK)"),
+            ("\n{ \"kty\" : \"EC\" }", b"(JWK)"),
         ] {
             let encoded = format!("base64:{}", BASE64_STANDARD.encode(text));
             for text in [text, &encoded] {
-                assert!(
-                    matches!(Key::from(text).material(), Ok(Material::Pem(_))),
-                    "{text}"
-                );
-            }
-        }
-        for text in [r#"{"kty":"oct"}"#, "\n{ \"kty\" : \"EC\" }"] {
-            let encoded = format!("base64:{}", BASE64_STANDARD.encode(text));
-            for text in [text, &encoded] {
-                assert!(
-                    matches!(Key::from(text).material(), Ok(Material::Jwk(_))),
-                    "{text}"
-                );
+                assert_eq!(secret(text), kind, "{text}");
             }
         }
     }
@@ -254,13 +247,10 @@ mod tests {
             format!("\u{feff}{pem}"),
             format!("key={pem}"),
         ] {
-            assert!(
-                matches!(Key::from(&*text).material(), Ok(Material::Pem(_))),
-                "{text}"
-            );
+            assert_eq!(secret(&text), b"(PEM)", "{text}");
         }
         let latin_1 = Key::from([b"Schl\xfcssel\n", pem.as_bytes()].concat());
-        assert!(matches!(latin_1.material(), Ok(Material::Pem(_))));
+        assert_eq!(material(&latin_1), b"(PEM)");
         for text in [
             r#"[{"kty":"EC"}]"#,
             "\u{feff}{\"kty\":\"EC\"}",
@@ -291,7 +281,7 @@ mod tests {
     #[test]
     fn a_key_is_deserialised_from_text_and_from_a_jwk() {
         let text: Key = serde_json::from_str(r#""base64:AQ""#).unwrap();
-        assert!(matches!(text.material(), Ok(Material::Secret(s)) if s == [1]));
+        assert_eq!(material(&text), [1]);
         let jwk: Key = serde_json::from_str(r#"{"kty":"oct","k":"AQ"}"#).unwrap();
         assert!(matches!(jwk.material(), Ok(Material::Jwk(jwk)) if jwk["k"] == "AQ"));
         let error = serde_json::from_str::<Key>("1234").unwrap_err().to_string();

@@ -63,7 +63,7 @@ fn number(big_endian: &pkcs1::UintRef<'_>) -> BigUint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grip::test_keys::{EC_PRIVATE, EC_PUBLIC, RSA_PRIVATE, RSA_PUBLIC};
+    use crate::grip::test_keys::{EC_PRIVATE, EC_PUBLIC, P384_PUBLIC, RSA_PRIVATE, RSA_PUBLIC};
 
     fn block(label: &str, der: &[u8]) -> String {
         let base64 = BASE64_STANDARD.encode(der);
@@ -87,7 +87,7 @@ mod tests {
                 block(label, &der),
                 format!("Key: 1\n{pem}"),
                 format!("{pem}\nend of the key"),
-                format!("{pem}{}", include_str!("../../tests/keys/p384-public.pem")),
+                format!("{pem}{P384_PUBLIC}"),
             ];
             for text in table {
                 assert_eq!(parse(&text), key, "{text:?}");

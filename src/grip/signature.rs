@@ -252,10 +252,8 @@ mod tests {
 
     #[test]
     fn the_key_decides_the_algorithm() {
-        let unsigned = format!(
-            "{}.e30.",
-            BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#)
-        );
+        let none = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#);
+        let unsigned = format!("{none}.e30.");
         let named = format!("Key of the proxy:\n{EC_PUBLIC}");
         for public in [EC_PUBLIC, RSA_PUBLIC, &named] {
             let forged = with_header(public, r#"{"alg":"HS256"}"#, "{}");
@@ -265,21 +263,16 @@ mod tests {
             assert_eq!(verify(public, &unsigned), Err(Algorithm));
         }
         assert_eq!(verify("s", &unsigned), Err(Algorithm));
-        assert_eq!(
-            verify(RSA_PUBLIC, &signed(EC_PRIVATE, "{}")),
-            Err(Algorithm)
-        );
+        let other = signed(EC_PRIVATE, "{}");
+        assert_eq!(verify(RSA_PUBLIC, &other), Err(Algorithm));
         for header in [
             r#"{}"#,
             r#"{"alg":7}"#,
             r#"{"alg":"hs256"}"#,
             r#"{"alg":"HS256","crit":["b64"]}"#,
         ] {
-            assert_eq!(
-                verify("s", &with_header("s", header, "{}")),
-                Err(Algorithm),
-                "{header}"
-            );
+            let token = with_header("s", header, "{}");
+            assert_eq!(verify("s", &token), Err(Algorithm), "{header}");
         }
     }
 
@@ -317,11 +310,8 @@ mod tests {
             (r#"{}"#, Err(Issuer)),
         ];
         for (claims, expected) in table {
-            assert_eq!(
-                verify_with(&verifier, &signed("s", claims)),
-                expected,
-                "{claims}"
-            );
+            let verified = verify_with(&verifier, &signed("s", claims));
+            assert_eq!(verified, expected, "{claims}");
         }
     }
 
@@ -346,14 +336,10 @@ mod tests {
             assert_eq!(verify("s", token), Err(expected), "{token}");
         }
         let verifier = Verifier::new(&"s".into()).unwrap();
-        assert_eq!(
-            verifier.verify([0xff, b'.', b'.'], UNIX_EPOCH),
-            Err(Malformed)
-        );
-        assert_eq!(
-            verifier.verify(&good, UNIX_EPOCH - Duration::from_secs(1)),
-            Ok(())
-        );
+        let binary = verifier.verify([0xff, b'.', b'.'], UNIX_EPOCH);
+        assert_eq!(binary, Err(Malformed));
+        let before_1970 = UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(verifier.verify(&good, before_1970), Ok(()));
     }
 
     #[test]

@@ -116,6 +116,7 @@ fn sensitive(text: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD;
     use std::time::Duration;
 
     use super::*;
@@ -126,12 +127,8 @@ mod tests {
     }
 
     fn config(fields: &str) -> GripConfig {
-        let fields = if fields.is_empty() {
-            String::new()
-        } else {
-            format!(",{fields}")
-        };
-        let json = format!(r#"{{"control_uri":"http://h"{fields}}}"#);
+        let separator = if fields.is_empty() { "" } else { "," };
+        let json = format!(r#"{{"control_uri":"http://h"{separator}{fields}}}"#);
         serde_json::from_str(&json).unwrap()
     }
 
@@ -184,11 +181,8 @@ mod tests {
             (r#""key":{"kty":"oct","k":"AQ"}"#, bearer),
         ];
         for (json, expected) in table {
-            assert_eq!(
-                Authorization::new(&config(json)).err().as_deref(),
-                Some(expected),
-                "{json}"
-            );
+            let error = Authorization::new(&config(json)).err();
+            assert_eq!(error.as_deref(), Some(expected), "{json}");
         }
         let mut binary = GripConfig::new("http://h");
         binary.key = Some(Key::from(vec![0xff]));
@@ -199,11 +193,8 @@ mod tests {
     fn a_signed_token_names_the_issuer_and_expires_in_ten_minutes() {
         let value = header(r#""control_iss":"re\"alm","key":"changeme""#).unwrap();
         let token = value.strip_prefix("Bearer ").unwrap();
-        let mut parts = token.split('.').map(|part| {
-            base64::prelude::BASE64_URL_SAFE_NO_PAD
-                .decode(part)
-                .unwrap()
-        });
+        let parts = token.split('.');
+        let mut parts = parts.map(|part| BASE64_URL_SAFE_NO_PAD.decode(part).unwrap());
         assert_eq!(parts.next().unwrap(), br#"{"alg":"HS256"}"#);
         assert_eq!(parts.next().unwrap(), br#"{"iss":"re\"alm","exp":600}"#);
         let verifier = Verifier::new(&"changeme".into()).unwrap().issuer("re\"alm");
@@ -221,10 +212,7 @@ mod tests {
         let second = token(1541);
         assert_ne!(second, first);
         assert_eq!(token(1600), second);
-        assert_eq!(
-            token(1000),
-            first,
-            "a clock that was set back makes a new token"
-        );
+        // A clock that was set back makes a new token.
+        assert_eq!(token(1000), first);
     }
 }
