@@ -3,8 +3,9 @@
 //! Each draft is the length of its channel in one byte, the channel, the length of its payload in four bytes,
 //! big-endian, and the payload.
 
-use super::Draft;
+use super::{Content, Draft, Entry, Origin, Publication};
 use bytes::{Buf, Bytes};
+use std::time::SystemTime;
 
 /// Bytes of both lengths.
 pub(super) const LENGTHS: usize = 5;
@@ -46,6 +47,39 @@ pub(super) fn decode(mut block: Bytes, count: usize) -> Option<Vec<Draft>> {
         drafts.push(Draft { channel, payload });
     }
     block.is_empty().then_some(drafts)
+}
+
+/// Which drafts a batch has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Label {
+    pub(super) origin: Origin,
+    pub(super) first_number: u64,
+    pub(super) count: usize,
+}
+
+impl Label {
+    /// Returns the entries of a block whose last draft has the sequence `last`, or `None` if it does not have these drafts.
+    pub(super) fn entries(
+        self,
+        last: u64,
+        mark: &Bytes,
+        at: SystemTime,
+        block: Bytes,
+    ) -> Option<Vec<Entry>> {
+        let drafts = decode(block, self.count)?;
+        let first = last.checked_sub(self.count as u64 - 1)?;
+        let entry = |(index, Draft { channel, payload })| {
+            let publication = Publication {
+                origin: self.origin,
+                number: self.first_number + index,
+                channel,
+                payload,
+                at,
+            };
+            Entry::new(first + index, mark.clone(), Content::Published(publication))
+        };
+        Some((0..).zip(drafts).map(entry).collect())
+    }
 }
 
 fn take(block: &mut Bytes, length: usize) -> Option<Bytes> {

@@ -40,6 +40,14 @@ impl Failure {
         }
     }
 
+    pub(crate) fn refused(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Refused, message)
+    }
+
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(FailureKind::Unavailable, message)
+    }
+
     /// Sets the cause.
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Source>) -> Self {

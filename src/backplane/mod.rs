@@ -85,6 +85,8 @@ mod outbox;
 #[cfg(feature = "redis")]
 mod redis;
 mod shared;
+#[cfg(all(feature = "rustls", any(feature = "nats", feature = "redis")))]
+mod tls;
 #[cfg(any(feature = "nats", feature = "redis"))]
 mod url;
 

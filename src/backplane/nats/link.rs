@@ -72,7 +72,7 @@ impl Link {
     ) -> Result<Self, Failure> {
         let name = url.to_string();
         let (sender, news) = watch::channel(News::default());
-        let options = options(url, credentials, sender).map_err(refused)?;
+        let options = options(url, credentials, sender).map_err(Failure::refused)?;
         let options = options.custom_inbox_prefix(inbox);
         let addresses = url.addresses();
         // The client panics if it needs TLS and finds no crypto provider.
@@ -82,7 +82,7 @@ impl Link {
             Some(Ok(connected)) => connected.map_err(|error| unreachable(&name, &error))?,
             _ => {
                 let text = "demands TLS, which needs the feature \"rustls\"";
-                return Err(refused(format!("{name} {text}")));
+                return Err(Failure::refused(format!("{name} {text}")));
             }
         };
         Ok(Self { client, news, name })
@@ -119,7 +119,7 @@ impl Link {
             Err(error) => match error.kind() {
                 RequestErrorKind::NoResponders => Ok(None),
                 RequestErrorKind::MaxPayloadExceeded => {
-                    Err(refused(format!("{}: {error}", self.name)))
+                    Err(Failure::refused(format!("{}: {error}", self.name)))
                 }
                 _ => Err(self.lost(error)),
             },
@@ -186,7 +186,7 @@ impl Link {
             _ => None,
         };
         match violation {
-            Some(violation) => refused(format!(
+            Some(violation) => Failure::refused(format!(
                 "{} answered {violation:?}: the user lacks one of the rights that the documentation of `Nats` lists",
                 self.name
             )),
@@ -224,7 +224,7 @@ impl Link {
     }
 
     pub(super) fn unavailable(&self, text: &str) -> Failure {
-        Failure::new(FailureKind::Unavailable, format!("{} {text}", self.name))
+        Failure::unavailable(format!("{} {text}", self.name))
     }
 
     pub(super) fn lost(&self, error: impl std::fmt::Display) -> Failure {
@@ -237,6 +237,18 @@ impl News {
     fn forbids(&self, subject: &str) -> bool {
         let concerns = |text: &String| text.contains(subject) || text.contains("Subscription");
         self.violation.as_ref().is_some_and(concerns)
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Disconnected | Event::Closed => self.is_broken = true,
+            Event::ServerError(ServerError::Other(text))
+                if text.contains("Permissions Violation") =>
+            {
+                self.violation = Some(text);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -281,20 +293,6 @@ fn options(
         }))
 }
 
-impl News {
-    fn take(&mut self, event: Event) {
-        match event {
-            Event::Disconnected | Event::Closed => self.is_broken = true,
-            Event::ServerError(ServerError::Other(text))
-                if text.contains("Permissions Violation") =>
-            {
-                self.violation = Some(text);
-            }
-            _ => {}
-        }
-    }
-}
-
 /// Whether a version, which is at least the versions for which `is` holds, keeps a stream with a first sequence. Earlier
 /// ones delete all its messages when they restart, until the first message has left it.
 fn keeps_logs(is: impl Fn(i64, i64, i64) -> bool) -> bool {
@@ -325,23 +323,18 @@ fn kind_of_publish(code: u16, err_code: u16) -> FailureKind {
 
 fn unreachable(name: &str, error: &ConnectError) -> Failure {
     match error.kind() {
-        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => refused(
-            format!("{name} refuses the user, the password or the token"),
-        ),
-        _ => {
-            let message = format!("cannot connect to {name}: {error}");
-            Failure::new(FailureKind::Unavailable, message)
+        ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+            Failure::refused(format!(
+                "{name} refuses the user, the password or the token"
+            ))
         }
+        _ => Failure::unavailable(format!("cannot connect to {name}: {error}")),
     }
 }
 
 fn json(body: &impl Serialize) -> Result<Bytes, Failure> {
-    let body = serde_json::to_vec(body).map_err(|error| refused(error.to_string()))?;
+    let body = serde_json::to_vec(body).map_err(|error| Failure::refused(error.to_string()))?;
     Ok(body.into())
-}
-
-pub(super) fn refused(message: impl Into<String>) -> Failure {
-    Failure::new(FailureKind::Refused, message)
 }
 
 #[cfg(test)]

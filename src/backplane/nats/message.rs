@@ -3,18 +3,19 @@
 //! A message owns a block of 1024 sequences, and its last draft has the last one. So the end of the log and the
 //! begin of a message follow from the stream's own sequences.
 
-use crate::backplane::{Content, Draft, Entry, Origin, Publication, block};
+use crate::backplane::{
+    Content, Draft, Entry,
+    block::{self, Label, MAX_DRAFTS},
+};
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Maximum number of drafts in a message.
-pub(super) const MAX_DRAFTS: usize = BLOCK as usize;
-
 /// Highest sequence of a stream whose blocks fit into 64 bits.
 pub(super) const MAX_MESSAGE: u64 = u64::MAX / BLOCK - 2;
 
-const BLOCK: u64 = 1024;
+/// Number of sequences of a message.
+const BLOCK: u64 = MAX_DRAFTS as u64;
 
 /// The server skips a message whose id it has stored already.
 const ID: &str = "Nats-Msg-Id";
@@ -33,14 +34,6 @@ pub(super) fn message_of(sequence: u64) -> u64 {
 /// A sequence that no message before this one has.
 pub(super) fn begin_of(message: u64) -> u64 {
     message * BLOCK
-}
-
-/// The drafts that a message has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Label {
-    pub(super) origin: Origin,
-    pub(super) first_number: u64,
-    pub(super) count: usize,
 }
 
 impl Label {
@@ -105,36 +98,16 @@ impl Delivered {
 
     /// The entries of the message.
     pub(super) fn entries(&self, label: Option<Label>, payload: Bytes) -> Vec<Entry> {
-        let drafts = label.and_then(|label| Some((label, block::decode(payload, label.count)?)));
-        let (last, previous) = (last_of(self.message), begin_of(self.message) - 1);
-        let Some((label, drafts)) = drafts else {
-            // Without a mark, an attach compares nothing.
-            return vec![Entry::new(last, Bytes::new(), Content::Foreign).previous(previous)];
-        };
-        let mark = label.mark(self.at);
-        let first = last + 1 - label.count as u64;
-        let entry = |(index, draft)| {
-            let entry = Entry::new(
-                first + index,
-                mark.clone(),
-                self.content(label, index, draft),
-            );
-            match index {
-                0 => entry.previous(previous),
-                _ => entry,
-            }
-        };
-        (0..).zip(drafts).map(entry).collect()
-    }
-
-    fn content(&self, label: Label, index: u64, Draft { channel, payload }: Draft) -> Content {
-        Content::Published(Publication {
-            origin: label.origin,
-            number: label.first_number + index,
-            channel,
-            payload,
-            at: self.at,
-        })
+        let last = last_of(self.message);
+        let entries =
+            label.and_then(|label| label.entries(last, &label.mark(self.at), self.at, payload));
+        // Without a mark, an attach compares nothing.
+        let foreign = || vec![Entry::new(last, Bytes::new(), Content::Foreign)];
+        let mut entries = entries.unwrap_or_else(foreign);
+        if let Some(first) = entries.first_mut() {
+            first.previous = begin_of(self.message) - 1;
+        }
+        entries
     }
 }
 
@@ -160,6 +133,7 @@ pub(super) fn fitting(drafts: &[Draft], bytes: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backplane::Origin;
 
     fn label(count: usize) -> Label {
         Label {

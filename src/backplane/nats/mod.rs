@@ -7,14 +7,12 @@ mod message;
 mod reader;
 mod stream;
 mod time;
-#[cfg(feature = "rustls")]
-mod tls;
 mod url;
 mod warned;
 mod writer;
 
 use crate::backplane::{Backplane, Failure, url::InvalidUrl};
-use link::{Link, refused};
+use link::Link;
 use reader::NatsReader;
 use std::{fmt, sync::Arc};
 use stream::Stream;
@@ -146,9 +144,9 @@ impl Nats {
 
     fn checked_url(&self) -> Result<&Url, Failure> {
         let parsed = self.url.as_ref();
-        let url = parsed.map_err(|error| refused(error.to_string()))?;
+        let url = parsed.map_err(|error| Failure::refused(error.to_string()))?;
         if url.is_tls && !cfg!(feature = "rustls") {
-            return Err(refused(format!(
+            return Err(Failure::refused(format!(
                 "{url} with TLS needs the feature \"rustls\""
             )));
         }
@@ -161,7 +159,7 @@ impl Nats {
         if (1..=64).contains(&name.len()) && name.bytes().all(is_allowed) {
             return Ok(());
         }
-        Err(refused(format!(
+        Err(Failure::refused(format!(
             "the namespace {name:?} must have 1 to 64 letters, digits, - and _ of ASCII"
         )))
     }
@@ -187,10 +185,12 @@ impl Backplane for Nats {
         } = &self.settings;
         self.check_namespace()?;
         if !(1..=5).contains(replicas) {
-            return Err(refused("replicas must be 1 to 5"));
+            return Err(Failure::refused("replicas must be 1 to 5"));
         }
         if *max_messages == 0 || *max_bytes == Some(0) {
-            return Err(refused("max_messages and max_bytes must be at least 1"));
+            return Err(Failure::refused(
+                "max_messages and max_bytes must be at least 1",
+            ));
         }
         self.checked_url().map(drop)
     }
@@ -199,12 +199,13 @@ impl Backplane for Nats {
         self.check()?;
         let url = self.checked_url()?;
         #[cfg(feature = "rustls")]
-        tls::choose_provider();
+        // Any server may demand TLS.
+        crate::backplane::tls::choose_provider();
         let inbox = format!("_INBOX.eventstream.{}", self.settings.namespace);
         let link = Link::connect(url, self.credentials.as_deref(), inbox).await?;
         if !link.keeps_logs() {
             let text = "deletes a log when it restarts: it needs NATS 2.11.2, or 2.10.28";
-            return Err(refused(format!("{} {text}", link.name)));
+            return Err(Failure::refused(format!("{} {text}", link.name)));
         }
         // Both halves use one connection, so they see the same stream.
         let stream = Stream {

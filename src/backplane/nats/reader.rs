@@ -9,13 +9,14 @@
 
 use super::{
     link::Link,
-    message::{Delivered, Label, message_of},
+    message::{Delivered, message_of},
     stream::Stream,
 };
-use crate::backplane::{Entry, Failure, FailureKind, Reader};
+use crate::backplane::{Entry, Failure, Reader, block::Label};
 use async_nats::{Message, Subscriber};
-use serde::{Deserialize, Serialize};
-use std::{fmt, future::poll_fn, mem, pin::pin, task::Poll, time::Duration};
+use serde::de::IgnoredAny;
+use serde_json::json;
+use std::{fmt, future::ready, mem, time::Duration};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_stream::StreamExt as _;
 
@@ -63,35 +64,6 @@ struct Consumer {
     unreachable: Option<Instant>,
 }
 
-#[derive(Serialize)]
-struct NewConsumer<'a> {
-    stream_name: &'a str,
-    action: &'static str,
-    config: ConsumerConfig<'a>,
-}
-
-#[derive(Serialize)]
-struct ConsumerConfig<'a> {
-    name: &'a str,
-    deliver_policy: &'static str,
-    opt_start_seq: u64,
-    ack_policy: &'static str,
-    inactive_threshold: u64,
-    num_replicas: usize,
-    mem_storage: bool,
-}
-
-#[derive(Serialize)]
-struct Pull {
-    batch: usize,
-    max_bytes: usize,
-    expires: u64,
-    idle_heartbeat: u64,
-}
-
-#[derive(Deserialize)]
-struct Created {}
-
 impl NatsReader {
     pub(super) fn new(stream: Stream) -> Self {
         Self {
@@ -107,35 +79,30 @@ impl NatsReader {
         let (link, namespace) = (&self.stream.link, &self.stream.settings.namespace);
         let name = format!("eventstream-{:016x}", fastrand::u64(..));
         let (inbox, messages) = link.subscribe().await?;
-        let config = ConsumerConfig {
-            name: &name,
-            deliver_policy: "by_start_sequence",
-            opt_start_seq: message_of(after.saturating_add(1)).max(1),
-            ack_policy: "none",
-            inactive_threshold: nanoseconds(KEPT),
-            num_replicas: 1,
-            mem_storage: true,
-        };
-        let consumer = NewConsumer {
-            stream_name: namespace,
-            action: "create",
-            config,
-        };
+        let consumer = json!({
+            "stream_name": namespace,
+            "action": "create",
+            "config": {
+                "name": name,
+                "deliver_policy": "by_start_sequence",
+                "opt_start_seq": message_of(after.saturating_add(1)).max(1),
+                "ack_policy": "none",
+                "inactive_threshold": nanoseconds(KEPT),
+                "num_replicas": 1,
+                "mem_storage": true,
+            },
+        });
         let request = format!("CONSUMER.CREATE.{namespace}.{name}");
-        match link.ask::<Created>(request, Some(&consumer)).await? {
-            Ok(Created {}) => Ok(Consumer {
-                next: format!("$JS.API.CONSUMER.MSG.NEXT.{namespace}.{name}"),
-                inbox,
-                messages,
-                left: 0,
-                heard: Instant::now(),
-                unreachable: None,
-            }),
-            Err(error) => {
-                let message = link.answered(&error).to_string();
-                Err(Failure::new(FailureKind::Unavailable, message))
-            }
-        }
+        let created = link.ask::<IgnoredAny>(request, Some(&consumer)).await?;
+        created.map_err(|error| Failure::unavailable(link.answered(&error).to_string()))?;
+        Ok(Consumer {
+            next: format!("$JS.API.CONSUMER.MSG.NEXT.{namespace}.{name}"),
+            inbox,
+            messages,
+            left: 0,
+            heard: Instant::now(),
+            unreachable: None,
+        })
     }
 
     /// Waits until the deadline for a message or a status, and takes its entries.
@@ -167,13 +134,12 @@ impl NatsReader {
     /// Returns a message that has arrived, without waiting.
     async fn arrived(&mut self) -> Option<Message> {
         let consumer = self.consumer.as_mut()?;
-        let mut next = pin!(consumer.messages.next());
         // A timer would wait for a millisecond.
-        poll_fn(|cx| match next.as_mut().poll(cx) {
-            Poll::Ready(message) => Poll::Ready(message),
-            Poll::Pending => Poll::Ready(None),
-        })
-        .await
+        tokio::select! {
+            biased;
+            message = consumer.messages.next() => message,
+            () = ready(()) => None,
+        }
     }
 
     fn take(&mut self, message: Message) -> Result<(), Failure> {
@@ -217,12 +183,12 @@ impl NatsReader {
 
 impl Consumer {
     async fn pull(&mut self, link: &Link) -> Result<(), Failure> {
-        let pull = Pull {
-            batch: MESSAGES,
-            max_bytes: BYTES.max(2 * link.max_payload()),
-            expires: nanoseconds(WAIT),
-            idle_heartbeat: nanoseconds(HEARTBEAT),
-        };
+        let pull = json!({
+            "batch": MESSAGES,
+            "max_bytes": BYTES.max(2 * link.max_payload()),
+            "expires": nanoseconds(WAIT),
+            "idle_heartbeat": nanoseconds(HEARTBEAT),
+        });
         link.send(self.next.clone(), self.inbox.clone(), &pull)
             .await?;
         (self.left, self.heard) = (MESSAGES, Instant::now());

@@ -5,14 +5,15 @@
 
 use super::{
     Settings,
-    link::{Link, refused},
-    message::{Label, MAX_MESSAGE, begin_of, last_of, max_draft},
+    link::Link,
+    message::{MAX_MESSAGE, begin_of, last_of, max_draft},
     time,
 };
-use crate::backplane::{Attached, Failure, Origin};
+use crate::backplane::{Attached, Failure, Origin, block::Label};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::json;
 use std::{sync::Arc, time::SystemTime};
 
 /// Error codes of JetStream.
@@ -58,22 +59,6 @@ pub(super) struct Stored {
     /// `None` if another program has written it.
     pub(super) label: Option<Label>,
     at: SystemTime,
-}
-
-#[derive(Serialize)]
-struct NewStream<'a> {
-    name: &'a str,
-    subjects: [String; 1],
-    retention: &'static str,
-    discard: &'static str,
-    storage: &'static str,
-    num_replicas: usize,
-    max_msgs: i64,
-    max_bytes: i64,
-    duplicate_window: u64,
-    deny_delete: bool,
-    deny_purge: bool,
-    first_seq: u64,
 }
 
 #[derive(Deserialize)]
@@ -158,20 +143,20 @@ impl Stream {
         } = &self.settings;
         let limit =
             |limit: Option<u64>| limit.map_or(-1, |limit| limit.try_into().unwrap_or(i64::MAX));
-        let stream = NewStream {
-            name: namespace,
-            subjects: [format!("{}{epoch:012x}.*", self.prefix())],
-            retention: "limits",
-            discard: "old",
-            storage: "file",
-            num_replicas: *replicas,
-            max_msgs: limit(Some(*max_messages)),
-            max_bytes: limit(*max_bytes),
-            duplicate_window: REMEMBERED,
-            deny_delete: true,
-            deny_purge: true,
-            first_seq: first,
-        };
+        let stream = json!({
+            "name": namespace,
+            "subjects": [format!("{}{epoch:012x}.*", self.prefix())],
+            "retention": "limits",
+            "discard": "old",
+            "storage": "file",
+            "num_replicas": replicas,
+            "max_msgs": limit(Some(*max_messages)),
+            "max_bytes": limit(*max_bytes),
+            "duplicate_window": REMEMBERED,
+            "deny_delete": true,
+            "deny_purge": true,
+            "first_seq": first,
+        });
         let created = self
             .link
             .ask(format!("STREAM.CREATE.{namespace}"), Some(&stream))
@@ -194,7 +179,7 @@ impl Stream {
     /// Returns a message from the stream's leader, if it is there.
     pub(super) async fn message(&self, sequence: u64) -> Result<Option<Stored>, Failure> {
         let request = format!("STREAM.MSG.GET.{}", self.settings.namespace);
-        let body = serde_json::json!({ "seq": sequence });
+        let body = json!({ "seq": sequence });
         match self.link.ask::<MessageAnswer>(request, Some(&body)).await? {
             Ok(answer) => Ok(Stored::read(&answer.message)),
             Err(error) if matches!(error.err_code, NO_MESSAGE | NO_STREAM) => Ok(None),
@@ -203,24 +188,18 @@ impl Stream {
     }
 
     fn read(&self, answer: InfoAnswer) -> Result<Info, Failure> {
-        let InfoAnswer {
-            config,
-            state,
-            ts,
-            cluster,
-        } = answer;
-        let epoch = self.epoch(&config)?;
+        let (state, epoch) = (answer.state, self.epoch(&answer.config)?);
         if state.last_seq > MAX_MESSAGE {
             return Err(self.foreign("its sequences are too high"));
         }
-        let time =
-            time::parse(&ts).ok_or_else(|| self.link.lost("the server's time is missing"))?;
+        let missing = || self.link.lost("the server's time is missing");
+        let time = time::parse(&answer.ts).ok_or_else(missing)?;
         Ok(Info {
             epoch,
             last: state.last_seq,
             first: (state.messages > 0).then_some(state.first_seq),
-            config,
-            is_clustered: cluster.is_some(),
+            config: answer.config,
+            is_clustered: answer.cluster.is_some(),
             time,
         })
     }
@@ -244,7 +223,7 @@ impl Stream {
 
     fn foreign(&self, fault: &str) -> Failure {
         let Settings { namespace, .. } = &self.settings;
-        refused(format!(
+        Failure::refused(format!(
             "the stream {namespace:?} at {} cannot hold the log: {fault}; delete it, or choose another namespace",
             self.link.name
         ))

@@ -10,17 +10,17 @@
 
 use super::{
     Warned,
-    link::refused,
-    message::{self, Label, last_of, message_of},
+    message::{self, last_of, message_of},
     stream::{Info, Stream},
 };
 use crate::backplane::{
     Attached, Batch, Committed, Draft, Failure, FailureKind, Head, Known, Origin, Seen, Writer,
+    block::Label, shared::lock,
 };
 use serde::Deserialize;
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::time::{sleep, timeout};
@@ -133,10 +133,8 @@ impl NatsWriter {
                 return Ok(attached);
             }
         }
-        Err(self
-            .stream
-            .link
-            .unavailable("changes the stream again and again"))
+        let text = "changes the stream again and again";
+        Err(self.stream.link.unavailable(text))
     }
 
     /// Deletes the stream, unless another one has replaced it.
@@ -163,7 +161,10 @@ impl NatsWriter {
         };
         if info.last + 1 != first {
             let text = "does not begin a stream at the sequence that it is asked for";
-            return Err(refused(format!("{} {text}", self.stream.link.name)));
+            return Err(Failure::refused(format!(
+                "{} {text}",
+                self.stream.link.name
+            )));
         }
         self.warned.review(&self.stream, &info);
         Ok(Some(info.attached(self.stream.room()).cause(cause)))
@@ -191,10 +192,8 @@ impl NatsWriter {
         };
         if seq == 0 {
             let text = "has an earlier attempt of the batch on its way";
-            return Err(Failure::new(
-                FailureKind::Busy,
-                format!("{} {text}", link.name),
-            ));
+            let text = format!("{} {text}", link.name);
+            return Err(Failure::new(FailureKind::Busy, text));
         }
         if !duplicate {
             return Ok((seq, None));
@@ -223,7 +222,12 @@ impl NatsWriter {
 
     /// Appends a batch message by message.
     async fn store_all(&self, batch: Batch<'_>) -> Result<Committed, Failure> {
-        let (mut drafts, mut label) = (batch.drafts, label(&batch));
+        let mut drafts = batch.drafts;
+        let mut label = Label {
+            origin: batch.origin,
+            first_number: batch.first_number,
+            count: drafts.len(),
+        };
         let (mut last, mut added) = (0, 0);
         let room = self.stream.room();
         while !drafts.is_empty() {
@@ -243,7 +247,7 @@ impl NatsWriter {
     }
 
     fn too_large(&self, room: usize) -> Failure {
-        refused(format!(
+        Failure::refused(format!(
             "an event is larger than {room} bytes, the `max_payload` of {} without headers",
             self.stream.link.name
         ))
@@ -251,26 +255,17 @@ impl NatsWriter {
 
     /// The drafts that this connection has not appended yet.
     fn new_drafts<'a>(&self, batch: &Batch<'a>) -> Batch<'a> {
-        let appended = *self.lock();
-        let is_its =
-            |appended: &Appended| (appended.epoch, appended.origin) == (batch.epoch, batch.origin);
-        let number = appended
-            .filter(is_its)
-            .map_or(0, |appended| appended.number);
+        let appended = *lock(&self.appended);
+        let is_its = |it: &Appended| (it.epoch, it.origin) == (batch.epoch, batch.origin);
+        let number = appended.filter(is_its).map_or(0, |it| it.number);
         let known = (number + 1).saturating_sub(batch.first_number);
-        let known = batch
-            .drafts
-            .len()
-            .min(known.try_into().unwrap_or(usize::MAX));
+        let known = usize::try_from(known).unwrap_or(usize::MAX);
+        let known = known.min(batch.drafts.len());
         Batch {
             first_number: batch.first_number + known as u64,
             drafts: &batch.drafts[known..],
             ..*batch
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Appended>> {
-        self.appended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -283,12 +278,12 @@ impl Writer for NatsWriter {
     async fn append(&self, batch: Batch<'_>) -> Result<Committed, Failure> {
         let new = self.new_drafts(&batch);
         if new.drafts.is_empty() {
-            let appended = *self.lock();
+            let appended = *lock(&self.appended);
             let last = appended.map_or(0, |appended| appended.sequence);
             return Ok(Committed { last, added: 0 });
         }
         let committed = self.store_all(new).await?;
-        *self.lock() = Some(Appended {
+        *lock(&self.appended) = Some(Appended {
             epoch: batch.epoch,
             origin: batch.origin,
             number: new.first_number + new.drafts.len() as u64 - 1,
@@ -300,10 +295,7 @@ impl Writer for NatsWriter {
     async fn head(&self) -> Result<Head, Failure> {
         let none = || Failure::new(FailureKind::Stale, "there is no log");
         let info = self.stream.info().await?.ok_or_else(none)?;
-        Ok(Head {
-            epoch: info.epoch,
-            last: last_of(info.last),
-        })
+        Ok(Head::new(info.epoch, last_of(info.last)))
     }
 }
 
@@ -313,14 +305,6 @@ impl fmt::Debug for NatsWriter {
             .field("server", &self.stream.link.name)
             .field("namespace", &self.stream.settings.namespace)
             .finish_non_exhaustive()
-    }
-}
-
-fn label(batch: &Batch<'_>) -> Label {
-    Label {
-        origin: batch.origin,
-        first_number: batch.first_number,
-        count: batch.drafts.len(),
     }
 }
 

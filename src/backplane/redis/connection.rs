@@ -47,7 +47,7 @@ impl Server {
     /// Connects to the first of the host's addresses that accepts, and logs in. A command fails if its answer takes
     /// longer than the limit.
     pub(super) async fn connect(&self, answer_limit: Duration) -> Result<Connection, Failure> {
-        let mut failed = failure::unavailable(format!("no address is known for {}", self.address));
+        let mut failed = Failure::unavailable(format!("no address is known for {}", self.address));
         for endpoint in self.lookup().await? {
             match endpoint.connect(answer_limit).await {
                 Ok(connection) => return Ok(connection),
@@ -67,7 +67,7 @@ impl Server {
         };
         let found = timeout(CONNECT_LIMIT, lookup_host((host.as_str(), *port))).await;
         let failed = |error: io::Error| {
-            failure::unavailable(format!("cannot look up {}: {error}", self.address))
+            Failure::unavailable(format!("cannot look up {}: {error}", self.address))
         };
         let sockets = found
             .unwrap_or_else(|late| Err(late.into()))

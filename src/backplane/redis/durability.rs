@@ -1,6 +1,6 @@
 //! Warnings about a server's settings that lose entries.
 
-use super::{Warned, connection::Connection, value};
+use super::{Warned, connection::Connection};
 use crate::trace;
 use std::sync::atomic::Ordering;
 
@@ -53,8 +53,8 @@ async fn setting(connection: &Connection, name: &str) -> Option<String> {
     let mut command = redis::cmd("CONFIG");
     command.arg("GET").arg(name);
     let answer = connection.ask(&command).await.ok()?;
-    let [_name, text] = value::list(answer)?.try_into().ok()?;
-    value::text(text)
+    let (_name, text): (String, _) = redis::from_redis_value(answer).ok()?;
+    Some(text)
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! Entries of the stream, each of which is a batch of drafts or begins an epoch.
 
-use super::value;
-use crate::backplane::{Content, Draft, Entry, Origin, Publication, block};
+use crate::backplane::{Content, Entry, block::Label};
 use bytes::Bytes;
-use redis::Value;
+use redis::{Value, from_redis_value};
 use std::{
     fmt, str,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -55,20 +54,23 @@ pub(super) fn parse(answer: Value, after: u64) -> Option<Read> {
     if answer == Value::Nil {
         return Some(read);
     }
-    let [stream] = value::list(answer)?.try_into().ok()?;
-    let [_key, batches] = value::list(stream)?.try_into().ok()?;
-    for batch in value::list(batches)? {
+    let [stream] = list(answer)?.try_into().ok()?;
+    let [_key, batches] = list(stream)?.try_into().ok()?;
+    for batch in list(batches)? {
         read.add(batch)?;
     }
     Some(read)
 }
 
+fn list(value: Value) -> Option<Vec<Value>> {
+    value.into_sequence().ok()
+}
+
 impl Read {
     fn add(&mut self, batch: Value) -> Option<()> {
-        let [id, fields] = value::list(batch)?.try_into().ok()?;
-        let id = Id::parse(&value::text(id)?)?;
-        let fields: Option<Vec<_>> = value::list(fields)?.into_iter().map(value::bytes).collect();
-        let fields = fields?;
+        let [id, fields] = list(batch)?.try_into().ok()?;
+        let id = Id::parse(&from_redis_value::<String>(id).ok()?)?;
+        let fields: Vec<Vec<u8>> = from_redis_value(fields).ok()?;
         self.batches += 1;
         self.bytes += fields.iter().map(Vec::len).sum::<usize>();
         self.last = Some(id);
@@ -97,44 +99,20 @@ fn entries_of(last: u64, fields: Vec<Vec<u8>>) -> Option<Vec<Entry>> {
     if [o, d] != [b"o", b"d"] {
         return None;
     }
-    let batch = Mark::parse(&mark)?;
-    let drafts = block::decode(block.into(), batch.count)?;
-    let first = last.checked_sub(batch.count as u64 - 1)?;
-    let mark = Bytes::from(mark);
-    let entry =
-        |(index, draft)| Entry::new(first + index, mark.clone(), batch.content(index, draft));
-    Some((0..).zip(drafts).map(entry).collect())
+    let (label, at) = parse_mark(&mark)?;
+    label.entries(last, &mark.into(), at, block.into())
 }
 
-/// The value of a batch's first field, without the term.
-struct Mark {
-    origin: Origin,
-    first_number: u64,
-    count: usize,
-    at: SystemTime,
-}
-
-impl Mark {
-    fn parse(mark: &[u8]) -> Option<Self> {
-        let mut parts = str::from_utf8(mark).ok()?.split(':');
-        let mark = Self {
-            origin: parts.next()?.parse().ok()?,
-            first_number: parts.next()?.parse().ok()?,
-            count: parts.next()?.parse().ok().filter(|count| *count > 0)?,
-            at: UNIX_EPOCH.checked_add(Duration::from_millis(parts.next()?.parse().ok()?))?,
-        };
-        // Numbers of drafts must not overflow.
-        mark.first_number.checked_add(mark.count as u64)?;
-        Some(mark)
-    }
-
-    fn content(&self, index: u64, Draft { channel, payload }: Draft) -> Content {
-        Content::Published(Publication {
-            origin: self.origin,
-            number: self.first_number + index,
-            channel,
-            payload,
-            at: self.at,
-        })
-    }
+/// Parses the value of a batch's first field. The term follows.
+fn parse_mark(mark: &[u8]) -> Option<(Label, SystemTime)> {
+    let mut parts = str::from_utf8(mark).ok()?.split(':');
+    let label = Label {
+        origin: parts.next()?.parse().ok()?,
+        first_number: parts.next()?.parse().ok()?,
+        count: parts.next()?.parse().ok().filter(|count| *count > 0)?,
+    };
+    // Numbers of drafts must not overflow.
+    label.first_number.checked_add(label.count as u64)?;
+    let since_1970 = Duration::from_millis(parts.next()?.parse().ok()?);
+    Some((label, UNIX_EPOCH.checked_add(since_1970)?))
 }

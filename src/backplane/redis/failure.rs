@@ -1,7 +1,7 @@
 //! Failures of the server and of connections.
 
 use crate::backplane::{Failure, FailureKind};
-use redis::{RedisError, ServerError};
+use redis::{FromRedisValue, RedisError, ServerError, Value};
 
 /// Codes in answers, in the order in which they are searched. All others are [`FailureKind::Refused`].
 const CODES: [(&str, FailureKind); 14] = [
@@ -43,11 +43,7 @@ pub(super) fn lost(address: &str, error: &RedisError) -> Failure {
 
 /// Returns the failure of a connection before any command was sent.
 pub(super) fn unreachable(address: &str, error: &RedisError) -> Failure {
-    unavailable(format!("cannot connect to {address}: {error}"))
-}
-
-pub(super) fn unavailable(message: impl Into<String>) -> Failure {
-    Failure::new(FailureKind::Unavailable, message)
+    Failure::unavailable(format!("cannot connect to {address}: {error}"))
 }
 
 /// Returns the failure of a command whose answer has another form than Redis gives it.
@@ -58,7 +54,12 @@ pub(super) fn unexpected(address: &str) -> Failure {
     )
 }
 
-pub(super) fn text(error: &ServerError) -> String {
+/// Converts an answer. Numbers above 2^53 are in decimal digits, as scripts return them with all their precision.
+pub(super) fn expected<T: FromRedisValue>(address: &str, answer: Value) -> Result<T, Failure> {
+    redis::from_redis_value(answer).map_err(|_| unexpected(address))
+}
+
+fn text(error: &ServerError) -> String {
     match error.details() {
         Some(details) => format!("{} {details}", error.code()),
         None => error.code().to_owned(),

@@ -13,13 +13,10 @@ mod reader;
 mod resolve;
 mod script;
 mod term;
-#[cfg(feature = "rustls")]
-mod tls;
 mod url;
-mod value;
 mod writer;
 
-use crate::backplane::{Backplane, Failure, FailureKind, url::InvalidUrl};
+use crate::backplane::{Backplane, Failure, url::InvalidUrl};
 use reader::RedisReader;
 use std::{
     fmt,
@@ -127,8 +124,8 @@ impl Redis {
 
     fn checked_url(&self) -> Result<&Url, Failure> {
         let parsed = self.url.as_ref();
-        let url = parsed.map_err(|error| refused(error.to_string()))?;
-        url.check_tls().map_err(refused)?;
+        let url = parsed.map_err(|error| Failure::refused(error.to_string()))?;
+        url.check_tls().map_err(Failure::refused)?;
         Ok(url)
     }
 
@@ -138,7 +135,7 @@ impl Redis {
         if (1..=128).contains(&name.len()) && name.bytes().all(is_allowed) {
             return Ok(());
         }
-        Err(refused(format!(
+        Err(Failure::refused(format!(
             "the namespace {name:?} must have 1 to 128 visible ASCII characters, without braces"
         )))
     }
@@ -158,7 +155,7 @@ impl Backplane for Redis {
     fn check(&self) -> Result<(), Failure> {
         self.check_namespace()?;
         if self.max_entries == 0 {
-            return Err(refused("max_entries must be at least 1"));
+            return Err(Failure::refused("max_entries must be at least 1"));
         }
         self.checked_url().map(drop)
     }
@@ -167,7 +164,9 @@ impl Backplane for Redis {
         self.check()?;
         let url = self.checked_url()?;
         #[cfg(feature = "rustls")]
-        tls::choose_provider(url);
+        if url.is_tls {
+            crate::backplane::tls::choose_provider();
+        }
         let keys = self.keys();
         let (connection, master) = resolve::connect(url, &keys.meta).await?;
         let term = Term::default();
@@ -189,10 +188,6 @@ impl fmt::Debug for Redis {
             .field("max_entries", &self.max_entries)
             .finish_non_exhaustive()
     }
-}
-
-fn refused(message: impl Into<String>) -> Failure {
-    Failure::new(FailureKind::Refused, message)
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use super::{
     entry::{self, Id, Read},
     failure,
     term::Term,
-    value,
 };
 use crate::backplane::{Content, Entry, Failure, Reader};
 use redis::{Cmd, Value};
@@ -76,10 +75,10 @@ impl RedisReader {
 
     /// Fails if the log has another term than at the last attach. A log that was deleted has no term and no entries.
     fn compare(&self, answer: Value) -> Result<(), Failure> {
-        let term = value::list(answer).and_then(|mut terms| value::bytes(terms.pop()?));
+        let (term,): (Option<Vec<u8>>,) = redis::from_redis_value(answer).unwrap_or_default();
         match term.is_none_or(|term| self.term.is(&term)) {
             true => Ok(()),
-            false => Err(failure::unavailable(format!(
+            false => Err(Failure::unavailable(format!(
                 "{} has data of another server than at the last attach",
                 self.endpoint.server.address
             ))),

@@ -4,7 +4,6 @@ use super::{
     connection::{ANSWER_LIMIT, Connection, Server},
     failure,
     url::{Address, Login, Url},
-    value,
 };
 use crate::backplane::Failure;
 use redis::{ServerError, Value};
@@ -40,7 +39,7 @@ impl Master {
     pub(super) async fn check(&self) -> Result<(), Failure> {
         let asked = timeout(2 * SENTINEL_LIMIT, ask_sentinels(&self.url, &self.name)).await;
         match asked {
-            Ok(Ok(address)) if address != self.address => Err(failure::unavailable(format!(
+            Ok(Ok(address)) if address != self.address => Err(Failure::unavailable(format!(
                 "Sentinel names {address} as the master, no longer {}",
                 self.address
             ))),
@@ -50,7 +49,7 @@ impl Master {
 }
 
 async fn connect_any(addresses: &[Address], url: &Url, key: &str) -> Result<Connection, Failure> {
-    let mut failed = failure::unavailable("no server is known");
+    let mut failed = Failure::unavailable("no server is known");
     for address in addresses {
         match connect_redirected(address, url, key).await {
             Ok(connection) => return Ok(connection),
@@ -78,7 +77,7 @@ async fn connect_redirected(
             None => return Ok(connection),
         }
     }
-    Err(failure::unavailable(format!(
+    Err(Failure::unavailable(format!(
         "{address} redirects too often"
     )))
 }
@@ -108,7 +107,7 @@ fn moved_to(error: &ServerError, asked: &Address) -> Option<Address> {
 
 /// Returns the master's address from the first Sentinel that names one.
 async fn ask_sentinels(url: &Url, name: &str) -> Result<Address, Failure> {
-    let mut failed = failure::unavailable("no Sentinel is known");
+    let mut failed = Failure::unavailable("no Sentinel is known");
     for address in &url.seeds {
         let sentinel = Server {
             address: address.clone(),
@@ -118,7 +117,7 @@ async fn ask_sentinels(url: &Url, name: &str) -> Result<Address, Failure> {
         match timeout(SENTINEL_LIMIT, ask_sentinel(sentinel, &url.login, name)).await {
             Ok(Ok(address)) => return Ok(address),
             Ok(Err(failure)) => failed = failure,
-            Err(_) => failed = failure::unavailable(format!("Sentinel {address} did not answer")),
+            Err(_) => failed = Failure::unavailable(format!("Sentinel {address} did not answer")),
         }
     }
     Err(failed)
@@ -140,15 +139,13 @@ async fn ask_sentinel(mut sentinel: Server, login: &Login, name: &str) -> Result
     }
     match answer {
         Value::ServerError(error) => Err(failure::answered(&connection.name, &error)),
-        Value::Nil => Err(failure::unavailable(format!(
+        Value::Nil => Err(Failure::unavailable(format!(
             "Sentinel {} has no master with the name {name:?}",
             connection.name
         ))),
-        answer => address(answer).ok_or_else(|| failure::unexpected(&connection.name)),
+        answer => {
+            let (host, port) = failure::expected(&connection.name, answer)?;
+            Ok(Address::Tcp(host, port))
+        }
     }
-}
-
-fn address(answer: Value) -> Option<Address> {
-    let [host, port] = value::list(answer)?.try_into().ok()?;
-    Some(Address::Tcp(value::text(host)?, value::number(port)?))
 }

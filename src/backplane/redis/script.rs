@@ -1,8 +1,8 @@
 //! Scripts, which run as one command each.
 
-use super::{Keys, connection::Connection, failure, value};
+use super::{Keys, connection::Connection, failure};
 use crate::backplane::Failure;
-use redis::{Cmd, Value};
+use redis::{Cmd, FromRedisValue, Value};
 
 pub(super) struct Script {
     text: &'static str,
@@ -16,12 +16,12 @@ impl Script {
     }
 
     /// Runs the script by its hash, or sends its text if the server does not have it: it then keeps it.
-    pub(super) async fn run(
+    pub(super) async fn run<T: FromRedisValue>(
         &self,
         connection: &Connection,
         keys: &Keys,
         arguments: impl Fn(&mut Cmd),
-    ) -> Result<Vec<Value>, Failure> {
+    ) -> Result<T, Failure> {
         let command = |name, script: &str| {
             let mut command = redis::cmd(name);
             command.arg(script).arg(2).arg(&keys.log).arg(&keys.meta);
@@ -36,6 +36,6 @@ impl Script {
             Value::ServerError(error) => return Err(failure::answered(&connection.name, &error)),
             answer => answer,
         };
-        value::list(answer).ok_or_else(|| failure::unexpected(&connection.name))
+        failure::expected(&connection.name, answer)
     }
 }

@@ -4,8 +4,9 @@
 //! follows by its sequence can then belong to another history. All data that an instance has attached to since has
 //! another term.
 
+use crate::backplane::shared::lock;
 use bytes::Bytes;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Shared by both halves of a connection. Empty before the first attach.
 #[derive(Clone, Debug, Default)]
@@ -13,12 +14,12 @@ pub(super) struct Term(Arc<Mutex<Bytes>>);
 
 impl Term {
     pub(super) fn set(&self, term: Bytes) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = term;
+        *lock(&self.0) = term;
     }
 
     /// Whether the log has this term, as far as is known.
     pub(super) fn is(&self, term: &[u8]) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = lock(&self.0);
         known.is_empty() || *known == term
     }
 }

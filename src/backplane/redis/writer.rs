@@ -1,16 +1,13 @@
 //! Attaches and appends with the scripts.
 
-use super::{
-    Keys, Warned, connection::Connection, failure, resolve::Master, script::Script, term::Term,
-    value,
-};
+use super::{Keys, Warned, connection::Connection, resolve::Master, script::Script, term::Term};
 use crate::{
     backplane::{
         Attached, Batch, Committed, Failure, FailureKind, Head, Known, Seen, Writer, block,
     },
     trace,
 };
-use redis::{Cmd, Value};
+use redis::Cmd;
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
@@ -65,10 +62,6 @@ impl RedisWriter {
         }
     }
 
-    fn unexpected(&self) -> Failure {
-        failure::unexpected(&self.connection.name)
-    }
-
     /// Warns once if a server's restarts and promotions cannot be recognized.
     fn review_term(&self, mark: &[u8]) {
         if mark.ends_with(UNKNOWN_TERM.as_bytes())
@@ -91,7 +84,7 @@ impl Writer for RedisWriter {
         let script = &self.scripts.attach;
         let arguments = |command: &mut Cmd| attach_arguments(known, command);
         let answer = script.run(&self.connection, &self.keys, arguments).await?;
-        let attached = attached(answer).ok_or_else(|| self.unexpected())?;
+        let attached = attached(answer);
         self.term.set(attached.mark.slice(OF_TERM.len()..));
         self.review_term(&attached.mark);
         Ok(attached)
@@ -101,21 +94,23 @@ impl Writer for RedisWriter {
         let script = &self.scripts.publish;
         if batch.drafts.len() > block::MAX_DRAFTS {
             let text = format!("a batch has at most {} drafts", block::MAX_DRAFTS);
-            return Err(Failure::new(FailureKind::Refused, text));
+            return Err(Failure::refused(text));
         }
         let block = block::encode(batch.drafts);
         let arguments =
             |command: &mut Cmd| publish_arguments(batch, &block, self.max_entries, command);
         let answer = script.run(&self.connection, &self.keys, arguments).await?;
-        committed(answer).ok_or_else(|| self.unexpected())
+        let (last, added) = answer;
+        Ok(Committed { last, added })
     }
 
     async fn head(&self) -> Result<Head, Failure> {
         let mut command = redis::cmd("HMGET");
         command.arg(&self.keys.meta).arg("e").arg("s");
         let answer = self.connection.ask(&command).await?;
-        let none = || Failure::new(FailureKind::Stale, "there is no log");
-        head(answer).ok_or_else(none)
+        let none = |_| Failure::new(FailureKind::Stale, "there is no log");
+        let (epoch, last) = redis::from_redis_value(answer).map_err(none)?;
+        Ok(Head { epoch, last })
     }
 }
 
@@ -129,11 +124,7 @@ impl fmt::Debug for RedisWriter {
 }
 
 fn attach_arguments(known: &Known, command: &mut Cmd) {
-    let nothing = Seen {
-        epoch: 0,
-        last: 0,
-        mark: bytes::Bytes::new(),
-    };
+    let nothing = Seen::new(0, 0, bytes::Bytes::new());
     let seen = known.seen.as_ref();
     let epoch = seen.map_or_else(String::new, |seen| seen.epoch.to_string());
     let seen = seen.unwrap_or(&nothing);
@@ -158,36 +149,18 @@ fn publish_arguments(batch: Batch<'_>, block: &[u8], max_entries: usize, command
         .arg(block);
 }
 
-fn attached(answer: Vec<Value>) -> Option<Attached> {
-    let [epoch, last, first, term, cause, seconds, micros] = answer.try_into().ok()?;
-    let since_1970 = Duration::from_secs(value::number(seconds)?)
-        + Duration::from_micros(value::number(micros)?);
-    Some(Attached {
-        epoch: value::number(epoch)?,
-        last: value::number(last)?,
-        first: value::number(first),
-        mark: format!("{OF_TERM}{}", value::text(term)?).into(),
+/// Epoch, last and first sequence, term, cause, and the time in seconds and microseconds.
+type AttachAnswer = (u64, u64, Option<u64>, String, String, u64, u64);
+
+fn attached((epoch, last, first, term, cause, seconds, micros): AttachAnswer) -> Attached {
+    let since_1970 = Duration::from_secs(seconds) + Duration::from_micros(micros);
+    Attached {
+        epoch,
+        last,
+        first,
+        mark: format!("{OF_TERM}{term}").into(),
         max_draft: None,
-        cause: value::text(cause).filter(|cause| !cause.is_empty()),
+        cause: Some(cause).filter(|cause| !cause.is_empty()),
         time: UNIX_EPOCH + since_1970,
-    })
-}
-
-fn committed(answer: Vec<Value>) -> Option<Committed> {
-    let [last, added] = answer.try_into().ok()?;
-    let Value::Int(added) = added else {
-        return None;
-    };
-    Some(Committed {
-        last: value::number(last)?,
-        added: added.try_into().ok()?,
-    })
-}
-
-fn head(answer: Value) -> Option<Head> {
-    let [epoch, last] = value::list(answer)?.try_into().ok()?;
-    Some(Head {
-        epoch: value::number(epoch)?,
-        last: value::number(last)?,
-    })
+    }
 }

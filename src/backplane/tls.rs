@@ -4,7 +4,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 /// Makes aws-lc-rs the provider of a process that has chosen no other.
 ///
-/// Any server may demand TLS. The client takes the process's provider, and panics without one.
+/// The clients of engines take the process's provider, and panic without one.
 pub(super) fn choose_provider() {
     if CryptoProvider::get_default().is_none() {
         // Another thread may have chosen one in between.
