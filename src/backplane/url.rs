@@ -1,4 +1,4 @@
-//! What the URLs of engines have in common: errors that show no password, and percent-encoding.
+//! What the URLs of engines have in common: hosts, errors that show no password, and percent-encoding.
 
 use percent_encoding::percent_decode_str;
 
@@ -19,22 +19,37 @@ impl InvalidUrl {
     }
 }
 
-/// Whether each server has its own scheme or login. `login` is what precedes the last `@` of `rest`.
-pub(super) fn is_list_of_urls(login: &str, rest: &str) -> bool {
+/// Whether each server has its own scheme or login. `rest` follows the first scheme.
+pub(super) fn is_list_of_urls(rest: &str) -> bool {
+    let login = rest.rsplit_once('@').map_or("", |(login, _)| login);
     let has_next = |(_, rest): (&str, &str)| rest.contains(',');
     rest.contains("://") || login.split_once('@').is_some_and(has_next)
 }
 
-pub(super) fn check_host(host: &str) -> Result<(), &'static str> {
-    match host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        true => Err("each host must have a name"),
-        false => Ok(()),
+/// Parses `host`, `host:port` or `[address]:port`.
+pub(super) fn parse_host(text: &str, default_port: u16) -> Result<(String, u16), &'static str> {
+    let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.trim_start_matches(':'))),
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err("each host must have a name");
     }
+    let parsed = port.map_or(Ok(default_port), str::parse);
+    let port = parsed.map_err(|_| "each port must be a number up to 65535")?;
+    Ok((host.to_owned(), port))
 }
 
-pub(super) fn parse_port(port: &str) -> Result<u16, &'static str> {
-    port.parse()
-        .map_err(|_| "each port must be a number up to 65535")
+/// Joins a host and a port, with brackets around an IPv6 address.
+pub(super) fn authority(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
 }
 
 pub(super) fn decode(text: &str) -> Result<String, &'static str> {
@@ -77,4 +92,44 @@ fn without_password(hosts: &str) -> String {
         end += host.len();
     }
     hosts.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("", ""),
+            ("localhost:6379", "localhost:6379"),
+            ("redis+sentinel://h", "redis+sentinel://h"),
+            ("unix://h/s", "unix://h/s"),
+            ("nats://h?", "nats://h?"),
+            ("redis://h,", "redis://h,"),
+            ("redis://h:x", "redis://h:***"),
+            ("redis://[::1]:x", "redis://[::1]:***"),
+            ("redis://h:1,u:sec,ret", "redis://h:1,u:***"),
+            ("redis://u:secret", "redis://u:***"),
+            ("redis://u:sec/ret", "redis://u:***"),
+            ("nats://u:sec:ret/", "nats://u:***"),
+            ("redis://:secret", "redis://:***"),
+            ("unix://:secret/s", "unix://:***"),
+            ("u:secret", "u:***"),
+            ("u:secret@h", "***@h"),
+            ("u:se://cret@h", "***@h"),
+            ("redis://a:1,redis://b:2", "redis://a:1,redis:***"),
+            ("nats://u:secret@a,nats://b", "nats://***@a,nats:***"),
+            ("redis://u:secret@a,u:secret@b", "redis://***@b"),
+            ("nats://secret@a,secret@b", "nats://***@b"),
+            ("redis://u:p@a,u:secret", "redis://***@a,u:***"),
+            ("nats://u:se?cret@h", "nats://***@h"),
+            ("nats://u:se/cret@h", "nats://***@h"),
+            ("redis://u:%FFsecret@h", "redis://***@h"),
+        ] {
+            let error = InvalidUrl::new(url, "rule");
+            assert_eq!(error.url, shown);
+            assert!(!format!("{error}{error:?}").contains("secret"), "{url}");
+        }
+    }
 }

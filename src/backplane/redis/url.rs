@@ -1,6 +1,6 @@
 //! URLs, in the forms that the documentation of `Redis` lists.
 
-use crate::backplane::url::{InvalidUrl, check_host, decode, is_list_of_urls, parse_port};
+use crate::backplane::url::{InvalidUrl, authority, decode, is_list_of_urls, parse_host};
 use std::fmt;
 
 /// A parsed URL. Its `Display` and `Debug` omit user and password.
@@ -47,8 +47,7 @@ fn parse(text: &str) -> Result<Url, &'static str> {
     let (scheme, rest) = text
         .split_once("://")
         .ok_or("it must begin with a scheme such as redis://")?;
-    let login = rest.rsplit_once('@').map_or("", |(login, _)| login);
-    if is_list_of_urls(login, rest) {
+    if is_list_of_urls(rest) {
         return Err("one scheme and one login must precede the list: redis://user:password@a,b");
     }
     let (scheme, is_sentinel) = match scheme.strip_suffix("+sentinel") {
@@ -81,7 +80,8 @@ fn parse(text: &str) -> Result<Url, &'static str> {
     }
     let default_port = if is_sentinel { 26379 } else { 6379 };
     for host in hosts.split(',') {
-        url.seeds.push(parse_host(host, default_port)?);
+        let (host, port) = parse_host(host, default_port)?;
+        url.seeds.push(Address::Tcp(host, port));
     }
     let mut path = path.trim_start_matches('/');
     if is_sentinel {
@@ -112,26 +112,10 @@ fn parse_login(text: &str) -> Result<Login, &'static str> {
     })
 }
 
-/// Parses `host`, `host:port` or `[address]:port`.
-pub(super) fn parse_host(text: &str, default_port: u16) -> Result<Address, &'static str> {
-    let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
-        Some((host, "")) => (host, None),
-        Some((host, port)) => (host, Some(port.trim_start_matches(':'))),
-        None => match text.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        },
-    };
-    check_host(host)?;
-    let port = port.map_or(Ok(default_port), parse_port)?;
-    Ok(Address::Tcp(host.to_owned(), port))
-}
-
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Self::Tcp(host, port) => f.write_str(&authority(host, *port)),
             Self::Unix(path) => f.write_str(path),
         }
     }
@@ -221,64 +205,31 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_url_is_shown_without_its_password() {
-        for (text, shown, rule) in [
-            ("", "", "begin with a scheme"),
-            ("localhost:6379", "localhost:6379", "begin with a scheme"),
-            ("http://h", "http://h", "scheme must be"),
-            (
-                "redis+sentinel://h",
-                "redis+sentinel://h",
-                "name of the master",
-            ),
-            ("redis://", "redis://", "must have a name"),
-            ("redis://h,", "redis://h,", "must have a name"),
-            ("redis://h:x", "redis://h:***", "number up to 65535"),
-            ("redis://[::1]:x", "redis://[::1]:***", "number up to 65535"),
-            ("redis://h:1,u:sec,ret", "redis://h:1,u:***", "number up to"),
-            ("redis://u:secret", "redis://u:***", "number up to 65535"),
-            ("redis://u:sec/ret", "redis://u:***", "number up to 65535"),
-            ("redis://:secret", "redis://:***", "must have a name"),
-            ("unix://:secret/s", "unix://:***", "unix:///path"),
-            ("u:secret", "u:***", "begin with a scheme"),
-            ("u:se://cret@h", "***@h", "must have a password"),
-            (
-                "redis://a:1,redis://b:2",
-                "redis://a:1,redis:***",
-                "one login",
-            ),
-            (
-                "redis://u:secret@a,redis://b",
-                "redis://***@a,redis:***",
-                "one login",
-            ),
-            (
-                "redis://u:secret@a,u:secret@b",
-                "redis://***@b",
-                "one login",
-            ),
-            (
-                "redis://u:p@a,u:secret",
-                "redis://***@a,u:***",
-                "number up to",
-            ),
-            ("redis://h/x", "redis://h/x", "database must be a number"),
-            ("redis://u@h", "redis://***@h", "must have a password"),
-            ("redis://u:se?cret@h", "redis://***@h", "percent-encoded"),
-            ("redis://u:se/cret@h", "redis://***@h", "number up to 65535"),
-            ("redis://u:%FFsecret@h", "redis://***@h", "UTF-8"),
-            ("u:secret@h", "***@h", "begin with a scheme"),
-            ("unix://h/s", "unix://h/s", "unix:///path"),
-            ("unix+sentinel:///s", "unix+sentinel:///s", "unix:///path"),
+    fn an_invalid_url_breaks_a_rule() {
+        for (text, rule) in [
+            ("", "begin with a scheme"),
+            ("u:secret@h:6379", "begin with a scheme"),
+            ("http://h", "scheme must be"),
+            ("redis+sentinel://h", "name of the master"),
+            ("redis://", "must have a name"),
+            ("redis://h,", "must have a name"),
+            ("redis://:secret", "must have a name"),
+            ("redis://h:x", "number up to 65535"),
+            ("redis://[::1]:x", "number up to 65535"),
+            ("redis://h:1,u:sec,ret", "number up to 65535"),
+            ("redis://u:se/cret@h", "number up to 65535"),
+            ("redis://a:1,redis://b:2", "one login"),
+            ("redis://u:secret@a,u:secret@b", "one login"),
+            ("redis://h/x", "database must be a number"),
+            ("redis://u@h", "must have a password"),
+            ("u:se://cret@h", "must have a password"),
+            ("redis://u:se?cret@h", "percent-encoded"),
+            ("redis://u:%FFsecret@h", "UTF-8"),
+            ("unix://:secret/s", "unix:///path"),
+            ("unix+sentinel:///s", "unix:///path"),
         ] {
-            let error = Url::parse(text).unwrap_err();
-            let message = error.to_string();
-            assert_eq!(error.url, shown);
+            let message = Url::parse(text).unwrap_err().to_string();
             assert!(message.contains(rule), "{message}");
-            assert!(
-                !format!("{message}{error:?}").contains("secret"),
-                "{message}"
-            );
         }
     }
 }
