@@ -45,15 +45,12 @@ pub(super) struct Driver<B> {
     engine: Arc<B>,
     shared: Arc<Shared>,
     local: Weak<Local>,
-    _abandon: Abandon,
 }
 
-/// Gives every draft an outcome if the task is dropped with its runtime.
-struct Abandon(Arc<Shared>);
-
-impl Drop for Abandon {
+impl<B> Drop for Driver<B> {
+    /// Gives every draft an outcome if the task is dropped with its runtime.
     fn drop(&mut self) {
-        self.0.outbox.abandon();
+        self.shared.outbox.abandon();
     }
 }
 
@@ -61,7 +58,6 @@ impl<B: Backplane> Driver<B> {
     pub(super) fn new(engine: Arc<B>, shared: Arc<Shared>, local: Weak<Local>) -> Self {
         Self {
             engine,
-            _abandon: Abandon(shared.clone()),
             shared,
             local,
         }
@@ -100,12 +96,7 @@ impl<B: Backplane> Driver<B> {
 
     async fn session(&self) -> Ended {
         let connected = timeout(CONNECT, self.engine.connect()).await;
-        let unavailable = |_| {
-            Failure::new(
-                FailureKind::Unavailable,
-                format!("no connection within {CONNECT:?}"),
-            )
-        };
+        let unavailable = |_| Failure::unavailable(format!("no connection within {CONNECT:?}"));
         let (writer, reader) = connected.map_err(unavailable)??;
         let session = Session {
             shared: &self.shared,
@@ -146,7 +137,7 @@ impl<W: Writer> Session<'_, W> {
                 "the engine's epoch {} has more than 48 bits",
                 attached.epoch
             );
-            return Err(Failure::new(FailureKind::Refused, text));
+            return Err(Failure::refused(text));
         }
         self.epoch.store(attached.epoch, Relaxed);
         self.shared.attached(&attached);
@@ -258,7 +249,7 @@ impl<W: Writer> Session<'_, W> {
 fn random_epoch() -> Result<u64, Failure> {
     let random = getrandom::u64().map_err(|error| {
         let text = "the operating system provides no random number";
-        Failure::new(FailureKind::Unavailable, text).caused_by(error)
+        Failure::unavailable(text).caused_by(error)
     })?;
     // 48 bits, and not 0, which stands for no epoch.
     Ok((random >> 16).max(1))

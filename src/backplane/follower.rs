@@ -1,8 +1,7 @@
 //! Applies the entries of the log to the hub of one instance.
 
 use super::{
-    Attached, Content, Entry, Failure, FailureKind, Head, Publication, Seen, outbox::Applied,
-    shared::Shared,
+    Attached, Content, Entry, Failure, Head, Publication, Seen, outbox::Applied, shared::Shared,
 };
 use crate::{
     Channel,
@@ -43,15 +42,11 @@ pub(super) struct Gap {
 
 impl<'a> Follower<'a> {
     pub(super) fn new(shared: &'a Shared, local: &'a Weak<Local>) -> Self {
-        let nothing = Seen {
-            epoch: 0,
-            last: 0,
-            mark: Bytes::new(),
-        };
+        let nothing = || Seen::new(0, 0, Bytes::new());
         Self {
             shared,
             local,
-            seen: shared.seen().unwrap_or(nothing),
+            seen: shared.seen().unwrap_or_else(nothing),
             clock: shared.clock(),
         }
     }
@@ -168,29 +163,21 @@ impl<'a> Follower<'a> {
             let follows = (previous..sequence).contains(&self.seen.last);
             let publication = match content {
                 Content::Published(publication) if follows => publication,
-                Content::Foreign => {
-                    self.skipped(sequence, "no instance of this version has written it");
-                    if sequence <= self.seen.last {
+                content => {
+                    let is_foreign = content == Content::Foreign;
+                    if is_foreign {
+                        self.skipped(sequence, "no instance of this version has written it");
+                    }
+                    if is_foreign && sequence <= self.seen.last {
                         // It is beside the order of the log.
                         continue;
                     }
-                    // It may be a batch in another version's form, so it counts as lost.
-                    let previous = sequence;
                     gap = Some(Gap {
                         sequence,
-                        previous,
+                        // A foreign entry may be a batch in another version's form, so it counts as lost.
+                        previous: if is_foreign { sequence } else { previous },
                         mark,
-                        is_new_epoch: false,
-                    });
-                    break;
-                }
-                content => {
-                    let is_new_epoch = content == Content::NewEpoch;
-                    gap = Some(Gap {
-                        sequence,
-                        previous,
-                        mark,
-                        is_new_epoch,
+                        is_new_epoch: content == Content::NewEpoch,
                     });
                     break;
                 }
@@ -226,7 +213,7 @@ impl<'a> Follower<'a> {
     ) -> Option<(Option<u64>, Applied)> {
         let (channel, stored) = match read(publication) {
             Ok(read) => read,
-            Err(Unreadable { channel, reason }) => {
+            Err((channel, reason)) => {
                 self.skipped(sequence, &reason);
                 match channel {
                     Some(channel) => following.lose(&channel, sequence),
@@ -237,11 +224,10 @@ impl<'a> Follower<'a> {
         };
         let is_own = publication.origin == self.shared.origin;
         let at = self.appended_at(local, publication.at);
-        let applied = match stored {
+        let (id, delivered) = match stored {
             Stored::Event(event) => local.follow(following, &channel, event, sequence, at, is_own),
             Stored::Close => local.follow_close(following, &channel, sequence, is_own),
         };
-        let (id, delivered) = applied;
         let applied = Applied {
             id,
             delivered,
@@ -286,24 +272,20 @@ impl<'a> Follower<'a> {
     }
 
     fn local(&self) -> Result<Arc<Local>, Failure> {
-        let dropped = || Failure::new(FailureKind::Unavailable, "the `EventStream` was dropped");
+        let dropped = || Failure::unavailable("the `EventStream` was dropped");
         self.local.upgrade().ok_or_else(dropped)
     }
 }
 
-/// A draft that is skipped. Its channel, if the name is valid, misses an event.
-struct Unreadable {
-    channel: Option<Channel>,
-    reason: String,
-}
+/// Why a draft is skipped. Its channel, if the name is valid, misses an event.
+type Unreadable = (Option<Channel>, String);
 
 /// Checks a draft like input: other programs and other versions of this crate can write to the log.
 fn read(publication: &Publication) -> Result<(Channel, Stored), Unreadable> {
-    let unreadable = |channel, reason| Unreadable { channel, reason };
     let channel = Channel::new(&publication.channel);
-    let channel = channel.map_err(|error| unreadable(None, error.to_string()))?;
+    let channel = channel.map_err(|error| (None, error.to_string()))?;
     match Stored::decode(&publication.payload) {
         Ok(stored) => Ok((channel, stored)),
-        Err(error) => Err(unreadable(Some(channel), error.to_string())),
+        Err(error) => Err((Some(channel), error.to_string())),
     }
 }

@@ -6,12 +6,12 @@
 //!    or refuses it, or until all its drafts have expired.
 //! 3. Every draft has one outcome, at the latest when it expires: a receipt never waits forever.
 
-use super::{Committed, Draft, Failure};
+use super::{Committed, Draft, Failure, shared::lock};
 use crate::{Error, ErrorKind, LastEventId, local::Delivered, observe::BackplaneObserver, trace};
 use std::{
     collections::VecDeque,
     fmt, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 use tokio::{
@@ -60,7 +60,7 @@ pub(crate) struct Unpublished {
     pub(crate) reason: Arc<str>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Outbox {
     pub(super) observer: BackplaneObserver,
     state: Mutex<State>,
@@ -70,7 +70,7 @@ pub(super) struct Outbox {
     began: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     waiting: VecDeque<Waiting>,
     bytes: usize,
@@ -88,7 +88,7 @@ struct State {
 }
 
 /// Where the engine has appended a draft.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Appended {
     number: u64,
     epoch: u64,
@@ -100,7 +100,6 @@ struct Reply {
     deadline: Instant,
 }
 
-#[derive(Debug)]
 struct Waiting {
     draft: Draft,
     reply: Reply,
@@ -108,7 +107,6 @@ struct Waiting {
     following: usize,
 }
 
-#[derive(Debug)]
 struct Sent {
     first_number: u64,
     drafts: Arc<[Draft]>,
@@ -119,7 +117,6 @@ struct Sent {
     is_uncertain: bool,
 }
 
-#[derive(Debug)]
 struct Acknowledged {
     number: u64,
     epoch: u64,
@@ -129,18 +126,9 @@ struct Acknowledged {
 }
 
 /// A batch to append.
-#[derive(Clone, Debug)]
 pub(super) struct Outgoing {
     pub(super) first_number: u64,
     pub(super) drafts: Arc<[Draft]>,
-}
-
-impl fmt::Debug for Reply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reply")
-            .field("deadline", &self.deadline)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Reply {
@@ -200,12 +188,8 @@ pub(crate) async fn finish(receipt: Receipt) -> Result<Finished, Error> {
     // The driver gives each draft an outcome, unless its runtime stands still or has ended.
     let outcome = timeout(TIMEOUT + GRACE, receipt).await.ok();
     let outcome = outcome.and_then(Result::ok);
-    let lost = || {
-        Err(Unpublished::new(
-            true,
-            "the driver of the backplane does not run",
-        ))
-    };
+    let text = "the driver of the backplane does not run";
+    let lost = || Err(Unpublished::new(true, text));
     let Applied {
         id,
         delivered,
@@ -224,20 +208,11 @@ pub(crate) async fn finish(receipt: Receipt) -> Result<Finished, Error> {
 
 impl From<Unpublished> for Error {
     fn from(unpublished: Unpublished) -> Self {
-        let Unpublished {
-            may_be_published,
-            reason,
-        } = unpublished;
-        match may_be_published {
-            true => Self::new(
-                ErrorKind::MaybePublished,
-                format!("the event may have been published: {reason}"),
-            ),
-            false => Self::new(
-                ErrorKind::NotPublished,
-                format!("the event was not published: {reason}"),
-            ),
-        }
+        let (kind, text) = match unpublished.may_be_published {
+            true => (ErrorKind::MaybePublished, "may have been published"),
+            false => (ErrorKind::NotPublished, "was not published"),
+        };
+        Self::new(kind, format!("the event {text}: {}", unpublished.reason))
     }
 }
 
@@ -389,15 +364,8 @@ impl Outbox {
 
     /// The instance has read its draft with this number. `applied` is called if somebody waits for it.
     pub(super) fn apply(&self, number: u64, applied: Applied) {
-        let mut unread = Vec::new();
         let mut state = self.lock();
-        while state
-            .acknowledged
-            .front()
-            .is_some_and(|front| front.number < number)
-        {
-            unread.extend(state.acknowledged.pop_front());
-        }
+        let unread = state.take_acknowledged(|one| one.number < number);
         let reply = state.take_reply(number);
         state.last_acknowledged = state.last_acknowledged.max(number);
         drop(state);
@@ -418,12 +386,10 @@ impl Outbox {
         state.acknowledged = left.into();
         drop(state);
         for one in gone {
+            let text = "the engine has lost the end of its log";
             let outcome = match one.epoch == epoch {
                 true => Ok(Applied::unread()),
-                false => Err(Unpublished::new(
-                    true,
-                    "the engine has lost the end of its log",
-                )),
+                false => Err(Unpublished::new(true, text)),
             };
             one.reply.send(outcome, &self.observer);
         }
@@ -433,16 +399,13 @@ impl Outbox {
     pub(super) async fn expire(&self) {
         loop {
             let began = self.began.notified();
-            match self.next_deadline() {
+            let deadline = self.lock().next_deadline();
+            match deadline {
                 Some(deadline) => sleep_until(deadline).await,
                 None => began.await,
             }
             self.expire_until(Instant::now());
         }
-    }
-
-    fn next_deadline(&self) -> Option<Instant> {
-        self.lock().next_deadline()
     }
 
     fn expire_until(&self, now: Instant) {
@@ -475,7 +438,7 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -593,13 +556,19 @@ impl State {
         })
     }
 
+    /// Takes the first acknowledged drafts for which this holds.
+    fn take_acknowledged(
+        &mut self,
+        is_taken: impl Fn(&&Acknowledged) -> bool,
+    ) -> Vec<Acknowledged> {
+        let count = self.acknowledged.iter().take_while(is_taken).count();
+        self.acknowledged.drain(..count).collect()
+    }
+
     fn take_reply(&mut self, number: u64) -> Option<Reply> {
-        if self
-            .acknowledged
-            .front()
-            .is_some_and(|front| front.number == number)
-        {
-            return self.acknowledged.pop_front().map(|front| front.reply);
+        let first = self.acknowledged.front();
+        if first.is_some_and(|first| first.number == number) {
+            return self.acknowledged.pop_front().map(|first| first.reply);
         }
         // The log has it, but the answer to the append is not here yet.
         let sent = self.sent.as_mut()?;
@@ -625,16 +594,10 @@ impl State {
     }
 
     fn take_expired(&mut self, now: Instant) -> Vec<(Reply, Outcome)> {
+        let acknowledged = self.take_acknowledged(|one| one.reply.deadline <= now);
+        let unread = |one: Acknowledged| (one.reply, Ok(Applied::unread()));
+        let mut expired: Vec<_> = acknowledged.into_iter().map(unread).collect();
         let failure = self.failure.as_deref();
-        let mut expired = Vec::new();
-        while self
-            .acknowledged
-            .front()
-            .is_some_and(|one| one.reply.deadline <= now)
-        {
-            let one = self.acknowledged.pop_front();
-            expired.extend(one.map(|one| (one.reply, Ok(Applied::unread()))));
-        }
         if let Some(sent) = &mut self.sent {
             // As long as one draft is wanted, the whole batch is repeated.
             let is_wanted = |reply: &Reply| reply.deadline > now && reply.sender.is_some();
@@ -645,15 +608,11 @@ impl State {
             let over = sent.replies.iter_mut().filter(is_over);
             expired.extend(over.map(|reply| (reply.take(), outcome())));
         }
-        while self
-            .waiting
-            .front()
-            .is_some_and(|one| one.reply.deadline <= now)
-        {
-            if let Some(one) = self.waiting.pop_front() {
-                self.bytes -= size(&one.draft);
-                expired.push((one.reply, Err(Unpublished::timed_out(false, failure))));
-            }
+        let is_over = |one: &&Waiting| one.reply.deadline <= now;
+        let count = self.waiting.iter().take_while(is_over).count();
+        for one in self.waiting.drain(..count) {
+            self.bytes -= size(&one.draft);
+            expired.push((one.reply, Err(Unpublished::timed_out(false, failure))));
         }
         expired
     }
@@ -687,27 +646,13 @@ mod tests {
     /// `1`: published, `?`: in the log but not read back, `m`: maybe published, `n`: not published, `-`: no outcome.
     fn outcomes(receipts: &mut [Receipt]) -> String {
         let outcome = |receipt: &mut Receipt| match receipt.try_recv() {
-            Ok(Ok(Applied { is_unread, .. })) => {
-                if is_unread {
-                    '?'
-                } else {
-                    '1'
-                }
-            }
-            Ok(Err(unpublished)) => {
-                if unpublished.may_be_published {
-                    'm'
-                } else {
-                    'n'
-                }
-            }
+            Ok(Ok(applied)) if applied.is_unread => '?',
+            Ok(Ok(_)) => '1',
+            Ok(Err(unpublished)) if unpublished.may_be_published => 'm',
+            Ok(Err(_)) => 'n',
             Err(_) => '-',
         };
         receipts.iter_mut().map(outcome).collect()
-    }
-
-    fn committed(last: u64, added: usize) -> Committed {
-        Committed { last, added }
     }
 
     #[test]
@@ -718,13 +663,13 @@ mod tests {
         receipts.extend(push(&outbox, &["three"]));
         outbox.retry(true);
         assert_eq!(next(&outbox), Some((1, vec!["one", "two"])));
-        outbox.acknowledge(7, committed(12, 0));
+        outbox.acknowledge(7, Committed::new(12, 0));
         assert_eq!(outbox.last_acknowledged(), 2);
         assert_eq!(outbox.acknowledged_at(7, 2), Some(12));
         assert_eq!(outbox.acknowledged_at(8, 2), None, "of another epoch");
         assert_eq!(outbox.acknowledged_at(7, 3), None);
         assert_eq!(next(&outbox), Some((3, vec!["three"])));
-        outbox.acknowledge(7, committed(13, 1));
+        outbox.acknowledge(7, Committed::new(13, 1));
         assert_eq!(next(&outbox), None);
         assert!(outbox.is_flushed());
         for number in 1..=3 {
@@ -755,7 +700,7 @@ mod tests {
         push(&outbox, &["one", "two"]);
         let lengths = || {
             next(&outbox).map(|(first, texts)| {
-                outbox.acknowledge(1, committed(1, 1));
+                outbox.acknowledge(1, Committed::new(1, 1));
                 (first, texts.len())
             })
         };
@@ -764,11 +709,8 @@ mod tests {
         let names: Vec<_> = vec!["x"; 2 * BATCH_DRAFTS + 1];
         push(&outbox, &names);
         let long = (0..3).map(|_| lengths().map_or(0, |(_, length)| length));
-        assert_eq!(
-            long.sum::<usize>(),
-            2 * BATCH_DRAFTS + 1,
-            "a longer list is split"
-        );
+        let sum: usize = long.sum();
+        assert_eq!(sum, 2 * BATCH_DRAFTS + 1, "a longer list is split");
     }
 
     #[test]
@@ -780,7 +722,7 @@ mod tests {
         }
         let lengths = (0..4).map(|_| {
             let length = outbox.lock().next().unwrap().drafts.len();
-            outbox.acknowledge(1, committed(1, 1));
+            outbox.acknowledge(1, Committed::new(1, 1));
             length
         });
         assert_eq!(lengths.collect::<Vec<_>>(), [1, 1, 1, 1]);
@@ -824,7 +766,7 @@ mod tests {
             (
                 |outbox| {
                     next(outbox);
-                    outbox.acknowledge(1, committed(1, 1))
+                    outbox.acknowledge(1, Committed::new(1, 1))
                 },
                 "?",
             ),
@@ -846,7 +788,7 @@ mod tests {
         let outbox = Outbox::default();
         let mut receipts = push(&outbox, &["one", "two"]);
         next(&outbox);
-        outbox.acknowledge(1, committed(11, 2));
+        outbox.acknowledge(1, Committed::new(11, 2));
         outbox.begin(1, 10);
         assert_eq!(outcomes(&mut receipts), "?-", "the first one was trimmed");
         receipts.extend(push(&outbox, &["three"]));
@@ -861,7 +803,7 @@ mod tests {
         let outbox = Outbox::default();
         let mut receipts = push(&outbox, &["one", "two"]);
         next(&outbox);
-        outbox.acknowledge(1, committed(11, 2));
+        outbox.acknowledge(1, Committed::new(11, 2));
         outbox.apply(2, Applied::default());
         assert_eq!(outcomes(&mut receipts), "?1");
     }
@@ -872,17 +814,13 @@ mod tests {
         let many: Vec<_> = vec!["x"; MAX_DRAFTS];
         push(&outbox, &many);
         let refused = outbox.push(drafts(&["one"])).err().expect("it is full");
-        assert!(
-            !refused.may_be_published && refused.reason.contains("16384"),
-            "{}",
-            refused.reason
-        );
+        let is_named = refused.reason.contains("16384");
+        assert!(!refused.may_be_published && is_named, "{refused:?}");
         next(&outbox);
         push(&outbox, &["one"]);
         let outbox = Outbox::default();
-        outbox
-            .push(vec![Draft::new("a", vec![0; MAX_BYTES])])
-            .unwrap();
+        let large = Draft::new("a", vec![0; MAX_BYTES]);
+        outbox.push(vec![large]).unwrap();
         assert!(outbox.push(drafts(&["one"])).is_err());
     }
 
@@ -891,14 +829,9 @@ mod tests {
         let outbox = Outbox::default();
         outbox.limit(Some(4));
         push(&outbox, &["123"]);
-        let refused = outbox
-            .push(drafts(&["1", "1234"]))
-            .err()
-            .expect("too large");
-        assert_eq!(
-            (refused.may_be_published, &*refused.reason),
-            (false, "it has 5 bytes, and the engine accepts at most 4")
-        );
+        let refused = outbox.push(drafts(&["1", "1234"])).err();
+        let text = "it has 5 bytes, and the engine accepts at most 4";
+        assert_eq!(refused, Some(Unpublished::new(false, text)));
         assert_eq!(outbox.len(), 1);
         outbox.limit(None);
         push(&outbox, &["1234"]);
@@ -909,7 +842,7 @@ mod tests {
         let outbox = Outbox::default();
         let mut receipts = push(&outbox, &["one"]);
         next(&outbox);
-        outbox.acknowledge(1, committed(1, 1));
+        outbox.acknowledge(1, Committed::new(1, 1));
         receipts.extend(push(&outbox, &["two"]));
         next(&outbox);
         receipts.extend(push(&outbox, &["three"]));
@@ -925,13 +858,8 @@ mod tests {
         let task = tokio::spawn(async move { expiring.expire().await });
         for _ in 0..2 {
             let receipt = push(&outbox, &["one"]).remove(0);
-            assert!(matches!(
-                receipt.await,
-                Ok(Err(Unpublished {
-                    may_be_published: false,
-                    ..
-                }))
-            ));
+            let unpublished = receipt.await.unwrap().err().unwrap();
+            assert!(!unpublished.may_be_published);
         }
         assert_eq!(started.elapsed().as_secs(), 2 * TIMEOUT.as_secs());
         task.abort();

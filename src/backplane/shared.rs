@@ -18,7 +18,6 @@ use tokio::{
 /// How long a request waits for the log to be read as far as the engine has it.
 pub(super) const CATCH_UP: Duration = Duration::from_secs(2);
 
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(super) name: String,
     pub(super) origin: Origin,
@@ -37,13 +36,12 @@ pub(crate) struct Shared {
 }
 
 /// How far the hub has the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Progress {
-    pub(super) epoch: u64,
-    pub(super) last: u64,
+    epoch: u64,
+    last: u64,
 }
 
-#[derive(Debug)]
 struct Status {
     is_attached: bool,
     /// When that changed.
@@ -104,9 +102,7 @@ impl Shared {
     pub(super) fn see(&self, seen: Seen) {
         let Seen { epoch, last, .. } = seen;
         *lock(&self.seen) = Some(seen);
-        self.progress.send_modify(|progress| {
-            (progress.epoch, progress.last) = (epoch, last);
-        });
+        self.progress.send_replace(Progress { epoch, last });
     }
 
     pub(super) fn warm_up(&self) {
