@@ -6,7 +6,7 @@ use super::{
     subject::{Broken, is_broken},
 };
 use crate::backplane::{Backplane, Failure, Reader, Writer};
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 use tokio::time::timeout;
 
 /// Times after which an operation is dropped. With zero it is polled once.
@@ -19,12 +19,7 @@ const TIMES: [Duration; 6] = [
     Duration::from_millis(5),
 ];
 
-pub(super) async fn check<B, F, Fut>(suite: &mut Suite<F>)
-where
-    B: Backplane,
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Subject<B>>,
-{
+pub(super) async fn check<B: Backplane>(suite: &mut Suite<impl AsyncFnMut() -> Subject<B>>) {
     suite.rule("a cancelled read loses no entry", read).await;
     suite
         .rule("a cancelled append can be repeated", append)
@@ -86,8 +81,7 @@ async fn attach<B: Backplane>(subject: &mut Subject<B>) -> Checked {
         rejoin_if_broken(subject, &mut instance, cancelled.ok()).await?;
         let attached = instance.writer.attach(&known).await?;
         super::epochs::expect_kept(&attached, instance.epoch)?;
-        let last = instance.append(&drafts(1)).await?.last;
-        instance.read_to(last).await?;
+        instance.append_and_read(1).await?;
     }
     Ok(())
 }

@@ -5,20 +5,12 @@ use super::{
     instance::{Instance, drafts, publications},
 };
 use crate::backplane::{Backplane, Draft};
-use std::{
-    future::Future,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 /// Maximum difference between two clocks of a test.
 const TOLERANCE: Duration = Duration::from_secs(600);
 
-pub(super) async fn check<B, F, Fut>(suite: &mut Suite<F>)
-where
-    B: Backplane,
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Subject<B>>,
-{
+pub(super) async fn check<B: Backplane>(suite: &mut Suite<impl AsyncFnMut() -> Subject<B>>) {
     suite.rule("a payload is any bytes", binary).await;
     suite
         .rule("a channel is 1 to 255 bytes of UTF-8", channels)
@@ -29,8 +21,7 @@ where
 
 async fn round_trip<B: Backplane>(subject: &Subject<B>, drafts: &[Draft]) -> Checked {
     let mut instance = Instance::join(&subject.engine).await?;
-    let last = instance.append(drafts).await?.last;
-    instance.expect(last, 1, drafts).await
+    instance.round_trip(drafts).await
 }
 
 async fn binary<B: Backplane>(subject: &mut Subject<B>) -> Checked {

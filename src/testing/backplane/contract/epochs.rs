@@ -7,15 +7,10 @@ use super::{
 };
 use crate::backplane::{Attached, Backplane, Content, Known, Origin, Reader, Seen, Writer};
 use bytes::Bytes;
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-pub(super) async fn check<B, F, Fut>(suite: &mut Suite<F>)
-where
-    B: Backplane,
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Subject<B>>,
-{
+pub(super) async fn check<B: Backplane>(suite: &mut Suite<impl AsyncFnMut() -> Subject<B>>) {
     suite
         .rule("the first attach begins the given epoch", first)
         .await;
@@ -94,22 +89,21 @@ async fn first<B: Backplane>(subject: &mut Subject<B>) -> Checked {
 
 async fn kept<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let mut instance = Instance::join(&subject.engine).await?;
-    let epoch = instance.epoch;
     // The mark of the end, then marks of entries.
-    expect_kept(&instance.attach().await?, epoch)?;
+    instance.expect_kept().await?;
     for count in [2, 3] {
         let last = instance.append(&drafts(count)).await?.last;
-        expect_kept(&instance.attach().await?, epoch)?;
+        instance.expect_kept().await?;
         instance.read_to(last - 1).await?;
-        expect_kept(&instance.attach().await?, epoch)?;
+        instance.expect_kept().await?;
         instance.reconnect(&subject.engine).await?;
-        expect_kept(&instance.attach().await?, epoch)?;
+        instance.expect_kept().await?;
     }
-    let newcomer = Instance::join(&subject.engine).await?;
-    ensure(newcomer.epoch == epoch, || {
+    let mut newcomer = Instance::join(&subject.engine).await?;
+    ensure(newcomer.epoch == instance.epoch, || {
         "a second instance began an epoch".to_owned()
     })?;
-    expect_kept(&newcomer.writer.attach(&newcomer.known()).await?, epoch)
+    newcomer.expect_kept().await.map(drop)
 }
 
 async fn regression<B: Backplane>(subject: &mut Subject<B>) -> Checked {
@@ -128,17 +122,15 @@ async fn regression<B: Backplane>(subject: &mut Subject<B>) -> Checked {
 
 async fn publisher<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let mut instance = Instance::join(&subject.engine).await?;
-    let last = instance.append(&drafts(3)).await?.last;
-    instance.read_to(last).await?;
-    let known = instance.known();
-    expect_kept(&instance.writer.attach(&known).await?, instance.epoch)?;
-    let known = known.acknowledged(4).acknowledged_at(last + 1);
+    let last = instance.append_and_read(3).await?;
+    instance.expect_kept().await?;
+    let known = instance.known().acknowledged(4).acknowledged_at(last + 1);
     let attached = instance.writer.attach(&known).await?;
     expect_begun(&attached, &known, last)?;
     // In the new epoch, the same knowledge lacks nothing.
     instance.follow(&attached);
     instance.next = 5;
-    expect_kept(&instance.attach().await?, attached.epoch)
+    instance.expect_kept().await.map(drop)
 }
 
 async fn fork<B: Backplane>(subject: &mut Subject<B>) -> Checked {
@@ -148,11 +140,9 @@ async fn fork<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let earlier = entries[entries.len() - 2].mark.clone();
     for mark in [earlier, Bytes::from_static(b"another history")] {
         let mut instance = Instance::join(&subject.engine).await?;
-        let last = instance.append(&drafts(1)).await?.last;
-        instance.read_to(last).await?;
+        let last = instance.append_and_read(1).await?;
         instance.mark = mark;
-        let known = instance.known();
-        expect_begun(&instance.writer.attach(&known).await?, &known, last)?;
+        instance.expect_begun(last).await?;
     }
     Ok(())
 }
@@ -160,19 +150,17 @@ async fn fork<B: Backplane>(subject: &mut Subject<B>) -> Checked {
 async fn joined<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let mut witness = Instance::join(&subject.engine).await?;
     let mut other = Instance::join(&subject.engine).await?;
-    let last = other.append(&drafts(3)).await?.last;
-    other.read_to(last).await?;
+    let last = other.append_and_read(3).await?;
     witness.read_to(last).await?;
     let epoch = begin(&mut witness).await?.epoch;
     let attached = other.attach().await?;
     expect_kept(&attached, epoch)?;
     // An epoch that begins may end the earlier session.
     other.reconnect(&subject.engine).await?;
-    expect_kept(&other.attach().await?, epoch)?;
+    other.expect_kept().await?;
     // Its numbers go on.
     let (number, drafts) = (other.next, drafts(2));
-    let committed = other.append(&drafts).await?;
-    other.expect(committed.last, number, &drafts).await?;
+    other.round_trip(&drafts).await?;
     let repeated = other.append_at(number, &drafts).await?;
     ensure(repeated.added == 0, || {
         format!("a repetition added entries: {repeated:?}")

@@ -2,19 +2,13 @@
 
 use super::{
     Checked, Subject, Suite, ensure,
-    epochs::{expect_begun, expect_kept},
+    epochs::expect_kept,
     instance::{Instance, drafts},
     reads::expect_first,
 };
 use crate::backplane::{Backplane, FailureKind, Known, Reader, Writer};
-use std::future::Future;
 
-pub(super) async fn check<B, F, Fut>(suite: &mut Suite<F>)
-where
-    B: Backplane,
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Subject<B>>,
-{
+pub(super) async fn check<B: Backplane>(suite: &mut Suite<impl AsyncFnMut() -> Subject<B>>) {
     suite.rule("a wiped log has a new epoch", wipe).await;
     suite
         .rule("an append to a wiped log is stale", stale_after_wipe)
@@ -48,21 +42,16 @@ where
 
 async fn wipe<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let mut instance = Instance::join(&subject.engine).await?;
-    let last = instance.append(&drafts(3)).await?.last;
-    instance.read_to(last).await?;
+    let last = instance.append_and_read(3).await?;
     subject.run_wipe().await?;
-    let known = instance.known();
-    let attached = instance.writer.attach(&known).await?;
-    expect_begun(&attached, &known, last)?;
+    let attached = instance.expect_begun(last).await?;
     instance.follow(&attached);
     // An epoch that begins may end the earlier session.
     instance.rejoin(&subject.engine).await?;
     if attached.first.is_some() {
         expect_first(&instance.reader.read(last).await?, &attached)?;
     }
-    let (number, drafts) = (instance.next, drafts(2));
-    let last = instance.append(&drafts).await?.last;
-    instance.expect(last, number, &drafts).await
+    instance.round_trip(&drafts(2)).await
 }
 
 async fn stale_after_wipe<B: Backplane>(subject: &mut Subject<B>) -> Checked {
@@ -92,8 +81,7 @@ async fn lost_tail<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     reader.read_to(last).await?;
     subject.run_lose_tail(2).await?;
     reader.reconnect(&subject.engine).await?;
-    let known = reader.known();
-    expect_begun(&reader.writer.attach(&known).await?, &known, last)
+    reader.expect_begun(last).await.map(drop)
 }
 
 async fn lost_numbers<B: Backplane>(subject: &mut Subject<B>) -> Checked {
@@ -103,8 +91,7 @@ async fn lost_numbers<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     subject.run_lose_tail(2).await?;
     instance.reconnect(&subject.engine).await?;
     // It has read nothing, and knows its acknowledged numbers.
-    let known = instance.known();
-    expect_begun(&instance.writer.attach(&known).await?, &known, last)
+    instance.expect_begun(last).await.map(drop)
 }
 
 async fn replaced_tail<B: Backplane>(subject: &mut Subject<B>) -> Checked {
@@ -118,8 +105,7 @@ async fn replaced_tail<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     expect_kept(&newcomer.attach().await?, reader.epoch)?;
     let last = newcomer.append(&drafts(4)).await?.last;
     reader.reconnect(&subject.engine).await?;
-    let known = reader.known();
-    expect_begun(&reader.writer.attach(&known).await?, &known, last)
+    reader.expect_begun(last).await.map(drop)
 }
 
 async fn trim<B: Backplane>(subject: &mut Subject<B>) -> Checked {
@@ -128,8 +114,7 @@ async fn trim<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     instance.append(&drafts(5)).await?;
     let last = instance.append(&drafts(3)).await?.last;
     subject.run_trim(3).await?;
-    let attached = instance.attach().await?;
-    expect_kept(&attached, instance.epoch)?;
+    let attached = instance.expect_kept().await?;
     ensure(attached.last == last, || {
         format!("the log ends at {}", attached.last)
     })?;
@@ -141,17 +126,13 @@ async fn trim<B: Backplane>(subject: &mut Subject<B>) -> Checked {
 
 async fn trim_all<B: Backplane>(subject: &mut Subject<B>) -> Checked {
     let mut instance = Instance::join(&subject.engine).await?;
-    let last = instance.append(&drafts(3)).await?.last;
-    instance.read_to(last).await?;
+    let last = instance.append_and_read(3).await?;
     subject.run_trim(0).await?;
-    let attached = instance.attach().await?;
-    expect_kept(&attached, instance.epoch)?;
+    let attached = instance.expect_kept().await?;
     let state = (attached.last, attached.first);
     ensure(state == (last, None), || format!("the log is {state:?}"))?;
     let newcomer = Instance::join(&subject.engine).await?;
     let known = Known::nothing(newcomer.origin, 1).seen(newcomer.seen());
     expect_kept(&newcomer.writer.attach(&known).await?, instance.epoch)?;
-    let (number, drafts) = (instance.next, drafts(2));
-    let last = instance.append(&drafts).await?.last;
-    instance.expect(last, number, &drafts).await
+    instance.round_trip(&drafts(2)).await
 }

@@ -1,6 +1,10 @@
 //! An instance of an application, as an engine sees it.
 
-use super::{Checked, ensure, subject::Broken};
+use super::{
+    Checked, ensure,
+    epochs::{expect_begun, expect_kept},
+    subject::Broken,
+};
 use crate::backplane::{
     Attached, Backplane, Batch, Committed, Content, Draft, Entry, Failure, FailureKind, Head,
     Known, Origin, Publication, Reader, Seen, Writer,
@@ -164,6 +168,49 @@ impl<B: Backplane> Instance<B> {
             .map(|(number, draft)| (origin, number, draft.clone()))
             .collect();
         ensure(found == expected, || difference(&found, &expected))
+    }
+
+    /// Appends the next drafts, and checks that the instance reads them.
+    pub(super) async fn round_trip(&mut self, drafts: &[Draft]) -> Checked {
+        let number = self.next;
+        let last = self.append(drafts).await?.last;
+        self.expect(last, number, drafts).await
+    }
+
+    /// Appends a number of drafts, and reads them. Returns the last sequence.
+    pub(super) async fn append_and_read(&mut self, count: usize) -> Result<u64, Broken> {
+        let last = self.append(&drafts(count)).await?.last;
+        self.read_to(last).await?;
+        Ok(last)
+    }
+
+    /// Checks that a repetition of the first append adds nothing.
+    pub(super) async fn expect_repeated(
+        &mut self,
+        committed: Committed,
+        drafts: &[Draft],
+    ) -> Checked {
+        let repeated = self.append_at(1, drafts).await?;
+        let expected = Committed::new(committed.last, 0);
+        ensure(repeated == expected, || {
+            format!("{repeated:?}, not {expected:?}")
+        })
+    }
+
+    /// Checks that an attach begins an epoch above a sequence.
+    pub(super) async fn expect_begun(&mut self, above: u64) -> Result<Attached, Broken> {
+        let known = self.known();
+        let attached = self.writer.attach(&known).await?;
+        expect_begun(&attached, &known, above)?;
+        Ok(attached)
+    }
+
+    /// Checks that an attach begins no epoch.
+    pub(super) async fn expect_kept(&mut self) -> Result<Attached, Broken> {
+        let epoch = self.epoch;
+        let attached = self.attach().await?;
+        expect_kept(&attached, epoch)?;
+        Ok(attached)
     }
 
     /// Checks the log's end.

@@ -56,13 +56,13 @@ type Checked = Result<(), Broken>;
 ///     .await;
 /// }
 /// ```
-pub async fn contract<B, F, Fut>(make_engine: F)
+pub async fn contract<B, F, Fut>(mut make_engine: F)
 where
     B: Backplane,
     F: FnMut() -> Fut,
     Fut: Future<Output = Subject<B>>,
 {
-    let mut suite = Suite(make_engine);
+    let mut suite = Suite(async || make_engine().await);
     appends::check(&mut suite).await;
     reads::check(&mut suite).await;
     contents::check(&mut suite).await;
@@ -75,14 +75,12 @@ struct Suite<F>(F);
 
 impl<F> Suite<F> {
     /// Checks a rule on a new engine.
-    async fn rule<B, Fut>(
+    async fn rule<B: Backplane>(
         &mut self,
         rule: &str,
         check: impl AsyncFnOnce(&mut Subject<B>) -> Checked,
     ) where
-        B: Backplane,
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Subject<B>>,
+        F: AsyncFnMut() -> Subject<B>,
     {
         let mut subject = (self.0)().await;
         let name = subject.engine.name();

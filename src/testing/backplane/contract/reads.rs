@@ -5,7 +5,7 @@ use super::{
     instance::{Instance, drafts},
 };
 use crate::backplane::{Attached, Backplane, Entry, Reader};
-use std::{future::Future, time::Duration};
+use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Maximum number of entries of one read.
@@ -14,12 +14,7 @@ const MAX_PAGE: usize = 10_000;
 /// Maximum time of a read that an append wakes.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-pub(super) async fn check<B, F, Fut>(suite: &mut Suite<F>)
-where
-    B: Backplane,
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Subject<B>>,
-{
+pub(super) async fn check<B: Backplane>(suite: &mut Suite<impl AsyncFnMut() -> Subject<B>>) {
     suite
         .rule("a read returns the entries after a sequence", resume)
         .await;

@@ -68,25 +68,22 @@ impl<B> Subject<B> {
     }
 
     pub(super) async fn run_wipe(&mut self) -> Result<(), Broken> {
-        let fault = self.wipe.take().ok_or(Broken::Skipped("`wipe`"))?;
-        fault(()).await;
-        Ok(())
+        run(&mut self.wipe, (), "`wipe`").await
     }
 
     pub(super) async fn run_lose_tail(&mut self, entries: usize) -> Result<(), Broken> {
-        let fault = self
-            .lose_tail
-            .take()
-            .ok_or(Broken::Skipped("`lose_tail`"))?;
-        fault(entries).await;
-        Ok(())
+        run(&mut self.lose_tail, entries, "`lose_tail`").await
     }
 
     pub(super) async fn run_trim(&mut self, newest: usize) -> Result<(), Broken> {
-        let fault = self.trim.take().ok_or(Broken::Skipped("`trim`"))?;
-        fault(newest).await;
-        Ok(())
+        run(&mut self.trim, newest, "`trim`").await
     }
+}
+
+async fn run<I>(fault: &mut Option<Fault<I>>, input: I, name: &'static str) -> Result<(), Broken> {
+    let fault = fault.take().ok_or(Broken::Skipped(name))?;
+    fault(input).await;
+    Ok(())
 }
 
 /// Whether a failure ends the session.
