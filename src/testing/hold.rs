@@ -8,21 +8,14 @@ use super::{
 use axum::Router;
 use bytes::Bytes;
 use http::Uri;
-use http_body::Frame;
-use std::{
-    fmt,
-    future::pending,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::pending, sync::Arc, time::Duration};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, UnboundedSender},
     time::{Instant, sleep, sleep_until},
 };
 
-pub(super) type Written = Result<Bytes, BrokenOff>;
+/// Bytes for the client, or the error that breaks its connection.
+pub(super) type Written = Result<Bytes, &'static str>;
 
 pub(super) enum Command {
     Item(Arc<Item>),
@@ -93,7 +86,7 @@ impl Hold {
             Some(Command::Item(item)) => self.take(&item).await,
             Some(Command::Poll) => self.follow_link().await,
             Some(Command::Break) | None => {
-                let _ = self.body.send(Err(BrokenOff));
+                let _ = self.body.send(Err("the proxy has stopped"));
                 Err(Ended)
             }
         }
@@ -167,32 +160,3 @@ async fn at(time: Option<Instant>) {
         None => pending().await,
     }
 }
-
-/// The response body of a held client.
-pub(super) struct HeldBody(pub(super) UnboundedReceiver<Written>);
-
-impl http_body::Body for HeldBody {
-    type Data = Bytes;
-    type Error = BrokenOff;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        self.0
-            .poll_recv(cx)
-            .map(|written| Some(written?.map(Frame::data)))
-    }
-}
-
-/// The error of a body whose connection to the proxy is broken.
-#[derive(Debug)]
-pub(super) struct BrokenOff;
-
-impl fmt::Display for BrokenOff {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the proxy has stopped")
-    }
-}
-
-impl std::error::Error for BrokenOff {}

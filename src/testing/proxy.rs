@@ -1,7 +1,7 @@
 //! A GRIP proxy with faults on demand.
 
 use super::{
-    hold::{Command, HeldBody, Hold, Written},
+    hold::{Command, Hold, Written},
     instructions::{self, Instructions},
     item::{Item, Publish},
     requests::{ISSUER, Requests, lock},
@@ -30,6 +30,7 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 /// Pushpin refuses larger requests.
 const MAX_REQUEST: usize = 1_000_000;
@@ -226,16 +227,10 @@ impl FakeGripProxy {
             return bad_gateway("only streams are held here");
         }
         let body = self.hold(app, uri, instructions, first);
-        Response::from_parts(head, Body::new(body))
+        Response::from_parts(head, body)
     }
 
-    fn hold(
-        &self,
-        app: &Router,
-        uri: http::Uri,
-        instructions: Instructions,
-        first: Bytes,
-    ) -> HeldBody {
+    fn hold(&self, app: &Router, uri: http::Uri, instructions: Instructions, first: Bytes) -> Body {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (body, read) = mpsc::unbounded_channel();
         let mut state = self.state();
@@ -261,7 +256,7 @@ impl FakeGripProxy {
         };
         hold.write(first);
         tokio::spawn(hold.run(behind));
-        HeldBody(read)
+        Body::from_stream(UnboundedReceiverStream::new(read))
     }
 }
 

@@ -181,23 +181,12 @@ mod tests {
             let last = last.iter().map(|line| (*line).to_owned()).collect();
             LinkRequest::new(&base, link, last).key()
         };
-        let first = key("/a?grip-next=1", &["x; last-id=1", "y; last-id=1"]);
-        assert_eq!(
-            key("?grip-next=2", &["y; last-id=1", "x; last-id=1"]),
-            first
-        );
-        assert_ne!(
-            key("/a?grip-next=1#b", &["x; last-id=1", "y; last-id=1"]),
-            first
-        );
-        assert_ne!(
-            key("/a/b?grip-next=1", &["x; last-id=1", "y; last-id=1"]),
-            first
-        );
-        assert_ne!(
-            key("/a?grip-next=1", &["x; last-id=1", "y; last-id=2"]),
-            first
-        );
+        let last = ["x; last-id=1", "y; last-id=1"];
+        let first = key("/a?grip-next=1", &last);
+        assert_eq!(key("?grip-next=2", &[last[1], last[0]]), first);
+        assert_ne!(key("/a?grip-next=1#b", &last), first);
+        assert_ne!(key("/a/b?grip-next=1", &last), first);
+        assert_ne!(key("/a?grip-next=1", &[last[0], "y; last-id=2"]), first);
         assert_eq!(key("?a#b", &[]), key("/a?c#b", &[]));
     }
 }

@@ -54,9 +54,8 @@ impl TestStream {
 
     /// Reads the opening, which is an event or a comment.
     async fn expect_opening(&mut self) {
-        let limit = self.client.waits();
-        let opening = self.block(Instant::now() + limit).await;
-        let opening = self.event(opening, limit);
+        let opening = self.block(Instant::now() + self.client.waits()).await;
+        let opening = self.event(opening);
         let is_comment = opening.as_bytes().starts_with(b":stream-open\n");
         assert!(
             is_comment || opening.event() == "stream-open",
@@ -97,17 +96,24 @@ impl TestStream {
     ///
     /// No event arrives in time, or the stream has ended.
     pub async fn next(&mut self) -> ReceivedEvent {
-        let limit = self.client.waits();
-        let next = self.within(limit).await;
-        self.event(next, limit)
+        let next = self.within(self.client.waits()).await;
+        self.event(next)
     }
 
-    fn event(&self, next: Next, limit: Duration) -> ReceivedEvent {
+    fn event(&self, next: Next) -> ReceivedEvent {
         match next {
             Next::Event(event) => event,
-            Next::End => panic!("{}: the stream has ended", self.path),
-            Next::Broken => panic!("{}: the stream has broken off", self.path),
-            Next::Silence => panic!("{}: no event within {limit:?}", self.path),
+            other => self.fail("event", &other),
+        }
+    }
+
+    fn fail(&self, expected: &str, found: &Next) -> ! {
+        let (path, limit) = (&self.path, self.client.waits());
+        match found {
+            Next::Event(event) => panic!("{path}: not the {expected} but {}", shown(event)),
+            Next::End => panic!("{path}: the stream has ended"),
+            Next::Broken => panic!("{path}: the stream has broken off"),
+            Next::Silence => panic!("{path}: no {expected} within {limit:?}"),
         }
     }
 
@@ -188,7 +194,7 @@ impl TestStream {
         match self.within(time).await {
             Next::Silence => {}
             Next::Event(event) => panic!("{}: not silence but {}", self.path, shown(&event)),
-            Next::End | Next::Broken => panic!("{}: the stream has ended", self.path),
+            other => self.fail("silence", &other),
         }
     }
 
@@ -198,12 +204,9 @@ impl TestStream {
     ///
     /// An event arrives, or the stream goes on or breaks off.
     pub async fn expect_end(&mut self) {
-        let limit = self.client.waits();
-        match self.within(limit).await {
+        match self.within(self.client.waits()).await {
             Next::End => {}
-            Next::Event(event) => panic!("{}: not the end but {}", self.path, shown(&event)),
-            Next::Broken => panic!("{}: the stream has broken off", self.path),
-            Next::Silence => panic!("{}: no end within {limit:?}", self.path),
+            other => self.fail("end", &other),
         }
     }
 
@@ -213,12 +216,9 @@ impl TestStream {
     ///
     /// An event arrives, or the stream goes on or ends properly.
     pub async fn expect_break(&mut self) {
-        let limit = self.client.waits();
-        match self.within(limit).await {
+        match self.within(self.client.waits()).await {
             Next::Broken => {}
-            Next::Event(event) => panic!("{}: not the end but {}", self.path, shown(&event)),
-            Next::End => panic!("{}: the stream has ended", self.path),
-            Next::Silence => panic!("{}: no end within {limit:?}", self.path),
+            other => self.fail("end", &other),
         }
     }
 

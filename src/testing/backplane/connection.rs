@@ -33,7 +33,7 @@ impl Backplane for Memory {
 
     async fn connect(&self) -> Result<(MemoryWriter, MemoryReader), Failure> {
         let connection = Connection::open(self).await?;
-        Ok((connection.writer(), connection.reader()))
+        Ok((MemoryWriter(connection.clone()), MemoryReader(connection)))
     }
 }
 
@@ -95,30 +95,20 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn open(memory: &Memory) -> Result<Self, Failure> {
-        let connection = Self::new(memory)?;
+        let connection = {
+            let link = lock(&memory.link);
+            if link.is_down {
+                return Err(unavailable());
+            }
+            Self {
+                memory: memory.clone(),
+                number: link.connection,
+                log: link.log.clone(),
+            }
+        };
         let passed = within(LIMIT, connection.pass()).await;
         passed.map_err(|_| unavailable())?;
         Ok(connection)
-    }
-
-    fn new(memory: &Memory) -> Result<Self, Failure> {
-        let link = lock(&memory.link);
-        if link.is_down {
-            return Err(unavailable());
-        }
-        Ok(Self {
-            memory: memory.clone(),
-            number: link.connection,
-            log: link.log.clone(),
-        })
-    }
-
-    pub(super) fn writer(&self) -> MemoryWriter {
-        MemoryWriter(self.clone())
-    }
-
-    pub(super) fn reader(&self) -> MemoryReader {
-        MemoryReader(self.clone())
     }
 
     fn link(&self) -> MutexGuard<'_, Link> {
@@ -190,8 +180,7 @@ async fn within<T>(
 }
 
 fn unavailable() -> Failure {
-    let message = "the log in memory refuses connections";
-    Failure::new(FailureKind::Unavailable, message)
+    Failure::unavailable("the log in memory refuses connections")
 }
 
 fn lost(message: &str) -> Failure {

@@ -1,6 +1,6 @@
 //! One epoch of a log in memory: its entries, and the branch of history that they belong to.
 
-use crate::backplane::{Batch, Committed, Content, Entry, Known, Origin, Publication};
+use crate::backplane::{Batch, Committed, Content, Draft, Entry, Known, Origin, Publication};
 use bytes::Bytes;
 use std::{
     collections::{HashMap, VecDeque},
@@ -134,13 +134,9 @@ impl History {
         let new: Vec<_> = drafts.filter(|(number, _)| *number > done).collect();
         let added = new.len();
         for (sequence, (number, draft)) in (self.next(added as u64)..).zip(new) {
-            let publication = Publication {
-                origin: batch.origin,
-                number,
-                channel: draft.channel.clone(),
-                payload: draft.payload.clone(),
-                at: SystemTime::now(),
-            };
+            let Draft { channel, payload } = draft.clone();
+            let now = SystemTime::now();
+            let publication = Publication::new(batch.origin, number, channel, payload, now);
             self.publish(sequence, publication);
         }
         let last_number = batch.first_number + batch.drafts.len() as u64 - 1;

@@ -29,14 +29,8 @@ impl Log {
     /// Returns a copy that continues as another branch of history.
     pub(super) fn fork(&self) -> Self {
         let mut fork = self.clone();
-        fork.begin_term();
+        fork.history.iter_mut().for_each(History::begin_term);
         fork
-    }
-
-    pub(super) fn begin_term(&mut self) {
-        if let Some(history) = &mut self.history {
-            history.begin_term();
-        }
     }
 
     pub(super) fn attach(&mut self, known: &Known) -> Attached {
@@ -69,8 +63,7 @@ impl Log {
 
     pub(super) fn append(&mut self, batch: Batch<'_>) -> Result<Committed, Failure> {
         if self.is_full {
-            let message = "the log in memory is full";
-            return Err(Failure::new(FailureKind::Refused, message));
+            return Err(Failure::refused("the log in memory is full"));
         }
         let is_current = |history: &mut History| history.epoch == batch.epoch;
         let Some(mut history) = self.history.take_if(is_current) else {
@@ -90,10 +83,7 @@ impl Log {
 
     pub(super) fn head(&self) -> Result<Head, Failure> {
         let history = self.history.as_ref().ok_or_else(stale)?;
-        Ok(Head {
-            epoch: history.epoch,
-            last: history.last,
-        })
+        Ok(Head::new(history.epoch, history.last))
     }
 
     pub(super) fn after(&self, sequence: u64) -> Vec<Entry> {
