@@ -81,4 +81,16 @@ mod tests {
             assert_eq!(expires(time, at(1000)), rounded);
         }
     }
+
+    #[test]
+    fn a_proxy_asks_a_second_after_the_end_of_the_stream() {
+        let now = UNIX_EPOCH + Duration::from_secs(1000);
+        for (expires, seconds) in [(0, u64::MAX), (1005, 6), (1000, 1), (7, 1)] {
+            let terms = Terms {
+                expires,
+                ..Terms::default()
+            };
+            assert_eq!(terms.poll(now).as_secs(), seconds);
+        }
+    }
 }
