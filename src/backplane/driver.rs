@@ -215,7 +215,10 @@ impl<W: Writer> Session<'_, W> {
             follower.warm_up_after(attached.last)?;
             let head = self.shared.head();
             let entries = reader.read(follower.last()).await?;
-            if entries.is_empty() {
+            if follower.epoch() != self.epoch.load(Relaxed) {
+                // Another attach of this session has found another epoch. The entries are read again.
+                follower.place(&self.attach().await?)?;
+            } else if entries.is_empty() {
                 follower.end_at(head)?;
             } else if let Some(gap) = follower.apply(entries).await? {
                 follower.place(&self.attach().await?)?;

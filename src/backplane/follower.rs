@@ -51,6 +51,11 @@ impl<'a> Follower<'a> {
         }
     }
 
+    /// The epoch of the entries that the hub has.
+    pub(super) fn epoch(&self) -> u64 {
+        self.seen.epoch
+    }
+
     /// The sequence of the last entry that the hub has.
     pub(super) fn last(&self) -> u64 {
         self.seen.last

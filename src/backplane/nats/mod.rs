@@ -211,6 +211,7 @@ impl Backplane for Nats {
         let stream = Stream {
             link: Arc::new(link),
             settings: self.settings.clone(),
+            attached: Arc::default(),
         };
         let reader = NatsReader::new(stream.clone());
         Ok((NatsWriter::new(stream, self.warned.clone()), reader))

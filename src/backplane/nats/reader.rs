@@ -5,7 +5,9 @@
 //! 2. While a request waits, the server sends a heartbeat each second. A consumer that is silent is gone, perhaps with
 //!    its stream.
 //! 3. In a cluster, a new consumer may receive requests some milliseconds later than it is announced.
-//! 4. The client's own ordered consumer is not used: it hides gaps and new consumers.
+//! 4. A message of another epoch than that of the last attach ends the read. Instances that find a loss at the same time
+//!    may create streams one after the other, and the last one may begin at the same sequence as the one before it.
+//! 5. The client's own ordered consumer is not used: it hides gaps and new consumers.
 
 use super::{
     link::Link,
@@ -145,6 +147,9 @@ impl NatsReader {
     fn take(&mut self, message: Message) -> Result<(), Failure> {
         let (link, after) = (&self.stream.link, self.position);
         link.check()?;
+        if message.status.is_none() && !self.stream.is_current(&message.subject) {
+            return Err(link.lost("the stream was replaced"));
+        }
         let Some(consumer) = &mut self.consumer else {
             return Ok(());
         };

@@ -14,7 +14,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
 
 /// Error codes of JetStream.
 const NO_STREAM: u16 = 10059;
@@ -38,6 +44,8 @@ const LEAST_REMEMBERED: u64 = 120 * SECOND;
 pub(super) struct Stream {
     pub(super) link: Arc<Link>,
     pub(super) settings: Settings,
+    /// The epoch of the last attach. 0 stands for none.
+    pub(super) attached: Arc<AtomicU64>,
 }
 
 /// A stream as its leader has it.
@@ -207,18 +215,32 @@ impl Stream {
     /// The epoch of a stream that this engine has created, or that follows the same rules.
     fn epoch(&self, config: &Config) -> Result<u64, Failure> {
         let epoch = match &config.subjects[..] {
-            [subject] => subject
-                .strip_prefix(&self.prefix())
-                .and_then(|rest| rest.strip_suffix(".*"))
-                .filter(|epoch| epoch.len() == 12)
-                .and_then(|epoch| u64::from_str_radix(epoch, 16).ok()),
+            [subject] => self.parts_of(subject),
             _ => None,
         };
+        let epoch = epoch.and_then(|(epoch, rest)| (rest == "*").then_some(epoch));
         let epoch = epoch.ok_or_else(|| self.foreign("its subjects are not those of a log"))?;
         match config.fault() {
             Some(fault) => Err(self.foreign(fault)),
             None => Ok(epoch),
         }
+    }
+
+    /// The epoch of a subject, and what follows it.
+    fn parts_of<'a>(&self, subject: &'a str) -> Option<(u64, &'a str)> {
+        let rest = subject.strip_prefix("eventstream.")?;
+        let rest = rest.strip_prefix(self.settings.namespace.as_str())?;
+        let (epoch, rest) = rest.strip_prefix('.')?.split_once('.')?;
+        let is_complete = epoch.len() == 12;
+        let epoch = u64::from_str_radix(epoch, 16).ok();
+        Some((epoch.filter(|_| is_complete)?, rest))
+    }
+
+    /// Whether a message is in the stream of the last attach, and not in one that has replaced it.
+    pub(super) fn is_current(&self, subject: &str) -> bool {
+        let attached = self.attached.load(Relaxed);
+        let epoch = self.parts_of(subject);
+        attached == 0 || epoch.is_none_or(|(epoch, _)| epoch == attached)
     }
 
     fn foreign(&self, fault: &str) -> Failure {

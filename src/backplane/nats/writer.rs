@@ -20,7 +20,7 @@ use crate::backplane::{
 use serde::Deserialize;
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::time::{sleep, timeout};
@@ -272,7 +272,10 @@ impl NatsWriter {
 impl Writer for NatsWriter {
     async fn attach(&self, known: &Known) -> Result<Attached, Failure> {
         let attached = timeout(ATTACH_LIMIT, self.attach_at_last(known)).await;
-        attached.unwrap_or_else(|_| Err(self.stream.link.lost("an attach takes too long")))
+        let too_long = |_| self.stream.link.lost("an attach takes too long");
+        let attached = attached.map_err(too_long)??;
+        self.stream.attached.store(attached.epoch, Relaxed);
+        Ok(attached)
     }
 
     async fn append(&self, batch: Batch<'_>) -> Result<Committed, Failure> {

@@ -41,6 +41,15 @@ struct Faults {
     is_slow: AtomicBool,
     /// Entries are an hour old.
     are_old: AtomicBool,
+    /// The log has another epoch, whose entries continue the earlier one's.
+    is_replaced: AtomicBool,
+}
+
+impl Faults {
+    /// The epoch as an instance sees it, from the engine's, and the other way round.
+    fn renamed(&self, epoch: u64) -> u64 {
+        epoch ^ u64::from(self.is_replaced.load(SeqCst))
+    }
 }
 
 struct BentWriter(<Memory as Backplane>::Writer, Arc<Faults>);
@@ -83,10 +92,12 @@ impl Writer for BentWriter {
         if self.1.is_slow.load(SeqCst) {
             attached.time -= HOUR;
         }
+        attached.epoch = self.1.renamed(attached.epoch);
         Ok(attached)
     }
 
-    async fn append(&self, batch: Batch<'_>) -> Result<Committed, Failure> {
+    async fn append(&self, mut batch: Batch<'_>) -> Result<Committed, Failure> {
+        batch.epoch = self.1.renamed(batch.epoch);
         match self.1.is_unavailable.load(SeqCst) {
             true => Err(Failure::new(FailureKind::Unavailable, "a test")),
             false => self.0.append(batch).await,
@@ -94,7 +105,9 @@ impl Writer for BentWriter {
     }
 
     async fn head(&self) -> Result<Head, Failure> {
-        self.0.head().await
+        let mut head = self.0.head().await?;
+        head.epoch = self.1.renamed(head.epoch);
+        Ok(head)
     }
 }
 
@@ -291,4 +304,20 @@ async fn an_old_session_keeps_its_history() {
         .await
         .expect_text("message", "two")
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_epoch_that_continues_the_sequences_of_another_resets_all_clients() {
+    let bent = Bent::new(&Memory::new());
+    let a = bent.warm().await;
+    a.publish("room", "zero").await.unwrap();
+    let mut stream = a.client.get("/room").await;
+    let before = a.es.current_id().unwrap();
+    bent.faults.is_replaced.store(true, SeqCst);
+    a.publish("room", "one").await.unwrap();
+    stream.expect("stream-reset").await;
+    let two = a.publish("room", "two").await.unwrap().id.unwrap();
+    assert_ne!(two.epoch(), before.epoch());
+    stream.expect_text("message", "two").await;
+    assert_eq!(stream.last_event_id(), Some(two.to_string().as_str()));
 }

@@ -62,6 +62,29 @@ async fn a_deleted_stream_ends_a_read_within_seconds() {
     assert!(start.elapsed() < Duration::from_secs(7));
 }
 
+/// Two instances can create a stream one after the other, in the same millisecond.
+#[tokio::test]
+#[ignore = "needs NATS"]
+async fn a_stream_with_the_sequences_of_another_epoch_is_not_read() {
+    let server = NatsServer::start().await;
+    let nats = Nats::new(server.url());
+    let mut a = Instance::of(&nats).await;
+    let begin = a.last;
+    let info = server.ask("STREAM.INFO.eventstream", Value::Null).await;
+    let mut config = info["config"].clone();
+    config["subjects"] = json!(["eventstream.eventstream.00000000002a.*"]);
+    delete(&server).await;
+    let created = server.ask("STREAM.CREATE.eventstream", config).await;
+    assert_eq!(created["error"], Value::Null, "{created}");
+    let mut b = Instance::of(&nats).await;
+    assert_eq!((b.epoch, b.last), (42, begin));
+    b.append(&["one"]).await.unwrap();
+
+    assert_eq!(kind(a.read().await), FailureKind::Lost);
+    assert_eq!(a.attach().await.unwrap().epoch, 42);
+    assert_eq!(payloads(&a.reader.read(begin).await.unwrap()), ["one"]);
+}
+
 #[tokio::test]
 #[ignore = "needs NATS"]
 async fn a_restart_keeps_the_log() {
