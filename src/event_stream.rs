@@ -147,7 +147,7 @@ impl EventStream {
         if let Some(backplane) = self.backplane() {
             // A proxy gets an event from the instance that has published it.
             let flushed = async {
-                backplane.settle().await;
+                backplane.idle().await;
                 while self.stats().grip_queued > 0 {
                     sleep(Duration::from_millis(5)).await;
                 }

@@ -32,7 +32,7 @@ pub(super) struct Follower<'a> {
 }
 
 /// An entry that does not follow the last one, begins an epoch, or cannot be read.
-pub(super) struct Gap {
+pub(super) struct Discontinuity {
     sequence: u64,
     /// Everything up to here is missing.
     previous: u64,
@@ -74,7 +74,7 @@ impl<'a> Follower<'a> {
     }
 
     /// Continues after an attach that was made because of `gap`.
-    pub(super) fn pass(&mut self, gap: Gap) -> Result<(), Failure> {
+    pub(super) fn pass(&mut self, gap: Discontinuity) -> Result<(), Failure> {
         if gap.previous > self.seen.last {
             // Entries before it were deleted.
             self.begin(self.seen.epoch, gap.previous)?;
@@ -132,7 +132,10 @@ impl<'a> Follower<'a> {
     }
 
     /// Applies entries in order. Returns the first one that does not follow.
-    pub(super) async fn apply(&mut self, entries: Vec<Entry>) -> Result<Option<Gap>, Failure> {
+    pub(super) async fn apply(
+        &mut self,
+        entries: Vec<Entry>,
+    ) -> Result<Option<Discontinuity>, Failure> {
         let mut entries = entries.into_iter().peekable();
         while entries.peek().is_some() {
             let local = self.local()?;
@@ -154,7 +157,7 @@ impl<'a> Follower<'a> {
         &mut self,
         local: &Local,
         entries: impl Iterator<Item = Entry>,
-    ) -> (Option<Arc<ChannelLog>>, Option<Gap>) {
+    ) -> (Option<Arc<ChannelLog>>, Option<Discontinuity>) {
         let (mut congested, mut gap, mut outcomes) = (None, None, Vec::new());
         self.clock = self.shared.clock();
         let mut following = local.core.hub.follow();
@@ -177,7 +180,7 @@ impl<'a> Follower<'a> {
                         // It is beside the order of the log.
                         continue;
                     }
-                    gap = Some(Gap {
+                    gap = Some(Discontinuity {
                         sequence,
                         // A foreign entry may be a batch in another version's form, so it counts as lost.
                         previous: if is_foreign { sequence } else { previous },

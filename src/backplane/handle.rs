@@ -130,8 +130,8 @@ impl BackplaneHandle {
     }
 
     /// Waits until everything that was queued has its outcome.
-    pub(crate) async fn settle(&self) {
-        self.shared.outbox.settle().await;
+    pub(crate) async fn idle(&self) {
+        self.shared.outbox.idle().await;
     }
 
     pub(crate) fn health(&self) -> BackplaneHealth {

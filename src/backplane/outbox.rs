@@ -272,7 +272,7 @@ impl Outbox {
     }
 
     /// Waits until no draft is without an outcome.
-    pub(super) async fn settle(&self) {
+    pub(super) async fn idle(&self) {
         while self.len() > 0 {
             sleep(FLUSH).await;
         }

@@ -33,8 +33,8 @@ pub(super) struct Inner {
     pub(super) waiters: WaitList,
     /// Readers of this channel, registered as waiters or not.
     pub(super) subscribers: usize,
-    /// Index in `HubState::with_readers`, if there are readers.
-    pub(super) index: usize,
+    /// Its place in `HubState::with_readers`, if there are readers.
+    pub(super) slot: usize,
     pub(super) delivered: u64,
     /// The end of the log when it last settled: at the last append that found no waiter awake, or when a publisher
     /// stopped yielding.
@@ -73,7 +73,7 @@ impl ChannelLog {
             log,
             waiters: WaitList::new(),
             subscribers: 0,
-            index: 0,
+            slot: 0,
             delivered: 0,
             settled: 0,
             unsettled: 0,

@@ -1,4 +1,4 @@
-//! Times of channel closes. A recovery link issued before a close is refused.
+//! Times of channel closes. A link for missed events that was issued before a close is refused.
 
 use crate::channel::Channel;
 use std::{

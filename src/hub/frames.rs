@@ -126,7 +126,7 @@ impl Frames {
     }
 
     /// Drops the other frames. Returns true if none is left.
-    pub(super) fn retain(&mut self, keeps: impl Fn(&Range<u64>) -> bool) -> bool {
+    pub(super) fn keep_if(&mut self, keeps: impl Fn(&Range<u64>) -> bool) -> bool {
         let index = &self.index;
         self.frames.retain(|frame| {
             let keeps = keeps(&frame.range);
@@ -147,7 +147,7 @@ impl Frame {
 
 impl Drop for Frames {
     fn drop(&mut self) {
-        self.retain(|_| false);
+        self.keep_if(|_| false);
         lock(&self.index.channels).channels.remove(&self.key);
     }
 }

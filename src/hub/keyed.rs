@@ -23,7 +23,7 @@ const KEY_OVERHEAD: usize = 32 + 2 * size_of::<(Arc<str>, u64)>();
 /// Memory of a retained entry's place in a tree that is half full.
 const RETAINED_OVERHEAD: usize = 2 * size_of::<(u64, Retained)>();
 
-/// Minimum capacity of the marks that is shrunk.
+/// Minimum capacity of the states that is shrunk.
 const SMALL: usize = 8;
 
 /// The key of an entry.
@@ -48,8 +48,8 @@ pub(super) enum Select {
 pub(super) struct Keyed {
     /// The index of the newest entry of each key.
     newest: BTreeMap<Arc<str>, u64>,
-    /// A mark for each entry of the ring.
-    marks: VecDeque<Mark>,
+    /// The state of each entry of the ring.
+    states: VecDeque<KeyState>,
     /// Newest entries that left the ring, by index.
     retained: BTreeMap<u64, Retained>,
     retains: bool,
@@ -59,7 +59,7 @@ pub(super) struct Keyed {
 }
 
 #[derive(Debug)]
-enum Mark {
+enum KeyState {
     WithoutKey,
     Newest(Arc<str>),
     /// The newest entry of a key that it removes.
@@ -96,7 +96,7 @@ impl Keyed {
     pub(super) fn new(len: usize, lost: Lost, retains: bool) -> Self {
         Self {
             newest: BTreeMap::new(),
-            marks: (0..len).map(|_| Mark::WithoutKey).collect(),
+            states: (0..len).map(|_| KeyState::WithoutKey).collect(),
             retained: BTreeMap::new(),
             retains,
             lost,
@@ -105,10 +105,10 @@ impl Keyed {
     }
 
     pub(super) fn push_without_key(&mut self) {
-        self.marks.push_back(Mark::WithoutKey);
+        self.states.push_back(KeyState::WithoutKey);
     }
 
-    /// Adds the entry with this index, and marks the one that it supersedes.
+    /// Adds the entry with this index, and sets the state of the one that it supersedes.
     pub(super) fn push(&mut self, index: u64, sequence: u64, key: Key) -> Option<Superseded> {
         let (text, before) = match self.newest.entry(key.text) {
             btree_map::Entry::Occupied(mut newest) => {
@@ -122,17 +122,17 @@ impl Keyed {
                 (text, None)
             }
         };
-        let first = index - self.marks.len() as u64;
+        let first = index - self.states.len() as u64;
         let superseded = before.and_then(|before| match before.checked_sub(first) {
             Some(at) => {
-                self.marks[at as usize] = Mark::Superseded { by: sequence };
+                self.states[at as usize] = KeyState::Superseded { by: sequence };
                 Some(Superseded::InRing(before))
             }
             None => self.remove_retained(before).map(Superseded::Retained),
         });
-        self.marks.push_back(match key.is_removed {
-            true => Mark::Removal(text),
-            false => Mark::Newest(text),
+        self.states.push_back(match key.is_removed {
+            true => KeyState::Removal(text),
+            false => KeyState::Newest(text),
         });
         superseded
     }
@@ -146,10 +146,10 @@ impl Keyed {
     /// Takes over the ring's oldest entry. With `retains`, it may be retained. The result has no bytes then.
     pub(super) fn evict(&mut self, index: u64, entry: Entry, retains: bool) -> Evicted {
         let sequence = entry.sequence;
-        let mark = self.marks.pop_front();
+        let state = self.states.pop_front();
         self.shrink();
-        match mark {
-            Some(Mark::Newest(key)) if retains && self.retains => {
+        match state {
+            Some(KeyState::Newest(key)) if retains && self.retains => {
                 self.size += entry.size() + RETAINED_OVERHEAD;
                 self.retained.insert(index, Retained { entry, key });
                 return Evicted {
@@ -157,9 +157,11 @@ impl Keyed {
                     bytes: Bytes::new(),
                 };
             }
-            Some(Mark::Superseded { .. }) => {}
-            Some(Mark::Newest(key) | Mark::Removal(key)) => self.lose(index, sequence, Some(&key)),
-            Some(Mark::WithoutKey) | None => self.lose(index, sequence, None),
+            Some(KeyState::Superseded { .. }) => {}
+            Some(KeyState::Newest(key) | KeyState::Removal(key)) => {
+                self.lose(index, sequence, Some(&key))
+            }
+            Some(KeyState::WithoutKey) | None => self.lose(index, sequence, None),
         }
         entry.into()
     }
@@ -186,9 +188,9 @@ impl Keyed {
     }
 
     fn shrink(&mut self) {
-        let (length, capacity) = (self.marks.len(), self.marks.capacity());
+        let (length, capacity) = (self.states.len(), self.states.capacity());
         if capacity > SMALL && length <= capacity / 4 {
-            self.marks.shrink_to(2 * length);
+            self.states.shrink_to(2 * length);
         }
     }
 
@@ -198,19 +200,19 @@ impl Keyed {
 
     /// Whether evicting the ring's entry at this position by count or age loses it.
     pub(super) fn would_lose(&self, position: usize) -> bool {
-        match &self.marks[position] {
-            Mark::WithoutKey | Mark::Removal(_) => true,
-            Mark::Newest(_) => !self.retains,
-            Mark::Superseded { .. } => false,
+        match &self.states[position] {
+            KeyState::WithoutKey | KeyState::Removal(_) => true,
+            KeyState::Newest(_) => !self.retains,
+            KeyState::Superseded { .. } => false,
         }
     }
 
     pub(super) fn selects(&self, position: usize, select: Select) -> bool {
-        let mark = &self.marks[position];
+        let state = &self.states[position];
         match select {
             Select::All => true,
-            Select::UpTo(to) => !matches!(mark, Mark::Superseded { by } if *by <= to),
-            Select::Latest => matches!(mark, Mark::Newest(_)),
+            Select::UpTo(to) => !matches!(state, KeyState::Superseded { by } if *by <= to),
+            Select::Latest => matches!(state, KeyState::Newest(_)),
         }
     }
 
@@ -256,7 +258,7 @@ impl Keyed {
     }
 
     pub(super) fn size(&self) -> usize {
-        size_of::<Self>() + self.size + self.marks.capacity() * size_of::<Mark>()
+        size_of::<Self>() + self.size + self.states.capacity() * size_of::<KeyState>()
     }
 }
 
@@ -266,10 +268,10 @@ fn key_size(key: &str) -> usize {
 
 #[cfg(test)]
 impl Keyed {
-    /// Compares the marks, the map and the counted size with each other, for a ring from the index `first`.
+    /// Compares the states, the map and the counted size with each other, for a ring from the index `first`.
     pub(super) fn is_consistent(&self, first: u64, len: usize) -> bool {
-        let in_ring = (first..).zip(&self.marks).filter_map(|(index, mark)| {
-            let (Mark::Newest(key) | Mark::Removal(key)) = mark else {
+        let in_ring = (first..).zip(&self.states).filter_map(|(index, state)| {
+            let (KeyState::Newest(key) | KeyState::Removal(key)) = state else {
                 return None;
             };
             Some((index, key))
@@ -285,6 +287,6 @@ impl Keyed {
         let retained = retained.map(|retained| retained.entry.size() + RETAINED_OVERHEAD);
         assert!(self.retained.keys().all(|index| *index < first));
         assert!(self.lost.end <= first && self.retains || self.retained.is_empty());
-        newest == known && self.marks.len() == len && self.size == keys + retained.sum::<usize>()
+        newest == known && self.states.len() == len && self.size == keys + retained.sum::<usize>()
     }
 }

@@ -148,7 +148,7 @@ impl Log {
             Superseded::Retained(bytes) => Some(bytes),
             Superseded::InRing(index) => {
                 // Later readers skip the entry.
-                self.retain_frames(|range| !range.contains(&index));
+                self.keep_frames_if(|range| !range.contains(&index));
                 None
             }
         }
@@ -193,7 +193,7 @@ impl Log {
         self.first += 1;
         self.evicted = entry.sequence;
         self.size -= entry.size();
-        self.retain_frames(|range| range.start > index);
+        self.keep_frames_if(|range| range.start > index);
         self.shrink();
         let Some(keyed) = &mut self.keyed else {
             return Some(entry.into());
@@ -210,9 +210,9 @@ impl Log {
         }
     }
 
-    fn retain_frames(&mut self, keeps: impl Fn(&Range<u64>) -> bool) {
+    fn keep_frames_if(&mut self, keeps: impl Fn(&Range<u64>) -> bool) {
         let frames = self.frames.as_mut();
-        if frames.is_some_and(|frames| frames.retain(keeps)) {
+        if frames.is_some_and(|frames| frames.keep_if(keeps)) {
             self.frames = None;
         }
     }
@@ -415,13 +415,13 @@ impl Log {
     /// Reads the entries from the index `next` to the sequence number `until` as one piece.
     ///
     /// A piece has at most `limit` bytes, but at least one entry. A piece of several entries is kept as a frame if
-    /// readers may share it. `index` counts its bytes, and refers to this log by the result of `log`.
+    /// readers may share it. `frame_index` counts its bytes, and refers to this log by the result of `log`.
     pub(crate) fn read(
         &mut self,
         next: u64,
         limit: usize,
         until: u64,
-        index: &Arc<FrameIndex>,
+        frame_index: &Arc<FrameIndex>,
         log: impl FnOnce() -> Weak<ChannelLog>,
     ) -> Result<Option<Piece>, Missed> {
         let found = match self.keyed {
@@ -440,7 +440,7 @@ impl Log {
         let (sequence, at) = (last.sequence, last.at);
         let bytes = match oldest.sequence == sequence {
             true => oldest.bytes.clone(),
-            false if self.shares(next, until) => self.frame(next..to, length, index, log),
+            false if self.shares(next, until) => self.frame(next..to, length, frame_index, log),
             false => self.join(&(next..to), length, until),
         };
         Ok(Some(Piece {
@@ -462,7 +462,7 @@ impl Log {
         &mut self,
         range: Range<u64>,
         length: usize,
-        index: &Arc<FrameIndex>,
+        frame_index: &Arc<FrameIndex>,
         log: impl FnOnce() -> Weak<ChannelLog>,
     ) -> Bytes {
         let kept = self.frames.as_ref().and_then(|frames| frames.get(&range));
@@ -470,7 +470,7 @@ impl Log {
             let bytes = self.join(&range, length, u64::MAX);
             let frames = self
                 .frames
-                .get_or_insert_with(|| Box::new(Frames::new(index, log())));
+                .get_or_insert_with(|| Box::new(Frames::new(frame_index, log())));
             frames.keep(range, bytes.clone());
             bytes
         })

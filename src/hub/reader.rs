@@ -252,7 +252,7 @@ impl Reader {
         let read = match self.pending.take_if(|_| !has_begun).map(|pending| *pending) {
             Some(Pending::Gap(gap)) => Read::Gap(gap),
             Some(Pending::Latest(latest)) => self.read_latest(latest, limit, waker),
-            None if has_begun => self.catch_up(),
+            None if has_begun => self.read_after_begin(),
             None => self.read_logs(limit, waker),
         };
         if let Read::Gap(gap) = &read {

@@ -52,7 +52,7 @@ impl Reader {
 
     /// Reads after a begin, or for the first time since the hub was cold.
     #[cold]
-    pub(super) fn catch_up(&mut self) -> Read {
+    pub(super) fn read_after_begin(&mut self) -> Read {
         self.stage = self.hub.stage();
         if self.begins != COLD {
             return Read::Gap(self.continue_after_begin());

@@ -42,7 +42,7 @@ pub(super) struct HubState {
     at: Option<Instant>,
     pub(super) begun: Begun,
     pub(super) logs: Table,
-    /// The channels with readers. `Inner::index` is a channel's index in it.
+    /// The channels with readers. `Inner::slot` is a channel's place in it.
     ///
     /// New channels are pushed to the end and removal is a `swap_remove`. A walk from the end in several
     /// steps therefore visits every channel that stays.
@@ -130,7 +130,7 @@ impl HubState {
         let mut inner = log.lock();
         inner.subscribers += 1;
         if inner.subscribers == 1 {
-            inner.index = self.with_readers.len();
+            inner.slot = self.with_readers.len();
             self.with_readers.push(log.clone());
         }
         drop(inner);
@@ -147,22 +147,22 @@ impl HubState {
         let mut inner = log.lock();
         inner.remove_waiter(waiter);
         inner.subscribers -= 1;
-        let (is_last, index) = (inner.subscribers == 0, inner.index);
+        let (is_last, slot) = (inner.subscribers == 0, inner.slot);
         let unused = is_last && (inner.log.is_empty() || !config.history);
         drop(inner);
         if is_last {
-            self.unlist(index);
+            self.unlist(slot);
         }
         if unused {
             self.remove(log);
         }
     }
 
-    /// Removes the channel at `index` from `with_readers`. The last one moves to that index.
-    fn unlist(&mut self, index: usize) {
-        self.with_readers.swap_remove(index);
-        if let Some(moved) = self.with_readers.get(index) {
-            moved.lock().index = index;
+    /// Removes the channel at `slot` from `with_readers`. The last one moves to that place.
+    fn unlist(&mut self, slot: usize) {
+        self.with_readers.swap_remove(slot);
+        if let Some(moved) = self.with_readers.get(slot) {
+            moved.lock().slot = slot;
         }
         if self.with_readers.capacity() > SMALL
             && self.with_readers.len() <= self.with_readers.capacity() / 8
@@ -245,13 +245,18 @@ impl HubState {
         drop(inner);
         self.count(log, before, after, config);
         if retained != now_retained {
-            self.retain(log, retained, now_retained);
+            self.index_retained(log, retained, now_retained);
         }
         changed
     }
 
     /// Replaces the channel's oldest retained entry in its index.
-    pub(super) fn retain(&mut self, log: &Arc<ChannelLog>, before: Option<u64>, now: Option<u64>) {
+    pub(super) fn index_retained(
+        &mut self,
+        log: &Arc<ChannelLog>,
+        before: Option<u64>,
+        now: Option<u64>,
+    ) {
         if let Some(sequence) = before {
             self.retained.remove(&sequence);
         }
@@ -307,7 +312,7 @@ impl HubState {
     pub(super) fn uncount(&mut self, log: &Arc<ChannelLog>, inner: &Inner) {
         self.bytes -= log.size(inner);
         self.large.retain(|large| !Arc::ptr_eq(large, log));
-        self.retain(log, inner.log.oldest_retained(), None);
+        self.index_retained(log, inner.log.oldest_retained(), None);
         if let Some((sequence, _)) = front(inner) {
             self.oldest.remove(&sequence);
         }
@@ -354,7 +359,7 @@ impl HubState {
             }
             if inner.subscribers > 0 {
                 read += 1;
-                assert!(Arc::ptr_eq(&self.with_readers[inner.index], &log));
+                assert!(Arc::ptr_eq(&self.with_readers[inner.slot], &log));
             }
             assert!(inner.log.is_consistent());
             let resets = inner.log.resets();

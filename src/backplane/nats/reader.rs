@@ -5,7 +5,7 @@
 //! 2. While a request waits, the server sends a heartbeat each second. A consumer that is silent is gone, perhaps with
 //!    its stream.
 //! 3. In a cluster, a new consumer may receive requests some milliseconds later than it is announced.
-//! 4. A message of another epoch than that of the last attach ends the read. Instances that find a loss at the same time
+//! 4. A message whose epoch differs from the last attach's ends the read. Instances that find a loss at the same time
 //!    may create streams one after the other, and the last one may begin at the same sequence as the one before it.
 //! 5. The client's own ordered consumer is not used: it hides gaps and new consumers.
 

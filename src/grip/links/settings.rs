@@ -1,4 +1,4 @@
-//! The settings of recovery links, and their checks.
+//! The settings of links for missed events, and their checks.
 
 use super::plain;
 use crate::{
