@@ -2,8 +2,9 @@
 //!
 //! 1. A begin forgets every entry, and the hub continues after the sequence number `base`. All earlier entries count
 //!    as evicted, so a position before `base` is a gap on every channel.
-//! 2. Under the lock, a begin only increments a counter. A log that was reset fewer times is *stale*. It is reset when
-//!    it is taken from the table, at the latest by the steps that follow.
+//! 2. Under the lock, a begin changes numbers and the tombstones, and visits no log. A log that was reset fewer times
+//!    than the hub has begun is *stale*. `current` resets it, at the latest the steps that follow do. `log_of` replaces
+//!    it by an empty log.
 //! 3. A reader compares the counts before each read. It then returns one gap for all its channels, and continues with
 //!    the first entry after `base`. A reset also moves a log's indices far ahead. So a read that compared too early
 //!    misses an unknown number of entries, and returns the same gap.

@@ -1,8 +1,8 @@
 //! The time before a hub has read the shared log.
 //!
-//! A cold hub has no positions. Its readers return nothing until it is warm, and then a gap, since most entries read
-//! meanwhile are older than the readers. A close ends readers of a cold hub, since the close may be newer than they
-//! are.
+//! A cold hub has no positions. Its readers return no entries. When it is warm, they return a gap: most entries that
+//! the hub has read are older than they are. A close also ends them while the hub is cold: it may have been published
+//! after they subscribed.
 
 use super::{Config, Hub};
 use crate::LastEventId;

@@ -70,8 +70,8 @@ impl Hub {
         }
     }
 
-    /// Calls `with` for each channel that has readers, without holding the lock. A channel that gets
-    /// readers in the meantime may be visited twice.
+    /// Calls `with` for each channel that has readers, without holding the lock. A visited channel may be visited
+    /// again: it moves to the place of a channel that loses its last reader.
     pub(super) fn each_with_readers(&self, with: impl FnMut(&ChannelLog)) {
         self.walk(|_, _| (), with);
     }

@@ -22,7 +22,7 @@ pub(super) const STEP: usize = if cfg!(all(test, shuttle)) { 2 } else { 128 };
 pub(super) struct Newest {
     sequence: u64,
     /// Memory allowed beyond the budget: the length of the entry if it is above a channel's share, otherwise 0. So
-    /// other channels lose nothing to it. The next publish has no such allowance, and evicts the entry.
+    /// other channels lose nothing to it. The next publish has no such allowance, and may evict the entry.
     exempt: usize,
 }
 

@@ -106,23 +106,22 @@ impl Following<'_> {
         if sequence <= state.sequence() {
             return;
         }
-        let log = match hub.config.history {
+        let find = |state: &mut HubState| match hub.config.history {
             true => Some(state.get_or_create(channel)),
             false => state.current(channel),
         };
-        let at = state.in_order(Instant::now());
-        state.advance_to(sequence);
-        if let Some(log) = &log {
-            let entry = Entry::new(sequence, at, Bytes::new());
-            state.append(log, entry, None, &hub.config);
-        }
-        // The entry is discarded before the head reaches it, so no reader sees it.
-        while !log
-            .as_ref()
-            .is_none_or(|log| state.discard(log, STEP, &hub.config))
-        {
+        while find(&mut state).is_some_and(|log| !state.discard(&log, STEP, &hub.config)) {
             drop(state);
             state = hub.sequencer.in_turn();
+        }
+        let (log, at) = (find(&mut state), state.in_order(Instant::now()));
+        state.advance_to(sequence);
+        if let Some(log) = &log {
+            // Under one lock of the channel, so that no reader returns the entry.
+            state.evict(log, &hub.config, |log| {
+                log.push(Entry::new(sequence, at, Bytes::new()), hub.config.events);
+                log.discard()
+            });
         }
         hub.head.store(state.sequence(), Release);
         drop(state);

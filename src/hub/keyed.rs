@@ -2,8 +2,8 @@
 //!
 //! 1. An entry with a key supersedes the earlier entries with that key. A reader skips a superseded entry if it
 //!    may also return the one that supersedes it.
-//! 2. Evicting a superseded entry loses nothing: `lost` follows the last evicted entry that was the newest of
-//!    its key, or had no key. A position at or after it has missed nothing.
+//! 2. Evicting a superseded entry loses nothing: `lost` is the end of the lost entries, which are those without a key,
+//!    removals, and newest entries that are not retained. A position at or after it has missed nothing.
 //! 3. If the log retains, the newest entry of a key moves from the ring to `retained`, until it is superseded
 //!    or the memory exceeds the budget. An entry that removes its key is not retained.
 //!

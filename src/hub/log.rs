@@ -203,7 +203,8 @@ impl Log {
         Some(evicted)
     }
 
-    /// Without entries there are no keys, and the last entry was lost: it was the newest of its key.
+    /// Drops the keys of an empty log. Its last entry cannot be superseded, so it was lost, and `lost` equals `first`
+    /// and `evicted`.
     fn drop_unused_keys(&mut self) {
         if self.is_empty() {
             self.keyed = None;

@@ -30,8 +30,8 @@
 //! - A *waiter* is a registration in a channel's wait list ([`WaiterKey`]). It belongs to a cursor, or to a socket
 //!   driver that reads for several readers.
 //!
-//! An entry is *evicted* when it leaves the ring. It is *lost* unless it is superseded or retained. A reader has *missed*
-//! it if it was lost before that reader returned it.
+//! An entry is *evicted* when it leaves the ring, or the retained entries. It is *lost* then, unless it is superseded
+//! or becomes retained. A reader has *missed* it if it was lost before that reader returned it.
 //!
 //! A registered waiter is *parked* while the wait list has its waker, and *awake* otherwise. Waking a channel takes all
 //! its wakers and begins the next *round*, so a waiter that parked in an earlier round is awake. A channel *settles*

@@ -208,7 +208,7 @@ impl HubState {
         &mut self,
         log: &Arc<ChannelLog>,
         config: &Config,
-        evict: fn(&mut Log) -> Option<Evicted>,
+        evict: impl FnOnce(&mut Log) -> Option<Evicted>,
     ) {
         let (evicted, front, unused) = self.change(log, config, |inner| {
             let evicted = evict(&mut inner.log);

@@ -236,3 +236,20 @@ fn a_batch_wakes_readers_that_park_during_it() {
         join([following]);
     });
 }
+
+#[test]
+fn a_lost_entry_is_a_gap_while_another_thread_reads() {
+    check_warm(100, |hub| {
+        let mut client = Client::live(hub, &["a"]);
+        let following = in_thread(hub, |hub| {
+            follow_all(hub, &["a"]);
+            hub.follow().lose(&channel("a"), 14);
+            follow_all(hub, &["a"]);
+        });
+        while client.seen.last() != Some(&16) {
+            client.next();
+        }
+        assert!(!client.gaps.is_empty());
+        join([following]);
+    });
+}
