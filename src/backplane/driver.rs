@@ -178,9 +178,12 @@ impl<W: Writer> Session<'_, W> {
                 }
                 Err(failure) => failure,
             };
-            observer.failed(failure.kind());
+            observer.failed(failure.kind().label());
             match failure.kind() {
-                FailureKind::Stale => _ = self.attach().await?,
+                FailureKind::Stale => {
+                    let attached = self.attach_to_same().await;
+                    attached.inspect_err(|_| outbox.retry(false))?;
+                }
                 FailureKind::Busy => sleep(BUSY).await,
                 FailureKind::Refused => {
                     trace::event!(error, engine = self.shared.name, %failure, events = drafts.len(), "the engine refuses events");
@@ -208,20 +211,18 @@ impl<W: Writer> Session<'_, W> {
         ended
     }
 
-    async fn read(&self, mut reader: impl Reader, attached: Attached) -> Ended {
+    async fn read(&self, mut reader: impl Reader, mut attached: Attached) -> Ended {
         let mut follower = Follower::new(self.shared, self.local);
         follower.place(&attached)?;
         loop {
             follower.warm_up_after(attached.last)?;
             let head = self.shared.head();
             let entries = reader.read(follower.last()).await?;
-            if follower.epoch() != self.epoch.load(Relaxed) {
-                // Another attach of this session has found another epoch. The entries are read again.
-                follower.place(&self.attach().await?)?;
-            } else if entries.is_empty() {
+            if entries.is_empty() {
                 follower.end_at(head)?;
             } else if let Some(gap) = follower.apply(entries).await? {
-                follower.place(&self.attach().await?)?;
+                attached = self.attach().await?;
+                follower.place(&attached)?;
                 follower.pass(gap)?;
             }
         }
@@ -232,7 +233,17 @@ impl<W: Writer> Session<'_, W> {
         let mut times = interval_at(Instant::now() + ATTACH, ATTACH);
         loop {
             times.tick().await;
-            self.attach().await?;
+            self.attach_to_same().await?;
+        }
+    }
+
+    /// Attaches, and ends the session if the log has another epoch. The follower begins it with the next session: the
+    /// entries alone need not show that their epoch is another one.
+    async fn attach_to_same(&self) -> Result<(), Failure> {
+        let epoch = self.epoch.load(Relaxed);
+        match self.attach().await?.epoch == epoch {
+            true => Ok(()),
+            false => Err(Failure::unavailable("the log has another epoch")),
         }
     }
 
@@ -241,9 +252,11 @@ impl<W: Writer> Session<'_, W> {
         loop {
             let requests = self.shared.requested().await;
             match self.writer.head().await {
-                Ok(head) => self.shared.respond(requests, head),
-                Err(failure) if failure.kind() == FailureKind::Stale => _ = self.attach().await?,
-                Err(failure) => return Err(failure),
+                Ok(head) if head.epoch == self.epoch.load(Relaxed) => {
+                    self.shared.respond(requests, head)
+                }
+                Err(failure) if failure.kind() != FailureKind::Stale => return Err(failure),
+                Ok(_) | Err(_) => self.attach_to_same().await?,
             }
         }
     }

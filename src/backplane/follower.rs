@@ -40,6 +40,17 @@ pub(super) struct Discontinuity {
     is_new_epoch: bool,
 }
 
+impl Discontinuity {
+    fn new(sequence: u64, previous: u64, mark: Bytes) -> Self {
+        Self {
+            sequence,
+            previous,
+            mark,
+            is_new_epoch: false,
+        }
+    }
+}
+
 impl<'a> Follower<'a> {
     pub(super) fn new(shared: &'a Shared, local: &'a Weak<Local>) -> Self {
         let nothing = || Seen::new(0, 0, Bytes::new());
@@ -49,11 +60,6 @@ impl<'a> Follower<'a> {
             seen: shared.seen().unwrap_or_else(nothing),
             clock: shared.clock(),
         }
-    }
-
-    /// The epoch of the entries that the hub has.
-    pub(super) fn epoch(&self) -> u64 {
-        self.seen.epoch
     }
 
     /// The sequence of the last entry that the hub has.
@@ -68,8 +74,14 @@ impl<'a> Follower<'a> {
         match attached.epoch == self.seen.epoch {
             true if base > self.seen.last => self.begin(attached.epoch, base),
             true => Ok(()),
-            // Above all sequences of earlier epochs. An entry there can only be the one that begins the epoch.
-            false => self.begin(attached.epoch, base.max(self.seen.last.saturating_add(1))),
+            false => {
+                // Above all sequences of earlier epochs. An entry there is the one that begins the epoch, or lost.
+                let base = base.max(self.seen.last.saturating_add(1));
+                self.begin(attached.epoch, base)?;
+                // An epoch without entries may end where the earlier one did. That is no loss for the engine.
+                self.advance(base.min(attached.last), self.shared.mark());
+                Ok(())
+            }
         }
     }
 
@@ -171,21 +183,21 @@ impl<'a> Follower<'a> {
             let follows = (previous..sequence).contains(&self.seen.last);
             let publication = match content {
                 Content::Published(publication) if follows => publication,
-                content => {
-                    let is_foreign = content == Content::Foreign;
-                    if is_foreign {
-                        self.skipped(sequence, "no instance of this version has written it");
-                    }
-                    if is_foreign && sequence <= self.seen.last {
+                Content::Foreign => {
+                    self.skipped(sequence, "no instance of this version has written it");
+                    if sequence <= self.seen.last {
                         // It is beside the order of the log.
                         continue;
                     }
+                    // It may be a batch in another version's form, so it counts as lost.
+                    gap = Some(Discontinuity::new(sequence, sequence, mark));
+                    break;
+                }
+                content => {
+                    let is_new_epoch = content == Content::NewEpoch;
                     gap = Some(Discontinuity {
-                        sequence,
-                        // A foreign entry may be a batch in another version's form, so it counts as lost.
-                        previous: if is_foreign { sequence } else { previous },
-                        mark,
-                        is_new_epoch: content == Content::NewEpoch,
+                        is_new_epoch,
+                        ..Discontinuity::new(sequence, previous, mark)
                     });
                     break;
                 }
@@ -204,9 +216,14 @@ impl<'a> Follower<'a> {
         drop(following);
         self.shared.see(self.seen.clone());
         // A publisher that waits for its event finds it in the hub.
+        let has_own = !outcomes.is_empty();
         for (number, mut applied) in outcomes {
             applied.delivered.start();
             self.shared.outbox.apply(number, applied);
+        }
+        if has_own {
+            let outbox = &self.shared.outbox;
+            outbox.observer.queued(outbox.len());
         }
         (congested, gap)
     }

@@ -183,8 +183,8 @@ impl Shared {
             let Some(head) = self.ask().await else {
                 return false;
             };
-            // Sequences never decrease, so a later epoch is as good.
-            let has = |progress: &Progress| progress.last >= head.last;
+            let has =
+                |progress: &Progress| progress.epoch == head.epoch && progress.last >= head.last;
             self.progress.subscribe().wait_for(has).await.is_ok()
         };
         timeout(CATCH_UP, caught_up).await.unwrap_or(false)

@@ -30,7 +30,7 @@ pub(super) fn is_list_of_urls(rest: &str) -> bool {
 pub(super) fn parse_host(text: &str, default_port: u16) -> Result<(String, u16), &'static str> {
     let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
         Some((host, "")) => (host, None),
-        Some((host, port)) => (host, Some(port.trim_start_matches(':'))),
+        Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or_default())),
         None => match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (text, None),

@@ -4,7 +4,6 @@ use super::{
     Stats,
     metrics::{Gauge, record},
 };
-use crate::backplane::FailureKind;
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
@@ -51,9 +50,9 @@ impl BackplaneObserver {
     }
 
     /// An attempt to append has failed.
-    pub(crate) fn failed(&self, kind: FailureKind) {
+    pub(crate) fn failed(&self, kind: &'static str) {
         self.failures.fetch_add(1, Relaxed);
-        record!(counter "eventstream_backplane_failures_total", increment(1), "kind" => kind.label());
+        record!(counter "eventstream_backplane_failures_total", increment(1), "kind" => kind);
     }
 
     /// A publish has failed.

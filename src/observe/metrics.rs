@@ -53,9 +53,7 @@ impl Gauges {
 impl Drop for Change<'_> {
     fn drop(&mut self) {
         for (gauge, by) in self.gauges.0.iter().zip(self.by) {
-            if by != 0.0 {
-                gauge.add(by);
-            }
+            gauge.add(by);
         }
     }
 }
@@ -87,7 +85,7 @@ mod on {
     }
 
     /// A gauge that has the sum over all streams of the process: only changes are recorded, and a dropped stream no
-    /// longer contributes. It is looked up once.
+    /// longer contributes. It is looked up once, with the first change.
     #[derive(Debug)]
     pub(crate) struct Gauge {
         name: &'static str,
@@ -124,16 +122,16 @@ mod on {
         }
 
         pub(super) fn add(&self, by: f64) {
-            let gauge = || gauge!(self.name, self.labels.iter());
-            self.found.get_or_init(gauge).increment(by);
+            if by != 0.0 {
+                let gauge = || gauge!(self.name, self.labels.iter());
+                self.found.get_or_init(gauge).increment(by);
+            }
         }
     }
 
     impl Drop for Gauge {
         fn drop(&mut self) {
-            if self.found.get().is_some() {
-                self.set(0);
-            }
+            self.set(0);
         }
     }
 }

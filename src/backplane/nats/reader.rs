@@ -133,7 +133,7 @@ impl NatsReader {
         }
     }
 
-    /// Returns a message that has arrived, without waiting.
+    /// Returns a message that has arrived, without waiting for one.
     async fn arrived(&mut self) -> Option<Message> {
         let consumer = self.consumer.as_mut()?;
         // A timer would wait for a millisecond.
@@ -148,7 +148,7 @@ impl NatsReader {
         let (link, after) = (&self.stream.link, self.position);
         link.check()?;
         if message.status.is_none() && !self.stream.is_current(&message.subject) {
-            return Err(link.lost("the stream was replaced"));
+            return Err(link.unavailable("has another stream in place of this one"));
         }
         let Some(consumer) = &mut self.consumer else {
             return Ok(());

@@ -27,6 +27,9 @@ const NO_STREAM: u16 = 10059;
 const NO_MESSAGE: u16 = 10037;
 const NAME_IN_USE: u16 = 10058;
 
+/// The first part of all subjects. The namespace, the epoch and the origin follow.
+const FIRST: &str = "eventstream.";
+
 /// Some requests must be empty.
 const NOTHING: Option<&()> = None;
 
@@ -129,7 +132,7 @@ impl Stream {
     }
 
     fn prefix(&self) -> String {
-        format!("eventstream.{}.", self.settings.namespace)
+        format!("{FIRST}{}.", self.settings.namespace)
     }
 
     pub(super) async fn info(&self) -> Result<Option<Info>, Failure> {
@@ -228,12 +231,11 @@ impl Stream {
 
     /// The epoch of a subject, and what follows it.
     fn parts_of<'a>(&self, subject: &'a str) -> Option<(u64, &'a str)> {
-        let rest = subject.strip_prefix("eventstream.")?;
-        let rest = rest.strip_prefix(self.settings.namespace.as_str())?;
-        let (epoch, rest) = rest.strip_prefix('.')?.split_once('.')?;
-        let is_complete = epoch.len() == 12;
-        let epoch = u64::from_str_radix(epoch, 16).ok();
-        Some((epoch.filter(|_| is_complete)?, rest))
+        let parts = subject.strip_prefix(FIRST)?;
+        let parts = parts.strip_prefix(self.settings.namespace.as_str())?;
+        let (epoch, rest) = parts.strip_prefix('.')?.split_once('.')?;
+        let number = u64::from_str_radix(epoch, 16).ok()?;
+        (epoch.len() == 12).then_some((number, rest))
     }
 
     /// Whether a message is in the stream of the last attach, and not in one that has replaced it.

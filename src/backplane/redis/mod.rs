@@ -76,6 +76,7 @@ pub struct Redis {
 /// Which warnings were logged already.
 #[derive(Default)]
 struct Warned {
+    #[cfg(feature = "tracing")]
     of_settings: AtomicBool,
     of_terms: AtomicBool,
 }

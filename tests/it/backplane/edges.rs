@@ -308,16 +308,37 @@ async fn an_old_session_keeps_its_history() {
 
 #[tokio::test(start_paused = true)]
 async fn an_epoch_that_continues_the_sequences_of_another_resets_all_clients() {
-    let bent = Bent::new(&Memory::new());
+    let bent = Bent::new(&Memory::new().in_blocks());
     let a = bent.warm().await;
     a.publish("room", "zero").await.unwrap();
     let mut stream = a.client.get("/room").await;
     let before = a.es.current_id().unwrap();
     bent.faults.is_replaced.store(true, SeqCst);
-    a.publish("room", "one").await.unwrap();
+    let one = a.publish("room", "one").await.unwrap().id.unwrap();
+    assert_ne!(one.epoch(), before.epoch());
     stream.expect("stream-reset").await;
-    let two = a.publish("room", "two").await.unwrap().id.unwrap();
-    assert_ne!(two.epoch(), before.epoch());
-    stream.expect_text("message", "two").await;
-    assert_eq!(stream.last_event_id(), Some(two.to_string().as_str()));
+    stream.expect_text("message", "one").await;
+    assert_eq!(stream.last_event_id(), Some(one.to_string().as_str()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_epoch_without_entries_is_no_loss() {
+    let bent = Bent::new(&Memory::new().in_blocks());
+    let a = bent.warm().await;
+    bent.faults.is_replaced.store(true, SeqCst);
+    // Several attaches.
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(a.es.stats().backplane_resets, 1);
+    a.publish("room", "one").await.unwrap();
+    assert_eq!(a.es.stats().backplane_resets, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_position_of_another_epoch_is_awaited() {
+    let bent = Bent::new(&Memory::new());
+    let a = bent.warm().await;
+    let before = a.es.current_id().unwrap();
+    bent.faults.is_replaced.store(true, SeqCst);
+    assert!(a.es.catch_up().await);
+    assert_ne!(a.es.current_id().unwrap().epoch(), before.epoch());
 }

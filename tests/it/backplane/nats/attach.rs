@@ -80,7 +80,7 @@ async fn a_stream_with_the_sequences_of_another_epoch_is_not_read() {
     assert_eq!((b.epoch, b.last), (42, begin));
     b.append(&["one"]).await.unwrap();
 
-    assert_eq!(kind(a.read().await), FailureKind::Lost);
+    assert_eq!(kind(a.read().await), FailureKind::Unavailable);
     assert_eq!(a.attach().await.unwrap().epoch, 42);
     assert_eq!(payloads(&a.reader.read(begin).await.unwrap()), ["one"]);
 }
