@@ -96,6 +96,7 @@ async fn main() -> io::Result<()> {
     let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
+    // The recipe "Shutdown" ends on SIGTERM too.
     let stop = es.close_on(async { signal::ctrl_c().await.expect("a signal handler") });
     axum::serve(net::Listener::new(listener), app)
         .with_graceful_shutdown(stop)

@@ -61,6 +61,7 @@ mod web {
 #[tokio::main]
 async fn main() -> io::Result<()> {
     tokio::spawn(clock::run());
+    // The recipe "Shutdown" ends on SIGTERM too.
     let stop = event_stream().close_on(async { signal::ctrl_c().await.expect("a signal handler") });
     let app: Router = web::routes();
     let port = env::var("PORT").map_or(3000, |port| port.parse().expect("PORT is a number"));

@@ -108,8 +108,8 @@ impl EventStream {
     /// all at once. Each receives events until it ends. Clients of a proxy are unaffected.
     ///
     /// A [`Subscription`](crate::Subscription) in this process ends with the budget. The future completes when all
-    /// streams have ended. That takes up to 5 seconds more than the budget for clients of a
-    /// [`net::Listener`](crate::net::Listener) that do not read. With a [backplane](crate::backplane), it also waits
+    /// streams have ended, at the latest after the budget. For streams of a [`net::Listener`](crate::net::Listener)
+    /// whose clients do not read, it waits up to 5 seconds more. With a [backplane](crate::backplane), it also waits
     /// for queued events, as [`close_on`](Self::close_on) does.
     ///
     /// # Examples

@@ -99,8 +99,8 @@
 //! | through a proxy: too long names or, with history, more than 60 channels | 400 |
 //! | any other | 200 and the stream, or instructions for the proxy |
 //!
-//! In a custom handler, the extractor [`StreamRequest`] answers with the 406, and with the 400 for the path. There, an
-//! `Err` passed as [`IntoChannels`] replaces the function's refusal.
+//! In a custom handler, [`StreamRequest`] answers the rows for `Accept` and for an undecodable path, and `open` or
+//! `respond` the others. An `Err` given to them as the channels is the response itself.
 //!
 //! With [`refuse_with_status`](EventStreamBuilder::refuse_with_status), a closing `EventStream` and too many
 //! subscriptions are answered with 503, also for `HEAD`.
@@ -116,8 +116,8 @@
 //! delivery). The request decides, and no route changes.
 //!
 //! A proxy accepts an event even if it cannot deliver it: it drops events above its rate limits, and forgets all
-//! positions when it restarts. [History](EventStreamBuilder::history) repairs that. It is off by default with a proxy
-//! and without a backplane:
+//! positions when it restarts. [History](EventStreamBuilder::history) repairs that. It is off by default if there is a
+//! proxy and no backplane:
 //!
 //! - **Without history**, an event that the proxy loses is lost.
 //! - **With history in memory and one publishing process**, no event is lost silently. Each event names the one before

@@ -48,6 +48,7 @@ async fn main() -> Result<(), Box<dyn error::Error>> {
     let port = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}", listener.local_addr()?);
+    // The recipe "Shutdown" ends on SIGTERM too.
     let stop = es.close_on(async { signal::ctrl_c().await.expect("a signal handler") });
     axum::serve(net::Listener::new(listener), app)
         .with_graceful_shutdown(stop)

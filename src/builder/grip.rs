@@ -89,12 +89,12 @@ impl EventStreamBuilder {
         self
     }
 
-    /// Sets the key that signs links for missed events. By default it is derived from the first proxy's `key`,
-    /// or its `verify_key` if that is a shared secret: all instances have it.
+    /// Sets the key that signs links for missed events. The default is derived from the first secret among the proxies'
+    /// keys: a `key`, or a `verify_key` that is a shared secret. All instances have it.
     ///
-    /// If neither is set, the key is random, and links are valid for this process only. After a restart, a stream that
-    /// a proxy holds ends when the proxy requests missed events, and its client reconnects. If neither is set, `build`
-    /// returns an error with a [backplane](crate::backplane) and history.
+    /// Without such a secret, the key is random, and links are valid for this process only. After a restart, a stream
+    /// that a proxy holds ends when the proxy requests missed events, and its client reconnects. With a
+    /// [backplane](crate::backplane) and history, `build` then returns an error.
     pub fn grip_link_key(mut self, key: impl Into<Key>) -> Self {
         self.grip.links.key = Some(key.into());
         self

@@ -121,7 +121,7 @@ impl ProxiesBuilder {
         let secret = source.as_ref().and_then(ProxySource::secret);
         if source.is_some() && history && is_shared && !links.has_common_key(secret.as_ref()) {
             return Err(Error::config(
-                "with a backplane and proxies, every instance must sign links with the same key: set `grip_link_key`, or a secret `key` or `verify_key` of the first proxy",
+                "with a backplane and proxies, every instance must sign links with the same key: set `grip_link_key`, or a secret `key` or `verify_key` of a proxy",
             ));
         }
         let links = Links::new(links, prefix.as_str(), secret.as_ref())?;

@@ -275,7 +275,8 @@ fn one(published: &[Published]) -> Published {
     published[0].clone()
 }
 
-/// Waits for all events, even after one has failed, and returns the first failure.
+/// Waits for all events, even after one has failed. Returns the last `MaybePublished` failure if there is one,
+/// otherwise the first failure.
 async fn finish_queued(
     queued: &Published,
     receipts: Vec<Receipt>,
@@ -288,7 +289,7 @@ async fn finish_queued(
                 id,
                 subscribers: subscribers.unwrap_or(queued.subscribers),
             }),
-            // What may be published decides whether the list may be repeated.
+            // It replaces other failures, since the list must not be repeated then.
             Err(error) if error.kind() == ErrorKind::MaybePublished => failure = Some(error),
             Err(error) => _ = failure.get_or_insert(error),
         }

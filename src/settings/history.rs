@@ -9,15 +9,15 @@ use std::time::Duration;
 /// automatically, receives the events it missed. If these were evicted, it receives a `stream-reset`
 /// event instead.
 ///
-/// The history is kept in the memory of this process. Behind a proxy it is off by default, since several
-/// instances of the application would not share it without a [backplane](crate::backplane).
+/// The history is kept in the memory of this process. It is off by default if there is a proxy and no
+/// [backplane](crate::backplane), since several instances would not share it.
 ///
 /// An event is evicted when its channel exceeds [`events`](Self::events), or when all channels exceed
 /// [`bytes`](Self::bytes). It is also evicted when it is older than [`max_age`](Self::max_age). On a tokio runtime,
 /// expired events are freed even if nothing is published. An event that a newer event of its
 /// [key](crate::EventBuilder::key) supersedes is not replayed, and its eviction is no loss.
 ///
-/// Ids begin with an epoch, a random number that is unique to the process, or to the log of a backplane. Processes
+/// Ids begin with an epoch: a random number of this `EventStream`, or the epoch of the backplane's log. Processes
 /// restored from one snapshot (a virtual machine, CRIU) share the epoch and therefore produce the same ids. Build the
 /// `EventStream` after the snapshot is restored.
 ///
@@ -92,10 +92,10 @@ impl History {
     /// bytes. A channel with events counts its name and about 500 bytes. Buffers that join events for several
     /// subscribers count too. [`Stats::history_bytes`](crate::Stats::history_bytes) returns the sum.
     ///
-    /// Above the limit, channels that use more than a quarter of it lose their oldest events first. Then
-    /// the oldest events of all channels are evicted. A single channel may use the whole limit while others
-    /// need no space. The most recently published event is always kept, but only until the next publish if
-    /// it is larger than a quarter of the limit.
+    /// Above the limit, channels that use more than a quarter of it lose their oldest events first. Then the oldest
+    /// events of all channels are evicted. A single channel may use the whole limit while others need no space. The
+    /// most recently published event is always kept until the next publish. An event larger than a quarter of the limit
+    /// may exceed the limit until then.
     #[must_use]
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;

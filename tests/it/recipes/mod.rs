@@ -1,19 +1,47 @@
 //! The programs of `docs/recipes`, and the behaviour that the pages describe.
 use axum_eventstream::{Event, testing::TestClient};
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The files of a folder, with their text.
+fn read(folder: &str) -> impl Iterator<Item = (PathBuf, String)> + use<> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let paths = fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let files = paths.filter(|path| path.is_file());
+    files.map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+}
 
 /// The program of every page is the text of a file beside this one.
 #[test]
 fn the_programs_of_the_pages_are_those_that_are_tested() {
-    let read = |folder: &str| {
-        let files = fs::read_dir(format!("{}/{folder}", env!("CARGO_MANIFEST_DIR"))).unwrap();
-        let paths = files.map(|file| file.unwrap().path());
-        paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
-    };
     let pages: String = read("../../docs/recipes").map(|(_, page)| page).collect();
     for (path, program) in read("recipes").filter(|(path, _)| !path.ends_with("mod.rs")) {
         let block = format!("```rust\n{program}```\n");
         assert!(pages.contains(&block), "no page has {}", path.display());
+    }
+}
+
+/// A table of faults names the tests that show each effect.
+#[test]
+fn every_test_that_a_table_of_faults_names_exists() {
+    let folders = ["", "/checker", "/nats", "/redis", "/../browser"];
+    let files = folders.map(|folder| read(&format!("backplane{folder}")));
+    let tests: String = files.into_iter().flatten().map(|(_, text)| text).collect();
+    let page = include_str!("../../../docs/recipes/several_instances.md");
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    let cells = rows.filter_map(|row| row.strip_suffix(" |")?.rsplit(" | ").next());
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let names: Vec<_> = names.filter(|name| name.matches('_').count() > 2).collect();
+    assert!(names.len() > 50, "{names:?}");
+    for name in names {
+        assert!(
+            tests.contains(&format!(" fn {name}(")),
+            "there is no test {name}"
+        );
     }
 }
 

@@ -143,15 +143,15 @@ async fn a_snapshot_that_fails_ends_the_stream_with_a_retry() {
 #[tokio::test]
 async fn an_expired_stream_ends_when_the_proxy_follows_its_link() {
     async fn events(es: EventStream, request: StreamRequest) -> Result<StreamResponse> {
-        Ok(es.open(&request, ["a"])?.expires_at(in_a_second()))
+        Ok(es.open(&request, ["a"])?.expires_at(in_two_seconds()))
     }
     async fn ready(es: EventStream, request: StreamRequest) -> Result<StreamResponse> {
         let stream = es.open(&request, ["a"])?;
         let stream = stream.snapshot(|| async { Event::text("state", "1") });
-        Ok(stream.ready().await.expires_at(in_a_second()))
+        Ok(stream.ready().await.expires_at(in_two_seconds()))
     }
-    fn in_a_second() -> SystemTime {
-        SystemTime::now() + Duration::from_secs(1)
+    fn in_two_seconds() -> SystemTime {
+        SystemTime::now() + Duration::from_secs(2)
     }
     let stage = stage(|builder| builder).await;
     let app = Router::new()
