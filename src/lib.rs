@@ -182,6 +182,7 @@ pub mod grip;
 mod handler;
 mod hub;
 mod local;
+mod lock;
 pub mod net;
 mod observe;
 mod proxies;

@@ -16,12 +16,12 @@
 //! assert!(registry::get("never initialised").is_none());
 //! ```
 
-use crate::EventStream;
+use crate::{EventStream, lock::lock};
 use once_cell::sync::OnceCell;
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 /// The name that the [`EventStream`] extractor uses as a fallback.
@@ -32,8 +32,7 @@ type Cell = Arc<OnceCell<EventStream>>;
 static REGISTRY: OnceCell<Mutex<HashMap<String, Cell>>> = OnceCell::new();
 
 fn cells() -> MutexGuard<'static, HashMap<String, Cell>> {
-    let cells = REGISTRY.get_or_init(Mutex::default).lock();
-    cells.unwrap_or_else(PoisonError::into_inner)
+    lock(REGISTRY.get_or_init(Mutex::default))
 }
 
 /// Returns the stream with this name, and calls `init` to create it if it does not exist.

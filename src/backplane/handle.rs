@@ -4,9 +4,9 @@ use super::{
     Backplane, Draft, Failure, Origin,
     driver::Driver,
     outbox::{self, Receipt, Unpublished},
-    shared::{Shared, lock},
+    shared::Shared,
 };
-use crate::{BackplaneHealth, Channel, Error, Stats, local::Local, sse::Stored};
+use crate::{BackplaneHealth, Channel, Error, Stats, local::Local, lock::lock, sse::Stored};
 use std::{
     fmt,
     future::Future,

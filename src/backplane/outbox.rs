@@ -6,8 +6,10 @@
 //!    or refuses it, or until all its drafts have expired.
 //! 3. Every draft has one outcome, at the latest when it expires: a receipt never waits forever.
 
-use super::{Committed, Draft, Failure, shared::lock};
-use crate::{Error, ErrorKind, LastEventId, local::Delivered, observe::BackplaneObserver, trace};
+use super::{Committed, Draft, Failure};
+use crate::{
+    Error, ErrorKind, LastEventId, local::Delivered, lock::lock, observe::BackplaneObserver, trace,
+};
 use std::{
     collections::VecDeque,
     fmt, mem,

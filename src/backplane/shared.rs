@@ -1,11 +1,11 @@
 //! What the driver shares with the handle of an `EventStream`.
 
 use super::{Attached, Failure, Head, Known, Origin, Seen, outbox::Outbox};
-use crate::{BackplaneHealth, observe::BackplaneObserver};
+use crate::{BackplaneHealth, lock::lock, observe::BackplaneObserver};
 use bytes::Bytes;
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     time::{Duration, SystemTime},
@@ -225,9 +225,4 @@ impl Status {
             (self.is_attached, self.since) = (is_attached, Instant::now());
         }
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A change is complete before anything can panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

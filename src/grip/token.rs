@@ -1,6 +1,6 @@
 //! The `Authorization` of publish requests.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -9,6 +9,7 @@ use http::HeaderValue;
 
 use super::config::GripConfig;
 use super::jws::SigningKey;
+use crate::lock::lock;
 
 /// Lifetime of a signed token in seconds, as in the other GRIP libraries.
 const LIFETIME: u64 = 600;
@@ -78,7 +79,7 @@ impl Issuer {
     }
 
     fn token(&self, now: u64) -> Result<HeaderValue, SigningFailed> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
         match &*last {
             // The upper bound refuses a token from before the clock was set back.
             Some((end, value)) if (now + MARGIN..=now + LIFETIME).contains(end) => {

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     few::Few,
     hub::{ChannelLog, Hub, Mark, WaiterKey},
+    lock::lock,
     stream::OpenStream,
 };
 use slab::Slab;
@@ -84,7 +85,7 @@ impl Pool {
     /// Returns the inbox of the next driver, round robin. Drivers end with their runtime, so a later runtime
     /// gets drivers of its own.
     fn inbox(&self) -> Arc<Inbox> {
-        let mut inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inboxes = lock(&self.inboxes);
         if inboxes.iter().all(|inbox| inbox.is_abandoned()) {
             let workers = Handle::current().metrics().num_workers();
             *inboxes = (0..workers).map(|_| self.start()).collect();

@@ -4,13 +4,13 @@
 //! of its own, and the table and both sides hold a clone. While one of these is alive, no other bytes have that
 //! address, so a write of that address writes this opening.
 
-use crate::stream::OpenStream;
+use crate::{lock::lock, stream::OpenStream};
 use bytes::Bytes;
 use std::{
     collections::HashMap,
     io::IoSlice,
     sync::{
-        LazyLock, Mutex, MutexGuard, PoisonError,
+        LazyLock, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::*},
     },
     task::Waker,
@@ -38,17 +38,13 @@ struct Handoff {
 
 /// Changes the table and updates `COUNT`.
 fn with_table<T>(change: impl FnOnce(&mut HashMap<usize, Handoff>) -> T) -> T {
-    let mut table = lock();
+    let mut table = lock(&IN_FLIGHT);
     let result = change(&mut table);
     COUNT.store(table.len(), Release);
     if table.is_empty() {
         table.shrink_to(KEPT);
     }
     result
-}
-
-fn lock() -> MutexGuard<'static, HashMap<usize, Handoff>> {
-    IN_FLIGHT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Allows streams to detach, since a listener exists.
@@ -103,7 +99,7 @@ impl Opening {
         if COUNT.load(Acquire) == 0 || !is_response || chunk_size(size) != Some(opening.len()) {
             return None;
         }
-        let table = lock();
+        let table = lock(&IN_FLIGHT);
         let handoff = table.get(&(opening.as_ptr() as usize))?;
         let is_whole = handoff.opening.len() == opening.len();
         let is_same_poll = handoff.waker.will_wake(waker);

@@ -1,10 +1,13 @@
 //! A driver's inbox: new streams, channels with new entries, sockets that are ready.
 
-use crate::stream::{DetachGuard, OpenStream};
+use crate::{
+    lock::lock,
+    stream::{DetachGuard, OpenStream},
+};
 use std::{
     mem,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
     task::{Wake, Waker},
@@ -101,7 +104,7 @@ impl Inbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, News> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.news)
     }
 }
 

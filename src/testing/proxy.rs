@@ -4,9 +4,12 @@ use super::{
     hold::{Command, Hold, Written},
     instructions::{self, Instructions},
     item::{Item, Publish},
-    requests::{ISSUER, Requests, lock},
+    requests::{ISSUER, Requests},
 };
-use crate::grip::{GripConfig, SigningKey};
+use crate::{
+    grip::{GripConfig, SigningKey},
+    lock::lock,
+};
 use axum::{
     Router,
     body::{Body, to_bytes},

@@ -1,7 +1,10 @@
 //! A proxy's requests to applications: all are signed, and requests to next links are merged as Pushpin does.
 
 use super::instructions::Instructions;
-use crate::grip::{GRIP_FEATURE, GRIP_LAST, GRIP_SIG, SigningKey};
+use crate::{
+    grip::{GRIP_FEATURE, GRIP_LAST, GRIP_SIG, SigningKey},
+    lock::lock,
+};
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -12,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::Mutex,
     time::{SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::watch, task::yield_now};
@@ -164,10 +167,6 @@ impl Drop for Done<'_> {
     fn drop(&mut self) {
         lock(&self.requests.in_flight).remove(&self.key);
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -13,9 +13,12 @@ use super::{
     message::{self, last_of, message_of},
     stream::{Info, Stream},
 };
-use crate::backplane::{
-    Attached, Batch, Committed, Draft, Failure, FailureKind, Head, Known, Origin, Seen, Writer,
-    block::Label, shared::lock,
+use crate::{
+    backplane::{
+        Attached, Batch, Committed, Draft, Failure, FailureKind, Head, Known, Origin, Seen, Writer,
+        block::Label,
+    },
+    lock::lock,
 };
 use serde::Deserialize;
 use std::{

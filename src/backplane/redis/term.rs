@@ -4,7 +4,7 @@
 //! follows by its sequence can then belong to another history. All data that an instance has attached to since has
 //! another term.
 
-use crate::backplane::shared::lock;
+use crate::lock::lock;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
 

@@ -8,9 +8,10 @@
 //! interval, and a link whose clients have disconnected is not. So short connections do not count.
 
 use super::digest::Digest;
+use crate::lock::lock;
 use std::{
     mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -66,7 +67,7 @@ impl Polls {
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 }
 

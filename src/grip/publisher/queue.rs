@@ -1,14 +1,14 @@
 //! The queue of one proxy.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::error::{Failure, FailureKind};
-use crate::{grip::Item, observe::ProxyObserver};
+use crate::{grip::Item, lock::lock, observe::ProxyObserver};
 
 /// Limit of a request's size: Pushpin refuses larger ones.
 pub(super) const MAX_BODY: usize = 1_000_000;
@@ -145,7 +145,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

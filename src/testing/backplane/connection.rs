@@ -1,12 +1,12 @@
 //! A connection to a [`Memory`], with the faults of its link.
 
-use super::{
-    link::Link,
-    log::Log,
-    memory::{Memory, lock},
-};
-use crate::backplane::{
-    Attached, Backplane, Batch, Committed, Entry, Failure, FailureKind, Head, Known, Reader, Writer,
+use super::{link::Link, log::Log, memory::Memory};
+use crate::{
+    backplane::{
+        Attached, Backplane, Batch, Committed, Entry, Failure, FailureKind, Head, Known, Reader,
+        Writer,
+    },
+    lock::lock,
 };
 use std::{
     fmt,

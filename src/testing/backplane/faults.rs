@@ -1,12 +1,10 @@
 //! Faults of a [`Memory`]: of the link to it, and of its log.
 
-use super::{
-    history::History,
-    link::Link,
-    log::Log,
-    memory::{Memory, lock},
+use super::{history::History, link::Link, log::Log, memory::Memory};
+use crate::{
+    backplane::{Content, Origin, Publication},
+    lock::lock,
 };
-use crate::backplane::{Content, Origin, Publication};
 use bytes::Bytes;
 use std::{
     sync::{Arc, Mutex},

@@ -1,10 +1,10 @@
 //! An engine in memory.
 
 use super::{link::Link, log::Log};
-use crate::backplane::Head;
+use crate::{backplane::Head, lock::lock};
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 use tokio::sync::watch;
 
@@ -109,8 +109,4 @@ impl fmt::Debug for Memory {
             .field("entries", &self.entries())
             .finish_non_exhaustive()
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Checked, Subject, Suite,
-    instance::{Instance, drafts},
+    instance::{Instance, drafts, expect_kept},
     subject::{Broken, is_broken},
 };
 use crate::backplane::{Backplane, Failure, Reader, Writer};
@@ -80,7 +80,7 @@ async fn attach<B: Backplane>(subject: &mut Subject<B>) -> Checked {
         let cancelled = timeout(time, instance.writer.attach(&known)).await;
         rejoin_if_broken(subject, &mut instance, cancelled.ok()).await?;
         let attached = instance.writer.attach(&known).await?;
-        super::epochs::expect_kept(&attached, instance.epoch)?;
+        expect_kept(&attached, instance.epoch)?;
         instance.append_and_read(1).await?;
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::{
     Checked, Subject, Suite, ensure,
-    instance::{Instance, drafts, fresh_epoch},
+    instance::{Instance, drafts, expect_begun, expect_kept, fresh_epoch},
     subject::{Broken, is_broken},
 };
 use crate::backplane::{Attached, Backplane, Content, Known, Origin, Reader, Seen, Writer};
@@ -42,28 +42,6 @@ pub(super) async fn check<B: Backplane>(suite: &mut Suite<impl AsyncFnMut() -> S
         .rule("a batch of the earlier epoch is stale", stale)
         .await;
     suite.rule("an epoch that begins wakes a read", woken).await;
-}
-
-/// Fails unless an attach has begun the epoch of `known`, above the sequence `above`.
-pub(super) fn expect_begun(attached: &Attached, known: &Known, above: u64) -> Checked {
-    let is_begun = attached.epoch == known.fresh_epoch && attached.cause.is_some();
-    ensure(is_begun, || {
-        format!("no epoch began: {attached:?} after {known:?}")
-    })?;
-    ensure(attached.last > above, || {
-        format!(
-            "the new epoch is at {}, which is not above {above}",
-            attached.last
-        )
-    })
-}
-
-/// Fails if an attach has begun an epoch.
-pub(super) fn expect_kept(attached: &Attached, epoch: u64) -> Checked {
-    let is_kept = attached.epoch == epoch && attached.cause.is_none();
-    ensure(is_kept, || {
-        format!("an epoch began without a loss: {attached:?}")
-    })
 }
 
 /// Begins an epoch, as if entries were gone. Returns the state that was expected.

@@ -2,8 +2,7 @@
 
 use super::{
     Checked, Subject, Suite, ensure,
-    epochs::expect_kept,
-    instance::{Instance, drafts},
+    instance::{Instance, drafts, expect_kept},
     reads::expect_first,
 };
 use crate::backplane::{Backplane, FailureKind, Known, Reader, Writer};

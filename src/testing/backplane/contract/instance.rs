@@ -1,10 +1,6 @@
 //! An instance of an application, as an engine sees it.
 
-use super::{
-    Checked, ensure,
-    epochs::{expect_begun, expect_kept},
-    subject::Broken,
-};
+use super::{Checked, ensure, subject::Broken};
 use crate::backplane::{
     Attached, Backplane, Batch, Committed, Content, Draft, Entry, Failure, FailureKind, Head,
     Known, Origin, Publication, Reader, Seen, Writer,
@@ -281,4 +277,26 @@ pub(super) fn drafts(count: usize) -> Vec<Draft> {
 
 pub(super) fn fresh_epoch() -> u64 {
     fastrand::u64(1..1 << 48)
+}
+
+/// Fails unless an attach has begun the epoch of `known`, above the sequence `above`.
+pub(super) fn expect_begun(attached: &Attached, known: &Known, above: u64) -> Checked {
+    let is_begun = attached.epoch == known.fresh_epoch && attached.cause.is_some();
+    ensure(is_begun, || {
+        format!("no epoch began: {attached:?} after {known:?}")
+    })?;
+    ensure(attached.last > above, || {
+        format!(
+            "the new epoch is at {}, which is not above {above}",
+            attached.last
+        )
+    })
+}
+
+/// Fails if an attach has begun an epoch.
+pub(super) fn expect_kept(attached: &Attached, epoch: u64) -> Checked {
+    let is_kept = attached.epoch == epoch && attached.cause.is_none();
+    ensure(is_kept, || {
+        format!("an epoch began without a loss: {attached:?}")
+    })
 }
