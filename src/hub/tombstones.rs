@@ -41,9 +41,7 @@ impl Tombstones {
     /// Records that all entries of every channel up to the sequence number `floor` were evicted. Returns the earlier
     /// tombstones, to be freed without a lock.
     pub(crate) fn raise(&mut self, floor: u64) -> Self {
-        let hasher = self.hasher.clone();
         let raised = Self {
-            hasher,
             floor,
             ..Self::default()
         };

@@ -226,6 +226,10 @@ async fn routes_that_links_will_not_reach_are_logged_once() {
         let app = app.route("/missed/{link}", get(es.link_handler()));
         assert!(held(app).await.is_empty());
     }
+    let es = build(true);
+    let app = Router::new().route("/a", own(&es));
+    let app = app.route("/missed/{link}", get(es.link_handler()));
+    assert!(held(app).await.is_empty());
 }
 
 #[tokio::test]
