@@ -173,7 +173,7 @@ impl<W: Writer> Session<'_, W> {
                 Ok(committed) => {
                     observer.appended(drafts.len(), began.elapsed());
                     outbox.acknowledge(epoch, committed);
-                    observer.queued(outbox.len());
+                    outbox.measure();
                     return Ok(());
                 }
                 Err(failure) => failure,

@@ -222,8 +222,7 @@ impl<'a> Follower<'a> {
             self.shared.outbox.apply(number, applied);
         }
         if has_own {
-            let outbox = &self.shared.outbox;
-            outbox.observer.queued(outbox.len());
+            self.shared.outbox.measure();
         }
         (congested, gap)
     }

@@ -105,7 +105,7 @@ impl BackplaneHandle {
             .shared
             .outbox
             .push(entries.into_iter().map(draft).collect());
-        self.shared.observer().queued(self.shared.outbox.len());
+        self.shared.outbox.measure();
         receipts
     }
 

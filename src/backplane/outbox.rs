@@ -353,7 +353,7 @@ impl Outbox {
         if let Some(sent) = sent {
             sent.fail(failure, &self.observer);
         }
-        self.observer.queued(self.len());
+        self.measure();
     }
 
     /// An attempt to append the batch has failed. `is_lost`: its answer is missing.
@@ -395,6 +395,7 @@ impl Outbox {
             };
             one.reply.send(outcome, &self.observer);
         }
+        self.measure();
     }
 
     /// Gives each draft its outcome when it expires.
@@ -415,7 +416,7 @@ impl Outbox {
         for (reply, outcome) in expired {
             reply.send(outcome, &self.observer);
         }
-        self.observer.queued(self.len());
+        self.measure();
     }
 
     /// Nobody appends any more: every draft gets an outcome.
@@ -437,6 +438,12 @@ impl Outbox {
         for one in acknowledged {
             one.reply.send(Ok(Applied::unread()), &self.observer);
         }
+        self.measure();
+    }
+
+    /// Records the number of drafts without an outcome, after it has changed.
+    pub(super) fn measure(&self) {
+        self.observer.queued(self.len());
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

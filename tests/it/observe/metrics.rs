@@ -257,3 +257,21 @@ async fn the_queues_of_two_streams_with_a_backplane_are_summed() {
     until("none is queued", || queued() == 0.0).await;
     assert_eq!(total(&handle, "eventstream_backplane_appended_total"), 4.0);
 }
+
+#[test]
+fn a_queue_is_empty_after_its_runtime_has_ended() {
+    let (recorder, handle) = recorder();
+    let _local = metrics::set_default_local_recorder(&recorder);
+    let engine = Memory::new();
+    let es = EventStream::builder().backplane(engine.clone());
+    let es = es.build().unwrap();
+    engine.down();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().unwrap();
+    let published = runtime.block_on(async { es.try_publish("room-1", message("x")) });
+    published.unwrap();
+    let queued = || total(&handle, "eventstream_backplane_queued");
+    assert_eq!(queued(), 1.0);
+    drop(runtime);
+    assert_eq!(queued(), 0.0);
+}
