@@ -18,7 +18,7 @@ use crate::{
     few::Few,
     hub::{ChannelLog, Hub, Mark, WaiterKey},
     lock::lock,
-    stream::OpenStream,
+    stream::{DetachGuard, OpenStream},
 };
 use slab::Slab;
 use std::{
@@ -71,9 +71,8 @@ impl Pool {
     }
 
     /// Takes over a detached stream and its socket.
-    pub(super) fn take(&self, tcp: TcpStream, stream: OpenStream) {
+    pub(super) fn take(&self, tcp: TcpStream, stream: OpenStream, detach_guard: DetachGuard) {
         self.options.set(&tcp);
-        let detach_guard = stream.detach();
         let arrival = Arrival {
             tcp,
             stream,

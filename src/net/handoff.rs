@@ -4,7 +4,10 @@
 //! of its own, and the table and both sides hold a clone. While one of these is alive, no other bytes have that
 //! address, so a write of that address writes this opening.
 
-use crate::{lock::lock, stream::OpenStream};
+use crate::{
+    lock::lock,
+    stream::{DetachGuard, OpenStream},
+};
 use bytes::Bytes;
 use std::{
     collections::HashMap,
@@ -84,6 +87,16 @@ impl Opening {
     pub(crate) fn take(&self) -> Option<OpenStream> {
         let taken = with_table(|table| table.remove(&self.address()));
         taken.map(|handoff| *handoff.stream)
+    }
+
+    /// Removes the stream from the table to detach it. Returns `None` if the other side took it first, or if it has to
+    /// stay in its body.
+    pub(super) fn detach(&self) -> Option<(OpenStream, DetachGuard)> {
+        with_table(|table| {
+            let guard = table.get(&self.address())?.stream.detach()?;
+            let handoff = table.remove(&self.address())?;
+            Some((*handoff.stream, guard))
+        })
     }
 
     /// Returns the opening that this write contains, if it is the first and only chunk of a response.

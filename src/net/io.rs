@@ -40,11 +40,11 @@ impl Io {
     /// Detaches the stream whose opening was written last. Returns whether it did.
     fn detach(&mut self) -> bool {
         let opening = self.written.take();
-        let Some(stream) = opening.and_then(|opening| opening.take()) else {
+        let Some((stream, guard)) = opening.and_then(|opening| opening.detach()) else {
             return false;
         };
         if let Some(tcp) = self.tcp.take() {
-            self.pool.take(tcp, stream);
+            self.pool.take(tcp, stream, guard);
         }
         true
     }

@@ -228,7 +228,7 @@ mod tests {
         let feed = Feed::subscribe(&es.core().hub, &channels, None).unwrap();
         let stream = OpenStream::new(feed, es.core().streams.clone());
         let detach_guard = stream.detach();
-        let socket = Socket::new(accepted.unwrap().0, stream, detach_guard);
+        let socket = Socket::new(accepted.unwrap().0, stream, detach_guard.unwrap());
         (socket, client.unwrap())
     }
 

@@ -219,9 +219,13 @@ impl OpenStream {
 
     /// Counts the stream as detached until the guard is dropped. Graceful shutdown of the HTTP server does not
     /// wait for detached streams.
-    pub(crate) fn detach(&self) -> DetachGuard {
+    ///
+    /// Returns `None` if the `EventStream` is closed, whose shutdown may have counted already. It is looked up after
+    /// the stream is counted, so either the shutdown waits for the stream, or the stream stays in the HTTP server.
+    pub(crate) fn detach(&self) -> Option<DetachGuard> {
         self.streams.detached.fetch_add(1, SeqCst);
-        DetachGuard(self.streams.clone())
+        let guard = DetachGuard(self.streams.clone());
+        (!self.feed().hub().is_closed()).then_some(guard)
     }
 }
 
@@ -312,5 +316,26 @@ mod tests {
             Next::Frame { last: Some(_), .. }
         ));
         assert_eq!(stream.wakes_at(), opened + stream.keep_alive_interval());
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_waits_for_each_detached_stream_and_later_ones_stay() {
+        let es = EventStream::new();
+        let open = || {
+            let channels = Channels::collect(["a"], 1).unwrap();
+            let feed = Feed::subscribe(&es.core().hub, &channels, None).unwrap();
+            OpenStream::new(feed, es.core().streams.clone())
+        };
+        let (first, second) = (open(), open());
+        let guard = first.detach();
+        assert!(guard.is_some());
+        es.close();
+        assert!(second.detach().is_none());
+        assert_eq!(es.core().streams.detached.load(SeqCst), 1);
+        drop(guard);
+        es.core()
+            .streams
+            .wait_for_detached(Duration::from_secs(60))
+            .await;
     }
 }
